@@ -1,0 +1,1 @@
+"""What the machine's network should be, what it is, and the operations between the two."""
