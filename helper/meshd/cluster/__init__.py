@@ -1,0 +1,1 @@
+"""Membership, joining, and the primary that commits changes."""

@@ -1,0 +1,139 @@
+"""What makes this machine a member of a mesh, as files in /var/lib/meshd/<mesh>/ (folder 0700, files 0600).
+
+Keys are written once; `identity.json` holds what is not secret and may change. Every write is atomic and on disk
+before it counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from meshproto.keys import PrivateKey
+
+from meshd.model.errors import Failed
+from meshd.model.members import Role
+
+FORMAT = 1
+"""Version of identity.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What was chosen for this machine when it joined, and by its people since. Not secret."""
+
+    mesh: str
+    mesh_id: str
+    member_id: str
+    role: Role
+    interface: str
+    listen_port: int  # UDP
+    join_port: int = 0  # TCP; 0: the join service listens on the overlay address only
+    endpoints: tuple[str, ...] = ()  # given by hand; empty: found on the machine
+    always_on: bool = True  # comes back by itself after a restart
+    up: bool = True  # the person wants it connected
+    accepted_routes: tuple[str, ...] = ()
+    ignored_routes: tuple[str, ...] = ()
+    hosts_file: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A member's secrets and choices on this machine."""
+
+    choices: Choices
+    wireguard_key: PrivateKey
+    certificate_key: ec.EllipticCurvePrivateKey
+    certificate: bytes  # DER
+    ca_certificate: bytes  # DER
+    cluster_secret: bytes | None = None  # nodes only
+
+    def with_choices(self, **changes: object) -> Identity:
+        return replace(self, choices=replace(self.choices, **changes))  # type: ignore[arg-type]  # field names above
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Writes a file 0600 so that it is either the old or the new one after a crash, and on disk on return."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def save_choices(folder: Path, choices: Choices) -> None:
+    """Stores what may change. Blocks for the time of two fsyncs."""
+    document = {"format": FORMAT, **asdict(choices), "role": choices.role.value}
+    write_private(folder / "identity.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def save_identity(folder: Path, identity: Identity) -> None:
+    """Stores everything; `identity.json` comes last, so that a half-written folder is no identity."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = identity.certificate_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write_private(folder / "wireguard.key", identity.wireguard_key.text().encode() + b"\n")
+    write_private(folder / "certificate.key", key)
+    write_private(folder / "certificate.der", identity.certificate)
+    write_private(folder / "ca.der", identity.ca_certificate)
+    if identity.cluster_secret is not None:
+        write_private(folder / "cluster.secret", identity.cluster_secret)
+    save_choices(folder, identity.choices)
+
+
+def load_identity(folder: Path) -> Identity:
+    """Reads what `save_identity` wrote. Raises Failed naming the file that is missing or damaged."""
+    name = "identity.json"
+    try:
+        document = json.loads((folder / name).read_bytes())
+        if document.pop("format") != FORMAT:
+            raise ValueError("written by another version of meshd")
+        for key in ("endpoints", "accepted_routes", "ignored_routes"):
+            document[key] = tuple(document[key])
+        choices = Choices(**{**document, "role": Role(document["role"])})
+        name = "wireguard.key"
+        wireguard_key = PrivateKey.parse((folder / name).read_text().strip())
+        name = "certificate.key"
+        certificate_key = serialization.load_pem_private_key((folder / name).read_bytes(), None)
+        if not isinstance(certificate_key, ec.EllipticCurvePrivateKey):
+            raise ValueError("not a P-256 key")
+        name = "certificate.der"
+        certificate = (folder / name).read_bytes()
+        name = "ca.der"
+        ca_certificate = (folder / name).read_bytes()
+        name = "cluster.secret"
+        secret = (folder / name).read_bytes() if choices.role is Role.NODE else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failed(
+            f"{folder / name} can't be used: {error}",
+            f"restore it from a backup of the folder, or remove the folder and join again: rm -r {folder}",
+        ) from error
+    return Identity(choices, wireguard_key, certificate_key, certificate, ca_certificate, secret)
+
+
+def list_identities(state_dir: Path) -> list[Path]:
+    """The folders below the state folder that hold an identity, by name."""
+    try:
+        return sorted(path.parent for path in state_dir.glob("*/identity.json"))
+    except OSError:
+        return []
+
+
+def delete_identity(folder: Path) -> None:
+    """Removes the folder of a mesh that was left, the identity first, so that a crash in between leaves no member."""
+    (folder / "identity.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

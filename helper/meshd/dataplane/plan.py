@@ -1,0 +1,182 @@
+"""From what is known about a mesh to what this machine's network should be. Pure: the same situation, the same plan.
+
+Who is in the WireGuard configuration, which allowed-ips each one has, and which routes with which MTU, is decided
+here and nowhere else (DESIGN.md section 8).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
+
+from meshproto.keys import PrivateKey, PublicKey
+
+from meshd.dataplane.desired import (
+    Address,
+    Desired,
+    DesiredFirewall,
+    DesiredPeer,
+    DesiredRoute,
+    Network,
+    RouteKind,
+    UdpEndpoint,
+)
+from meshd.model.members import Member, Role
+
+RELAYED_MTU = 1328
+"""Bytes. A relayed packet is wrapped twice: 1420 less IPv6 header 40, UDP 8 and WireGuard 32 would leave 1340, but
+wireguard-go pads an inner 1340 to a datagram that no longer fits (measured: 1328 is the largest that passes)."""
+
+KEEPALIVE = 25
+"""Seconds. What WireGuard's documentation recommends: shorter than the 30 s of the meanest NAT routers."""
+
+LAST_RESORT_METRIC = 0xFFFF0000
+"""Metric of the `unreachable` route under a node's own subnet: any route of the machine itself goes before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryPeer:
+    """The key pair inside an open invite, as every node must know it."""
+
+    public_key: PublicKey
+    ipv4: IPv4Address
+    ipv6: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that the plan depends on."""
+
+    self_id: str
+    private_key: PrivateKey
+    interface: str
+    listen_port: int
+    mtu: int
+    members: Mapping[str, Member]  # verified, self included
+    peer_pool: IPv4Network
+    ula: IPv6Network
+    transport: IPv6Network
+    endpoints: Mapping[str, UdpEndpoint] = field(default_factory=dict)  # where a session with this member starts
+    relays: Mapping[str, str] = field(default_factory=dict)  # member id -> node id that carries its transport address
+    relayed: frozenset[str] = frozenset()  # members whose session may run over their transport address
+    routes: Mapping[Network, str] = field(default_factory=dict)  # installed route -> id of the chosen node
+    offered: Mapping[Network, bool] = field(default_factory=dict)  # routes that this node offers -> masquerade
+    temporary: tuple[TemporaryPeer, ...] = ()
+    ipv6: bool = True  # this machine can have IPv6 addresses
+    redis_port: int = 0
+    redeem_port: int = 0
+
+
+def plan(situation: Situation) -> Desired:
+    """The whole desired state. A member that is disabled is in it for nobody; a disabled self keeps no peers."""
+    me = situation.members[situation.self_id]
+    others = [
+        member
+        for member in situation.members.values()
+        if member.id != me.id and member.enabled and member.role is not Role.DEVICE and me.enabled
+    ]
+    return Desired(
+        interface=situation.interface,
+        private_key=situation.private_key,
+        listen_port=situation.listen_port,
+        mtu=situation.mtu,
+        addresses=frozenset(ip_interface(address) for address in _own_addresses(me, situation.ipv6)),
+        peers=_peers(situation, me, others),
+        routes=frozenset(_routes(situation, me, others)),
+        firewall=_firewall(situation, me, others),
+        forwarding=me.role is Role.NODE,
+    )
+
+
+def _own_addresses(me: Member, ipv6: bool) -> list[Address]:
+    own: list[Address] = [me.ipv4]
+    if ipv6:
+        own.append(me.ipv6)
+        if me.transport:
+            own.append(me.transport)
+    return own
+
+
+def _peers(situation: Situation, me: Member, others: list[Member]) -> dict[PublicKey, DesiredPeer]:
+    allowed: dict[str, set[Network]] = defaultdict(set)
+    present = {member.id for member in others}
+    for member in others:
+        allowed[member.id] |= {ip_network(member.ipv4), ip_network(member.ipv6)}
+        if member.subnet:
+            allowed[member.id].add(member.subnet)
+        carrier = situation.relays.get(member.id, member.id)
+        if member.transport and carrier in present:
+            allowed[carrier].add(ip_network(member.transport))
+    for network, node_id in situation.routes.items():
+        if node_id in present:
+            allowed[node_id].add(network)
+    peers = {
+        member.public_key: DesiredPeer(
+            member.public_key,
+            frozenset(allowed[member.id]),
+            situation.endpoints.get(member.id),
+            KEEPALIVE if _keeps_alive(me, member) else 0,
+        )
+        for member in others
+    }
+    if me.role is Role.NODE and me.enabled:
+        for temporary in situation.temporary:
+            networks = frozenset({ip_network(temporary.ipv4), ip_network(temporary.ipv6)})
+            peers.setdefault(temporary.public_key, DesiredPeer(temporary.public_key, networks))
+    return peers
+
+
+def _keeps_alive(me: Member, other: Member) -> bool:
+    """A peer keeps its sessions with nodes alive, so that the mesh can reach it; so does a node behind NAT."""
+    return other.role is Role.NODE and (me.role is Role.PEER or me.behind_nat)
+
+
+def _routes(situation: Situation, me: Member, others: list[Member]) -> list[DesiredRoute]:
+    mesh_mtu = RELAYED_MTU if me.role is Role.PEER else 0
+    routes = [DesiredRoute(situation.peer_pool, mtu=mesh_mtu, source=me.ipv4)]
+    if situation.ipv6:
+        routes.append(DesiredRoute(situation.ula, mtu=mesh_mtu, source=me.ipv6))
+        if me.transport:
+            routes.append(DesiredRoute(situation.transport, source=me.transport))
+    for member in others:
+        mtu = RELAYED_MTU if member.id in situation.relayed else 0
+        if member.subnet:
+            routes.append(DesiredRoute(member.subnet, mtu=mtu, source=me.ipv4))
+        if situation.ipv6 and mtu != mesh_mtu:
+            routes.append(DesiredRoute(ip_network(member.ipv6), mtu=mtu, source=me.ipv6))
+        if not member.subnet and mtu != mesh_mtu:
+            routes.append(DesiredRoute(ip_network(member.ipv4), mtu=mtu, source=me.ipv4))
+    present = {member.id for member in others}
+    for network, node_id in situation.routes.items():
+        if node_id in present and (network.version == 4 or situation.ipv6):
+            mtu = RELAYED_MTU if node_id in situation.relayed else 0
+            routes.append(DesiredRoute(network, mtu=mtu, source=me.ipv4 if network.version == 4 else me.ipv6))
+    if me.subnet:
+        routes.append(DesiredRoute(me.subnet, RouteKind.UNREACHABLE, metric=LAST_RESORT_METRIC))
+    return routes
+
+
+def _firewall(situation: Situation, me: Member, others: list[Member]) -> DesiredFirewall:
+    is_node = me.role is Role.NODE
+    offered = dict(situation.offered)
+    if is_node and me.subnet:
+        offered[me.subnet] = True
+    elif not is_node:
+        offered.clear()
+    temporary = situation.temporary if is_node else ()
+    return DesiredFirewall(
+        own_addresses=frozenset(_own_addresses(me, situation.ipv6)),
+        nodes=frozenset(
+            address for member in others if member.role is Role.NODE for address in (member.ipv4, member.ipv6)
+        ),
+        redis_port=situation.redis_port if is_node else 0,
+        temporary=frozenset(address for peer in temporary for address in (peer.ipv4, peer.ipv6)),
+        redeem_port=situation.redeem_port,
+        transport_prefix=situation.transport if is_node else None,
+        forward_to=frozenset(offered),
+        masquerade_to=frozenset(network for network, masquerade in offered.items() if masquerade)
+        if is_node
+        else frozenset(),
+    )
