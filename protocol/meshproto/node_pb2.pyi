@@ -85,6 +85,7 @@ class HeartbeatReply(_message.Message):
     STORED_FIELD_NUMBER: _builtins.int
     PRESENCE_FIELD_NUMBER: _builtins.int
     STORE_STATE_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
     promised_epoch: _builtins.int
     store_state: _builtins.str
     """"ok", or why it does not confirm"""
@@ -100,6 +101,10 @@ class HeartbeatReply(_message.Message):
     def presence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Presence]:
         """the members that this node reaches"""
 
+    @_builtins.property
+    def applied(self) -> _state_pb2.Position:
+        """up to where its data plane is"""
+
     def __init__(
         self,
         *,
@@ -108,10 +113,11 @@ class HeartbeatReply(_message.Message):
         stored: _state_pb2.Position | None = ...,
         presence: _abc.Iterable[Global___Presence] | None = ...,
         store_state: _builtins.str = ...,
+        applied: _state_pb2.Position | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "stored", b"stored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "presence", b"presence", "promised_epoch", b"promised_epoch", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "presence", b"presence", "promised_epoch", b"promised_epoch", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -838,6 +844,7 @@ class ChangeResult(_message.Message):
     FIX_FIELD_NUMBER: _builtins.int
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     OBJECT_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
     outcome: Global___ChangeResult.Outcome.ValueType
     code: _builtins.str
     """of a refusal, from model/errors"""
@@ -849,6 +856,10 @@ class ChangeResult(_message.Message):
     """the invite or request it made"""
     @_builtins.property
     def position(self) -> _state_pb2.Position: ...
+    @_builtins.property
+    def member(self) -> _state_pb2.Member:
+        """the whole member it made, so that a node can serve it before its Redis has it"""
+
     def __init__(
         self,
         *,
@@ -859,10 +870,11 @@ class ChangeResult(_message.Message):
         fix: _builtins.str = ...,
         member_id: _builtins.str = ...,
         object_id: _builtins.str = ...,
+        member: _state_pb2.Member | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "fix", b"fix", "member_id", b"member_id", "message", b"message", "object_id", b"object_id", "outcome", b"outcome", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "fix", b"fix", "member", b"member", "member_id", b"member_id", "message", b"message", "object_id", b"object_id", "outcome", b"outcome", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

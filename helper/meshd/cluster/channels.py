@@ -1,0 +1,74 @@
+"""Mutual-TLS gRPC channels to other members, one for each, made when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+import grpc.aio
+
+from meshd.cluster.certificates import certificate_pem, private_key_pem
+from meshd.cluster.identity import Identity
+from meshd.model.members import Member
+from meshproto.node_pb2_grpc import MeshNodeAsyncStub, MeshNodeStub
+
+MESSAGE_LIMIT = 64 * 1024 * 1024
+"""Bytes in one message: a view of 3,000 members is about 3 MB."""
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Meshes on one machine share a process: without this, gRPC would share connections between equal targets.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def host_port(address: IPv4Address | IPv6Address, port: int) -> str:
+    """A gRPC target."""
+    return f"ipv6:[{address}]:{port}" if address.version == 6 else f"ipv4:{address}:{port}"
+
+
+class MemberChannels:
+    """Channels by member id. `address_of` says where a member is; a channel is made anew when that changes."""
+
+    def __init__(self, identity: Identity, port: int, own_address: IPv4Address | IPv6Address) -> None:
+        self._identity = identity
+        self._port = port
+        self._own_address = own_address
+        self._channels: dict[str, tuple[str, grpc.aio.Channel, MeshNodeAsyncStub]] = {}
+        self._credentials = grpc.ssl_channel_credentials(
+            certificate_pem(identity.ca_certificate),
+            private_key_pem(identity.certificate_key),
+            certificate_pem(identity.certificate),
+        )
+
+    def stub(self, member: Member) -> MeshNodeAsyncStub:
+        """The calls of that member. Nothing is sent before the first call."""
+        target = host_port(member.ipv4, self._port)
+        known = self._channels.get(member.id)
+        if known is not None and known[0] == target:
+            return known[2]
+        name = f"{member.id}.{member.role.value}.{self._identity.choices.mesh_id}"
+        channel = grpc.aio.secure_channel(
+            target, self._credentials, options=(*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", name))
+        )
+        stub: MeshNodeAsyncStub = MeshNodeStub(channel)  # type: ignore[assignment]  # one class serves both in grpcio
+        self._channels[member.id] = (target, channel, stub)
+        return stub
+
+    async def keep_only(self, wanted: Callable[[str], bool]) -> None:
+        """Closes the channels of members that are gone."""
+        for member_id in [known for known in self._channels if not wanted(known)]:
+            _, channel, _ = self._channels.pop(member_id)
+            await channel.close()
+
+    async def close(self) -> None:
+        await self.keep_only(lambda _: False)
