@@ -6,11 +6,11 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 import grpc.aio
+from meshproto.node_pb2_grpc import MeshNodeAsyncStub, MeshNodeStub
 
 from meshd.cluster.certificates import certificate_pem, private_key_pem
 from meshd.cluster.identity import Identity
 from meshd.model.members import Member
-from meshproto.node_pb2_grpc import MeshNodeAsyncStub, MeshNodeStub
 
 MESSAGE_LIMIT = 64 * 1024 * 1024
 """Bytes in one message: a view of 3,000 members is about 3 MB."""

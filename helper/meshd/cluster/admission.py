@@ -1,0 +1,88 @@
+"""The node's side of joining: challenges, proofs, and the rate at which one source may try."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from meshproto import cluster_key
+
+from meshd.model.errors import MeshError, NotPermitted
+
+CHALLENGE_LIFE = 60.0
+"""Seconds that a nonce is good for."""
+
+CHALLENGES_KEPT = 1024
+"""Open nonces; the oldest go first, so that a flood of challenges fills no memory."""
+
+TRIES = 10
+"""Attempts that one source may make at once …"""
+
+TRIES_PER_SECOND = 0.5
+"""… and how fast they come back. An IPv6 source counts by its /64, which one machine can fill by itself."""
+
+SOURCES_KEPT = 4096
+
+
+class TooManyTries(MeshError):
+    """Raised when one source tries to join too often."""
+
+    code = "too-many-tries"
+
+
+class Challenges:
+    """Nonces that were given out, each good once."""
+
+    def __init__(self, random: Callable[[int], bytes], now: Callable[[], float] = time.monotonic) -> None:
+        self._random = random
+        self._now = now
+        self._open: OrderedDict[bytes, float] = OrderedDict()
+
+    def give(self) -> bytes:
+        nonce = self._random(32)
+        self._open[nonce] = self._now()
+        while len(self._open) > CHALLENGES_KEPT:
+            self._open.popitem(last=False)
+        return nonce
+
+    def take(self, nonce: bytes) -> None:
+        """Uses a nonce up. Raises NotPermitted when it was never given, used or is too old."""
+        given = self._open.pop(nonce, None)
+        if given is None or self._now() - given > CHALLENGE_LIFE:
+            raise NotPermitted("the challenge is unknown or too old", "try again")
+
+
+def check_proof(
+    proof: bytes, secret: bytes, nonce: bytes, ca: bytes, server_certificate: bytes, public_key: bytes, csr: bytes
+) -> None:
+    """Raises NotPermitted when the joiner does not know the cluster secret."""
+    expected = cluster_key.proof(secret, nonce, ca, server_certificate, public_key, csr)
+    if not hmac.compare_digest(expected, proof):
+        raise NotPermitted(
+            "the cluster key is wrong, or was rotated", "get the present one on a node: meshctl key show", "wrong-key"
+        )
+
+
+class RateLimit:
+    """A token bucket for each source address."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def count(self, source: IPv4Address | IPv6Address) -> None:
+        """Counts a try. Raises TooManyTries saying how long to wait."""
+        key = str(ip_network((source, 64), strict=False) if source.version == 6 else source)
+        now = self._now()
+        tokens, at = self._sources.pop(key, (float(TRIES), now))
+        tokens = min(float(TRIES), tokens + (now - at) * TRIES_PER_SECOND)
+        allowed = tokens >= 1
+        self._sources[key] = (tokens - 1 if allowed else tokens, now)
+        while len(self._sources) > SOURCES_KEPT:
+            self._sources.popitem(last=False)
+        if not allowed:
+            wait = int((1 - tokens) / TRIES_PER_SECOND) + 1
+            raise TooManyTries(f"too many attempts to join from {source}", f"wait {wait} s and try again")

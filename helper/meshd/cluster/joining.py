@@ -1,0 +1,252 @@
+"""Joining, seen from the machine that joins: with a cluster key, by request, or with an invite through the tunnel.
+
+Each way ends in an `Identity` and the first view; nothing is stored here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc.aio
+from cryptography.hazmat.primitives.asymmetric import ec
+from meshproto import PROTOCOL_VERSION, cluster_key, join_pb2, node_pb2, state_pb2
+from meshproto.keys import PrivateKey
+
+from meshd.cluster.certificates import await_signature, fingerprint, identity_of, new_private_key, signing_request
+from meshd.cluster.identity import Choices, Identity
+from meshd.cluster.join_connection import Address, JoinConnection, check_clock_difference, connect, resolve
+from meshd.model.errors import Conflict, MeshError, NotPermitted, Unavailable
+from meshd.model.members import Endpoint, Role
+
+Progress = Callable[[str, str], Awaitable[None]]
+"""Called with a stage of JoinProgress and a sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the machine that joins brings along."""
+
+    name: str
+    interface: str
+    listen_port: int
+    join_port: int
+    endpoints: tuple[str, ...]  # where it may be reached, best first
+    given_endpoints: tuple[str, ...]  # of these, what a person gave
+    behind_nat: bool
+    wireguard_key: PrivateKey
+    error_of: Callable[[grpc.aio.AioRpcError], MeshError]
+
+    def applicant(self, certificate_key: ec.EllipticCurvePrivateKey) -> node_pb2.Applicant:
+        return node_pb2.Applicant(
+            name=self.name,
+            public_key=self.wireguard_key.public.data,
+            certificate_request=signing_request(certificate_key, self.name or "member"),
+            endpoints=self.endpoints,
+            listen_port=self.listen_port,
+            behind_nat=self.behind_nat,
+            join_port=self.join_port,
+            protocol_version=PROTOCOL_VERSION,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A member that exists now, and what it may see."""
+
+    identity: Identity
+    view: state_pb2.View
+    node_id: str  # the node that answered
+
+
+def _joined(
+    admission: join_pb2.Admission,
+    connection: JoinConnection,
+    wishes: Wishes,
+    certificate_key: ec.EllipticCurvePrivateKey,
+    secret: bytes | None,
+    always_on: bool,
+) -> Joined:
+    member_id, role, mesh_id = identity_of(admission.certificate)
+    if member_id != admission.member_id or mesh_id != connection.mesh_id:
+        raise NotPermitted("the node answered with a certificate of somebody else")
+    choices = Choices(
+        mesh=admission.view.settings.name,
+        mesh_id=mesh_id,
+        member_id=member_id,
+        role=role,
+        interface=wishes.interface,
+        listen_port=wishes.listen_port,
+        join_port=wishes.join_port,
+        endpoints=wishes.given_endpoints,
+        always_on=always_on or role is Role.NODE,
+    )
+    identity = Identity(
+        choices, wishes.wireguard_key, certificate_key, admission.certificate, connection.ca_certificate, secret
+    )
+    return Joined(identity, admission.view, admission.node_id)
+
+
+@asynccontextmanager
+async def _reach(
+    hosts: Sequence[Endpoint], expected: str | None, progress: Progress, deadline: float
+) -> AsyncIterator[JoinConnection]:
+    """A verified connection to the first host that answers, tried again with back-off until the deadline."""
+    pause = 0.3
+    last: MeshError = Unavailable("no host was given", "name a node: meshctl join - HOST")
+    while True:
+        for host in hosts:
+            await progress("resolve", f"looking for {host}")
+            try:
+                addresses: list[Address] = await resolve(host.host, host.port)
+            except MeshError as error:
+                last = error
+                continue
+            for address in addresses:
+                try:
+                    limit = min(max(deadline - time.monotonic(), 0.5), 5.0)
+                    connection = await connect(address, host.port, expected, limit)
+                except Unavailable as error:
+                    last = error
+                    continue
+                await progress("verify", f"{host} is a node of {connection.mesh_name}")
+                try:
+                    yield connection
+                finally:
+                    await connection.close()
+                return
+        if time.monotonic() + pause > deadline:
+            raise last
+        await asyncio.sleep(pause * random.uniform(0.7, 1.3))
+        pause = min(pause * 2, 3.0)
+
+
+async def join_as_node(
+    key: cluster_key.ClusterKey, hosts: Sequence[Endpoint], wishes: Wishes, progress: Progress, timeout: float
+) -> Joined:
+    """Joins with the cluster key through any node. Raises what the node refused with, by its code."""
+    deadline = time.monotonic() + timeout
+    certificate_key = new_private_key()
+    request_id = str(uuid.uuid4())
+    expected = cluster_key.fingerprint_text(key.fingerprint)
+    async with _reach(hosts, expected, progress, deadline) as connection:
+        where = str(connection.address)
+        applicant = wishes.applicant(certificate_key)
+        try:
+            challenge: join_pb2.ChallengeReply = await connection.stub.GetChallenge(
+                join_pb2.ChallengeRequest(), timeout=5
+            )
+            check_clock_difference(challenge.now_ms, where)
+            proof = cluster_key.proof(
+                key.secret,
+                challenge.nonce,
+                connection.ca_certificate,
+                connection.server_certificate,
+                applicant.public_key,
+                applicant.certificate_request,
+            )
+            await progress("redeem", f"asking {connection.mesh_name} to let this machine in")
+            admission = await connection.stub.JoinAsNode(
+                join_pb2.JoinAsNodeRequest(
+                    nonce=challenge.nonce, proof=proof, applicant=applicant, request_id=request_id
+                ),
+                timeout=max(deadline - time.monotonic(), 1),
+            )
+        except grpc.aio.AioRpcError as error:
+            raise wishes.error_of(error) from error
+        return _joined(admission, connection, wishes, certificate_key, key.secret, always_on=True)
+
+
+async def redeem(
+    invite_id: str,
+    token: bytes,
+    expected: str,
+    services: Sequence[Endpoint],
+    wishes: Wishes,
+    restart_session: Callable[[], Awaitable[None]],
+    progress: Progress,
+    timeout: float,
+) -> Joined:
+    """Redeems an invite through the tunnel that its temporary key opened. `services` are the nodes' overlay addresses.
+
+    Two machines that use one invite at once take the tunnel from each other; so a try that stalls restarts the session
+    after a random pause. The request id stays the same, so that a repeated try is answered with the first admission.
+    """
+    deadline = time.monotonic() + timeout
+    certificate_key = new_private_key()
+    applicant = wishes.applicant(certificate_key)
+    request = join_pb2.RedeemInviteRequest(
+        invite_id=invite_id, token=token, applicant=applicant, request_id=str(uuid.uuid4())
+    )
+    while True:
+        for service in services:
+            address = service.address
+            if address is None:
+                continue
+            try:
+                connection = await connect(address, service.port, expected, min(3.0, deadline - time.monotonic()))
+            except Unavailable:
+                continue
+            try:
+                await progress("redeem", f"redeeming the invite at {connection.mesh_name}")
+                admission = await connection.stub.RedeemInvite(
+                    request, timeout=max(min(4.0, deadline - time.monotonic()), 0.5)
+                )
+                return _joined(admission, connection, wishes, certificate_key, None, always_on=True)
+            except grpc.aio.AioRpcError as error:
+                refusal = wishes.error_of(error)
+                if refusal.code not in ("unavailable", "timeout"):
+                    raise refusal from error
+            finally:
+                await connection.close()
+        if time.monotonic() + 0.5 > deadline:
+            raise Unavailable(
+                "no answer: the invite was already used or revoked, or the node is unreachable",
+                "check that UDP to the node is open, or ask for a new invite",
+                "no-answer",
+            )
+        await asyncio.sleep(random.uniform(0.05, 0.6))
+        await restart_session()
+
+
+async def request_access(
+    hosts: Sequence[Endpoint],
+    expected: str | None,
+    wishes: Wishes,
+    progress: Progress,
+    pending: Callable[[str, str], Awaitable[None]],
+    timeout: float,
+) -> Joined:
+    """Asks to be let in as a peer and waits for a person to decide. `pending` gets the request's id and the CA's
+    fingerprint, for the person here to compare with the one shown there."""
+    deadline = time.monotonic() + timeout
+    certificate_key = new_private_key()
+    async with _reach(hosts, expected, progress, deadline) as connection:
+        try:
+            reply: join_pb2.RequestAccessReply = await connection.stub.RequestAccess(
+                join_pb2.RequestAccessRequest(applicant=wishes.applicant(certificate_key)), timeout=10
+            )
+            await pending(reply.id, fingerprint(connection.ca_certificate))
+            signature = await_signature(certificate_key, reply.id)
+            while time.monotonic() < deadline:
+                wait = min(10.0, deadline - time.monotonic())
+                answer: join_pb2.AwaitAccessReply = await connection.stub.AwaitAccess(
+                    join_pb2.AwaitAccessRequest(id=reply.id, signature=signature, wait_ms=int(wait * 1000)),
+                    timeout=wait + 5,
+                )
+                if answer.refused:
+                    raise Conflict("the request was refused", "ask the people who run the mesh", "refused")
+                if not answer.pending:
+                    return _joined(answer.admission, connection, wishes, certificate_key, None, always_on=True)
+        except grpc.aio.AioRpcError as error:
+            raise wishes.error_of(error) from error
+        raise Unavailable(
+            f"request {reply.id} was not decided in time; it stays open",
+            f"on a node: meshctl peers authorize {reply.id}; then run the same command here again",
+            "pending",
+        )

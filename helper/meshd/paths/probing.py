@@ -1,0 +1,177 @@
+"""Probes through the tunnel: one UDP socket on the overlay address that asks, answers and remembers.
+
+WireGuard lets only the owner of an overlay address send from it, so the source address names the member. Whoever was
+heard within `ALIVE` is there; an answered probe gives the latency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from google.protobuf.message import DecodeError
+from meshproto import paths_pb2
+
+from meshd.model.errors import Failed
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 2.0
+"""Seconds between probes of a member whose path is watched: three may be lost within the 6 s of DESIGN.md section 8."""
+
+ALIVE = 6.0
+"""Seconds without any sign after which a path counts as dead."""
+
+DATAGRAM_LIMIT = 1200
+"""Bytes in one datagram, so that it never needs fragments inside a relayed tunnel."""
+
+PENDING_KEPT = 4096
+
+
+@dataclass(slots=True)
+class Contact:
+    """What is known about the path to one overlay address. Times are CLOCK_MONOTONIC seconds, 0: never."""
+
+    heard: float = 0.0  # any datagram from there
+    answered: float = 0.0  # an answer to one of our probes
+    first_unanswered: float = 0.0  # since when probes go without an answer
+    rtt_ms: float = 0.0
+    their_rtt_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class _Pending:
+    address: IPv4Address
+    sent: float
+    waiter: asyncio.Future[float] | None = field(default=None)
+
+
+class Prober(asyncio.DatagramProtocol):
+    """`is_member` says whether an overlay address belongs to a member; datagrams from others are dropped."""
+
+    def __init__(
+        self,
+        is_member: Callable[[IPv4Address], bool],
+        random: Callable[[int], bytes],
+        on_other: Callable[[IPv4Address, paths_pb2.PathDatagram], None] | None = None,
+    ) -> None:
+        self._is_member = is_member
+        self._random = random
+        self._on_other = on_other
+        self._transport: asyncio.DatagramTransport | None = None
+        self._port = 0
+        self._contacts: dict[IPv4Address, Contact] = {}
+        self._pending: dict[int, _Pending] = {}
+
+    async def start(self, address: IPv4Address, port: int) -> None:
+        """Listens on the overlay address, also before it is on the interface. Raises Failed when the port is taken."""
+        plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        plain.setblocking(False)
+        try:
+            plain.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND, linux/in.h
+            plain.bind((str(address), port))
+        except OSError as error:
+            plain.close()
+            raise Failed(
+                f"can't listen on UDP {address}:{port}: {error.strerror}", f"see who has it: ss -lunp 'sport = :{port}'"
+            ) from error
+        self._port = port
+        self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=plain)
+
+    def stop(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+    def contact(self, address: IPv4Address) -> Contact:
+        """What is known about that address; an empty Contact for a stranger."""
+        return self._contacts.get(address) or Contact()
+
+    def alive(self, address: IPv4Address) -> bool:
+        """Whether anything came from there within `ALIVE` seconds."""
+        heard = self.contact(address).heard
+        return heard > 0 and time.monotonic() - heard < ALIVE
+
+    def answered(self, address: IPv4Address) -> bool:
+        """Whether a probe was answered within `ALIVE` seconds."""
+        at = self.contact(address).answered
+        return at > 0 and time.monotonic() - at < ALIVE
+
+    def forget(self, keep: Iterable[IPv4Address]) -> None:
+        """Drops what is known about addresses that are no member's any more."""
+        kept = set(keep)
+        for address in [known for known in self._contacts if known not in kept]:
+            del self._contacts[address]
+
+    def ping(self, address: IPv4Address, waiter: asyncio.Future[float] | None = None) -> int:
+        """Sends one probe; returns its nonce. `waiter` gets the round trip in milliseconds."""
+        nonce = int.from_bytes(self._random(8), "big")
+        now = time.monotonic()
+        contact = self._contacts.setdefault(address, Contact())
+        if not contact.first_unanswered:
+            contact.first_unanswered = now
+        self._pending[nonce] = _Pending(address, now, waiter)
+        while len(self._pending) > PENDING_KEPT:
+            self._pending.pop(next(iter(self._pending)))
+        self.send(address, paths_pb2.PathDatagram(ping=paths_pb2.Echo(nonce=nonce, rtt_ms=contact.rtt_ms)))
+        return nonce
+
+    async def measure(self, address: IPv4Address, timeout: float) -> float | None:
+        """One round trip in milliseconds, or None when no answer came within `timeout` seconds."""
+        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        nonce = self.ping(address, waiter)
+        try:
+            async with asyncio.timeout(timeout):
+                return await waiter
+        except TimeoutError:
+            return None
+        finally:
+            self._pending.pop(nonce, None)
+
+    def send(self, address: IPv4Address, datagram: paths_pb2.PathDatagram) -> None:
+        """Sends a datagram; one that can't be sent now is a lost one, which probes are there to notice."""
+        if self._transport is not None:
+            self._transport.sendto(datagram.SerializeToString(), (str(address), self._port))
+
+    def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
+        if len(data) > DATAGRAM_LIMIT:
+            return
+        address = IPv4Address(source[0])
+        if not self._is_member(address):
+            return
+        try:
+            datagram = paths_pb2.PathDatagram.FromString(data)
+        except DecodeError:
+            log.debug("unreadable datagram from %s", address)
+            return
+        now = time.monotonic()
+        contact = self._contacts.setdefault(address, Contact())
+        contact.heard = now
+        kind = datagram.WhichOneof("what")
+        if kind == "ping":
+            contact.their_rtt_ms = datagram.ping.rtt_ms
+            self.send(address, paths_pb2.PathDatagram(pong=paths_pb2.Echo(nonce=datagram.ping.nonce)))
+        elif kind == "pong":
+            self._answer(address, contact, datagram.pong.nonce, now)
+        elif kind is not None and self._on_other is not None:
+            self._on_other(address, datagram)
+
+    def _answer(self, address: IPv4Address, contact: Contact, nonce: int, now: float) -> None:
+        pending = self._pending.get(nonce)
+        if pending is None or pending.address != address:
+            return
+        del self._pending[nonce]
+        rtt = (now - pending.sent) * 1000
+        contact.rtt_ms = rtt
+        contact.answered = now
+        contact.first_unanswered = 0.0
+        if pending.waiter is not None and not pending.waiter.done():
+            pending.waiter.set_result(rtt)
+
+    def error_received(self, error: OSError) -> None:
+        log.debug("probe not sent: %s", error)
