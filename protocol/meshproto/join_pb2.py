@@ -26,7 +26,7 @@ from meshproto import node_pb2 as meshproto_dot_node__pb2
 from meshproto import state_pb2 as meshproto_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14meshproto/join.proto\x12\tmeshproto\x1a\x14meshproto/node.proto\x1a\x15meshproto/state.proto\"\x12\n\x10\x41uthorityRequest\"U\n\x0e\x41uthorityReply\x12\x16\n\x0e\x63\x61_certificate\x18\x01 \x01(\x0c\x12\x11\n\tmesh_name\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"\x12\n\x10\x43hallengeRequest\"/\n\x0e\x43hallengeReply\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\"n\n\x11JoinAsNodeRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12\'\n\tapplicant\x18\x03 \x01(\x0b\x32\x14.meshproto.Applicant\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"t\n\x13RedeemInviteRequest\x12\x11\n\tinvite_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\'\n\tapplicant\x18\x03 \x01(\x0b\x32\x14.meshproto.Applicant\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"c\n\tAdmission\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x1d\n\x04view\x18\x03 \x01(\x0b\x32\x0f.meshproto.View\x12\x0f\n\x07node_id\x18\x04 \x01(\t\"?\n\x14RequestAccessRequest\x12\'\n\tapplicant\x18\x01 \x01(\x0b\x32\x14.meshproto.Applicant\" \n\x12RequestAccessReply\x12\n\n\x02id\x18\x01 \x01(\t\"D\n\x12\x41waitAccessRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07wait_ms\x18\x03 \x01(\r\"]\n\x10\x41waitAccessReply\x12\x0f\n\x07pending\x18\x01 \x01(\x08\x12\x0f\n\x07refused\x18\x02 \x01(\x08\x12\'\n\tadmission\x18\x03 \x01(\x0b\x32\x14.meshproto.Admission2\xba\x03\n\x04Join\x12\x46\n\x0cGetAuthority\x12\x1b.meshproto.AuthorityRequest\x1a\x19.meshproto.AuthorityReply\x12\x46\n\x0cGetChallenge\x12\x1b.meshproto.ChallengeRequest\x1a\x19.meshproto.ChallengeReply\x12@\n\nJoinAsNode\x12\x1c.meshproto.JoinAsNodeRequest\x1a\x14.meshproto.Admission\x12\x44\n\x0cRedeemInvite\x12\x1e.meshproto.RedeemInviteRequest\x1a\x14.meshproto.Admission\x12O\n\rRequestAccess\x12\x1f.meshproto.RequestAccessRequest\x1a\x1d.meshproto.RequestAccessReply\x12I\n\x0b\x41waitAccess\x12\x1d.meshproto.AwaitAccessRequest\x1a\x1b.meshproto.AwaitAccessReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14meshproto/join.proto\x12\tmeshproto\x1a\x14meshproto/node.proto\x1a\x15meshproto/state.proto\"\x12\n\x10\x41uthorityRequest\"U\n\x0e\x41uthorityReply\x12\x16\n\x0e\x63\x61_certificate\x18\x01 \x01(\x0c\x12\x11\n\tmesh_name\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"\x12\n\x10\x43hallengeRequest\"/\n\x0e\x43hallengeReply\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\"n\n\x11JoinAsNodeRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12\'\n\tapplicant\x18\x03 \x01(\x0b\x32\x14.meshproto.Applicant\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"t\n\x13RedeemInviteRequest\x12\x11\n\tinvite_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\'\n\tapplicant\x18\x03 \x01(\x0b\x32\x14.meshproto.Applicant\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"{\n\tAdmission\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x1d\n\x04view\x18\x03 \x01(\x0b\x32\x0f.meshproto.View\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x16\n\x0e\x63luster_secret\x18\x05 \x01(\x0c\"?\n\x14RequestAccessRequest\x12\'\n\tapplicant\x18\x01 \x01(\x0b\x32\x14.meshproto.Applicant\" \n\x12RequestAccessReply\x12\n\n\x02id\x18\x01 \x01(\t\"D\n\x12\x41waitAccessRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07wait_ms\x18\x03 \x01(\r\"]\n\x10\x41waitAccessReply\x12\x0f\n\x07pending\x18\x01 \x01(\x08\x12\x0f\n\x07refused\x18\x02 \x01(\x08\x12\'\n\tadmission\x18\x03 \x01(\x0b\x32\x14.meshproto.Admission2\xba\x03\n\x04Join\x12\x46\n\x0cGetAuthority\x12\x1b.meshproto.AuthorityRequest\x1a\x19.meshproto.AuthorityReply\x12\x46\n\x0cGetChallenge\x12\x1b.meshproto.ChallengeRequest\x1a\x19.meshproto.ChallengeReply\x12@\n\nJoinAsNode\x12\x1c.meshproto.JoinAsNodeRequest\x1a\x14.meshproto.Admission\x12\x44\n\x0cRedeemInvite\x12\x1e.meshproto.RedeemInviteRequest\x1a\x14.meshproto.Admission\x12O\n\rRequestAccess\x12\x1f.meshproto.RequestAccessRequest\x1a\x1d.meshproto.RequestAccessReply\x12I\n\x0b\x41waitAccess\x12\x1d.meshproto.AwaitAccessRequest\x1a\x1b.meshproto.AwaitAccessReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,15 +46,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REDEEMINVITEREQUEST']._serialized_start=368
   _globals['_REDEEMINVITEREQUEST']._serialized_end=484
   _globals['_ADMISSION']._serialized_start=486
-  _globals['_ADMISSION']._serialized_end=585
-  _globals['_REQUESTACCESSREQUEST']._serialized_start=587
-  _globals['_REQUESTACCESSREQUEST']._serialized_end=650
-  _globals['_REQUESTACCESSREPLY']._serialized_start=652
-  _globals['_REQUESTACCESSREPLY']._serialized_end=684
-  _globals['_AWAITACCESSREQUEST']._serialized_start=686
-  _globals['_AWAITACCESSREQUEST']._serialized_end=754
-  _globals['_AWAITACCESSREPLY']._serialized_start=756
-  _globals['_AWAITACCESSREPLY']._serialized_end=849
-  _globals['_JOIN']._serialized_start=852
-  _globals['_JOIN']._serialized_end=1294
+  _globals['_ADMISSION']._serialized_end=609
+  _globals['_REQUESTACCESSREQUEST']._serialized_start=611
+  _globals['_REQUESTACCESSREQUEST']._serialized_end=674
+  _globals['_REQUESTACCESSREPLY']._serialized_start=676
+  _globals['_REQUESTACCESSREPLY']._serialized_end=708
+  _globals['_AWAITACCESSREQUEST']._serialized_start=710
+  _globals['_AWAITACCESSREQUEST']._serialized_end=778
+  _globals['_AWAITACCESSREPLY']._serialized_start=780
+  _globals['_AWAITACCESSREPLY']._serialized_end=873
+  _globals['_JOIN']._serialized_start=876
+  _globals['_JOIN']._serialized_end=1318
 # @@protoc_insertion_point(module_scope)

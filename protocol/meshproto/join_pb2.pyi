@@ -167,11 +167,14 @@ class Admission(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     NODE_ID_FIELD_NUMBER: _builtins.int
+    CLUSTER_SECRET_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     certificate: _builtins.bytes
     """DER"""
     node_id: _builtins.str
     """the node that answered"""
+    cluster_secret: _builtins.bytes
+    """for a node that joined by invite; empty for everybody else"""
     @_builtins.property
     def view(self) -> _state_pb2.View: ...
     def __init__(
@@ -181,10 +184,11 @@ class Admission(_message.Message):
         certificate: _builtins.bytes = ...,
         view: _state_pb2.View | None = ...,
         node_id: _builtins.str = ...,
+        cluster_secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "member_id", b"member_id", "node_id", b"node_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "cluster_secret", b"cluster_secret", "member_id", b"member_id", "node_id", b"node_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

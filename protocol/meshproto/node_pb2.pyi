@@ -845,6 +845,7 @@ class ChangeResult(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     OBJECT_ID_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
+    APPLIED_NODE_IDS_FIELD_NUMBER: _builtins.int
     outcome: Global___ChangeResult.Outcome.ValueType
     code: _builtins.str
     """of a refusal, from model/errors"""
@@ -860,6 +861,10 @@ class ChangeResult(_message.Message):
     def member(self) -> _state_pb2.Member:
         """the whole member it made, so that a node can serve it before its Redis has it"""
 
+    @_builtins.property
+    def applied_node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """nodes whose data plane has the change (invites: those that know its key)"""
+
     def __init__(
         self,
         *,
@@ -871,10 +876,11 @@ class ChangeResult(_message.Message):
         member_id: _builtins.str = ...,
         object_id: _builtins.str = ...,
         member: _state_pb2.Member | None = ...,
+        applied_node_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "fix", b"fix", "member", b"member", "member_id", b"member_id", "message", b"message", "object_id", b"object_id", "outcome", b"outcome", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_node_ids", b"applied_node_ids", "code", b"code", "fix", b"fix", "member", b"member", "member_id", b"member_id", "message", b"message", "object_id", b"object_id", "outcome", b"outcome", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""What happened and how things are: events, rates, status, doctor."""
