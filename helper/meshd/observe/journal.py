@@ -77,4 +77,5 @@ class Journal:
                 sequence = event.sequence
                 yield event
             async with self._grown:
-                await self._grown.wait_for(lambda: self._sequence > sequence)
+                while self._sequence <= sequence:
+                    await self._grown.wait()
