@@ -53,7 +53,7 @@ class Connection:
         return cls(pool, f"redis at {socket}")
 
     @classmethod
-    def to_url(cls, url: str, name: str, client_name: str) -> Connection:
+    def to_url(cls, url: str, name: str, client_name: str | None = None) -> Connection:
         """To `redis://`, `rediss://` or `unix://`; `name` stands for it in messages, as the URL may hold a password."""
         return cls(ConnectionPool.from_url(url, client_name=client_name, **_options(COMMAND_TIMEOUT)), name)
 

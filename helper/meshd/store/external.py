@@ -37,7 +37,7 @@ REQUIRED = {
 }
 """Anything else loses acknowledged changes: on a crash, under memory pressure, or during a copy."""
 
-NEEDED = (
+NEEDED: tuple[tuple[str, ...], ...] = (
     ("REPLICAOF", "NO", "ONE"),
     ("CONFIG", "SET", "masteruser", ""),
     ("CONFIG", "GET", "appendonly"),
@@ -50,6 +50,9 @@ NEEDED = (
 )
 """What the account must be allowed to do."""
 
+URL_OPTIONS = frozenset({"db", "password", "username", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
+"""What may stand behind the `?`; redis-py knows more, which would undo the settings of `connection.py`."""
+
 
 def shown(url: str) -> str:
     """The URL without its password, for messages. Raises InvalidInput when it is no URL of a Redis server."""
@@ -61,6 +64,8 @@ def shown(url: str) -> str:
         raise InvalidInput("the Redis URL can't be read", how) from None
     if parts.scheme not in ("redis", "rediss", "unix") or not (parts.path if parts.scheme == "unix" else host):
         raise InvalidInput("the Redis URL is not one of redis://, rediss:// and unix://", how)
+    if unknown := set(parse_qs(parts.query)) - URL_OPTIONS:
+        raise InvalidInput(f"the Redis URL has the option {min(unknown)!r}", f"use {', '.join(sorted(URL_OPTIONS))}")
     database = parse_qs(parts.query).get("db", [""])[0] or (parts.path.strip("/") if parts.scheme != "unix" else "")
     if database not in ("", "0"):
         raise InvalidInput(f"the Redis URL names database {database}; replicas use 0", "leave the number out")
@@ -95,6 +100,7 @@ class ExternalServer:
         info = await self._connection.info("server")
         self._check_version(info)
         await self._check_commands()
+        await self._check_default_user()
         await self._check_settings()
         await self._check_keys()
         await self._check_others()
@@ -127,6 +133,20 @@ class ExternalServer:
                 raise Failed(f"{self._name} forbids ACL: {error.message}", "allow ACL to this account") from error
             if verdict != b"OK":
                 raise Failed(f"{self._name} forbids {command}: {verdict.decode(errors='replace')}", fix)
+
+    async def _check_default_user(self) -> None:
+        """Redis loads its append-only file with this user's permissions, also when the user is off; see settings.py."""
+        for words in (
+            ("XADD", "changes", "*", "entry", ""),
+            ("HSET", "member", "", ""),
+            ("XTRIM", "changes", "MAXLEN", 1),
+        ):
+            verdict = await self._connection.call("ACL", "DRYRUN", "default", *words)
+            if verdict != b"OK":
+                raise Failed(
+                    f"{self._name} would lose changes when it restarts: its default user may not run {words[0]}",
+                    "set `user default off ~* &* +@all` in its redis.conf: nobody can log in as it",
+                )
 
     async def _check_settings(self) -> None:
         found = await self._connection.config(*REQUIRED)

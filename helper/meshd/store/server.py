@@ -337,7 +337,7 @@ class RedisServer:
             self._supervisor = None
         if running is not None and running.running:
             with contextlib.suppress(StoreUnavailable, StoreFailed):
-                await self.connection.call("SHUTDOWN", "NOSAVE", "NOW", timeout=EXIT_LIMIT)
+                await self.connection.call("SHUTDOWN", "NOSAVE", "NOW", "FORCE", timeout=EXIT_LIMIT)
             try:
                 async with asyncio.timeout(EXIT_LIMIT):
                     await running.wait()

@@ -6,7 +6,11 @@ import hashlib
 from pathlib import Path
 
 USER = "meshd"
-"""The only account: the helper's. The default user is off, so that a TCP connection can do nothing."""
+"""The only account: the helper's."""
+
+DEFAULT_USER = "user default reset off ~* &* +@all"
+"""Off, so a connection without credentials can do nothing. Yet with every permission: Redis (7.0.15) loads the
+append-only file as this user and checks its permissions at EXEC, so that without them each change is lost silently."""
 
 SETTINGS = {
     "appendonly": "yes",
@@ -46,7 +50,7 @@ def configuration(folder: Path, socket: Path, password: str) -> str:
         f"logfile {quoted(str(folder / 'redis.log'))}",
         "daemonize no",
         "protected-mode no",  # it would look at the default user's password, and that user is off
-        "user default reset off",
+        DEFAULT_USER,
         f"user {USER} reset on #{hashlib.sha256(password.encode()).hexdigest()} ~* &* +@all",
     ]
     lines += [f"{name} {quoted(value)}" for name, value in SETTINGS.items()]
