@@ -26,14 +26,15 @@ CONNECTIONS = 64
 Word = str | bytes | int
 
 
-def _options(timeout: float) -> dict[str, Any]:
-    return {
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "socket_connect_timeout": timeout,
-        "socket_timeout": timeout,
-        "max_connections": CONNECTIONS,
-    }
+OPTIONS: dict[str, Any] = {
+    "retry": Retry(NoBackoff(), 0),
+    "protocol": 2,
+    # `call` has a time-out around everything. redis-py's own one sends through asyncio.wait_for, which in Python 3.11
+    # may swallow a cancellation.
+    "socket_connect_timeout": None,
+    "socket_timeout": None,
+    "max_connections": CONNECTIONS,
+}
 
 
 class Connection:
@@ -46,16 +47,15 @@ class Connection:
     @classmethod
     def to_socket(cls, socket: Path, user: str, password: str) -> Connection:
         """To a server's Unix socket."""
-        options = _options(COMMAND_TIMEOUT)
         pool = ConnectionPool(
-            connection_class=UnixDomainSocketConnection, path=str(socket), username=user, password=password, **options
+            connection_class=UnixDomainSocketConnection, path=str(socket), username=user, password=password, **OPTIONS
         )
         return cls(pool, f"redis at {socket}")
 
     @classmethod
     def to_url(cls, url: str, name: str, client_name: str | None = None) -> Connection:
         """To `redis://`, `rediss://` or `unix://`; `name` stands for it in messages, as the URL may hold a password."""
-        return cls(ConnectionPool.from_url(url, client_name=client_name, **_options(COMMAND_TIMEOUT)), name)
+        return cls(ConnectionPool.from_url(url, client_name=client_name, **OPTIONS), name)
 
     @property
     def name(self) -> str:

@@ -97,13 +97,17 @@ class ExternalServer:
 
     async def start(self) -> None:
         """Checks the server. Raises Unavailable, Failed or Conflict with what is wrong and how to put it right."""
-        info = await self._connection.info("server")
-        self._check_version(info)
-        await self._check_commands()
-        await self._check_default_user()
-        await self._check_settings()
-        await self._check_keys()
-        await self._check_others()
+        try:
+            info = await self._connection.info("server")
+            self._check_version(info)
+            await self._check_commands()
+            await self._check_default_user()
+            await self._check_settings()
+            await self._check_keys()
+            await self._check_others()
+        except BaseException:
+            await self._connection.close()  # who was refused must not look like a user of the server
+            raise
         self._run_id = info["run_id"]
         log.info("using %s", self._name)
 

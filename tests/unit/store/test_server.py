@@ -283,6 +283,17 @@ async def test_cancelled_call_leaves_no_answer_for_the_next(make_server):
     assert answers == [f"{n}".encode() for n in range(20)]
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_cancellation_is_never_swallowed(make_server, steps):
+    server = await make_server()
+    task = asyncio.create_task(server.connection.call("XREAD", "BLOCK", 5000, "STREAMS", "none", "0-0"))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=1)
+    assert task.cancelled()
+
+
 async def test_error_reply_names_the_command_and_no_password(make_server):
     server = await make_server()
     with pytest.raises(StoreFailed, match="refused NOSUCH"):
