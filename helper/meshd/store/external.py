@@ -20,7 +20,7 @@ from meshd.store import scripts
 from meshd.store.connection import Connection
 from meshd.store.errors import StoreFailed, StoreUnavailable
 from meshd.store.replication import Replication
-from meshd.store.server import OnExit
+from meshd.store.server import OnExit, StoreServer
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port or 6379}"
 
 
-class ExternalServer:
+class ExternalServer(StoreServer):
     """An administrator's server. The same interface as RedisServer; it is never started, stopped or restarted."""
 
     def __init__(self, url: str, *, mesh_id: str, member_id: str, on_exit: OnExit) -> None:

@@ -84,7 +84,7 @@ def socket_path(run_dir: Path, mesh: str) -> Path:
     raise Failed(f"the path {run_dir} is too long for Unix sockets", "choose a shorter --run-dir")
 
 
-class RedisServer:
+class RedisServer(StoreServer):
     """One redis-server process on one folder. It survives its helper and is adopted by the next one."""
 
     def __init__(self, folder: Path, socket: Path, *, binary: Path | None = None, on_exit: OnExit) -> None:
