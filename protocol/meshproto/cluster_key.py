@@ -57,7 +57,9 @@ class ClusterKey:
             guarded, fingerprint = base32.decode(parts[0]), base32.decode(parts[1])
         except ValueError:
             raise FormatError(
-                "the cluster key was edited or mistyped: it holds a character that no key has", _COPY_AGAIN, "key-edited"
+                "the cluster key was edited or mistyped: it holds a character that no key has",
+                _COPY_AGAIN,
+                "key-edited",
             ) from None
         secret, checksum = guarded[:SECRET_BYTES], guarded[SECRET_BYTES:]
         if checksum != _checksum(secret, fingerprint) or base32.encode(fingerprint) != parts[1]:

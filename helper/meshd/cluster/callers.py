@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 from urllib.parse import unquote
 
-import grpc.aio
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -38,10 +38,10 @@ def source_address(peer: str) -> IPv4Address | IPv6Address:
     return mapped or address
 
 
-def caller(context: grpc.aio.ServicerContext, state: Callable[[], State]) -> Member:
+def caller(context: Any, state: Callable[[], State]) -> Member:
     """The member that calls. Raises NotPermitted for a certificate that is no enabled member's, or for one that is
     used from another address than that member's overlay addresses."""
-    pems = context.auth_context().get("x509_pem_cert") or []
+    pems = list(context.auth_context().get("x509_pem_cert") or [])
     if not pems:
         raise NotPermitted("no client certificate")
     try:

@@ -60,7 +60,7 @@ class MemberChannels:
         channel = grpc.aio.secure_channel(
             target, self._credentials, options=(*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", name))
         )
-        stub: MeshNodeAsyncStub = MeshNodeStub(channel)  # type: ignore[assignment]  # one class serves both in grpcio
+        stub: MeshNodeAsyncStub = MeshNodeStub(channel)
         self._channels[member.id] = (target, channel, stub)
         return stub
 
@@ -68,7 +68,7 @@ class MemberChannels:
         """Closes the channels of members that are gone."""
         for member_id in [known for known in self._channels if not wanted(known)]:
             _, channel, _ = self._channels.pop(member_id)
-            await channel.close()
+            await channel.close(None)
 
     async def close(self) -> None:
         await self.keep_only(lambda _: False)

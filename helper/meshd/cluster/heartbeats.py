@@ -133,7 +133,7 @@ class Heartbeats:
                 for node_id in tasks.keys() - wanted:
                     tasks.pop(node_id).cancel()
                     for table in (self._replies, self._answered, self._kicks):
-                        table.pop(node_id, None)  # type: ignore[attr-defined]  # three dicts keyed alike
+                        table.pop(node_id, None)
                 await asyncio.sleep(self._interval)
         finally:
             for task in tasks.values():
@@ -169,7 +169,7 @@ class _Since(dict[str, int]):
         super().__init__({key: int((now - at) * 1000) for key, at in last_online.items()})
         self._default = int((now - began) * 1000)
 
-    def get(self, key: str, default: object = None) -> int:  # type: ignore[override]  # the default is ours
+    def get(self, key: str, default: object = None) -> int:
         return super().get(key, self._default)
 
     def __missing__(self, key: str) -> int:

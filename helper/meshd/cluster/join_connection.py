@@ -46,7 +46,7 @@ class JoinConnection:
     mesh_name: str
 
     async def close(self) -> None:
-        await self.channel.close()
+        await self.channel.close(None)
 
 
 async def resolve(host: str, port: int) -> list[Address]:
@@ -124,7 +124,7 @@ async def _verified(address: Address, port: int, where: str, leaf: bytes, expect
     except grpc.aio.AioRpcError as error:
         raise Failed(f"{where} is no node of a mesh: {error.details()}", "give the address of a node") from error
     finally:
-        await unverified.close()
+        await unverified.close(None)
     if authority.protocol_version != PROTOCOL_VERSION:
         raise Conflict(
             f"{where} speaks protocol version {authority.protocol_version}, this machine {PROTOCOL_VERSION}",
@@ -171,7 +171,8 @@ def check_clock_difference(node_ms: int, where: str) -> None:
     difference = time.time() - node_ms / 1000
     if abs(difference) > CLOCK_TOLERANCE:
         raise Conflict(
-            f"this machine's clock is {abs(difference) / 3600:.0f} h {'ahead of' if difference > 0 else 'behind'} {where}",
+            f"this machine's clock is {abs(difference) / 3600:.0f} h "
+            f"{'ahead of' if difference > 0 else 'behind'} that of {where}",
             "set the clock: timedatectl set-ntp true",
             "clock",
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric import ec
-from meshproto import PROTOCOL_VERSION, cluster_key, join_pb2, node_pb2, state_pb2
+from meshproto import PROTOCOL_VERSION, base32, cluster_key, join_pb2, node_pb2, state_pb2
 from meshproto.keys import PrivateKey
 
 from meshd.cluster.certificates import await_signature, fingerprint, identity_of, new_private_key, signing_request
@@ -133,7 +133,7 @@ async def join_as_node(
     deadline = time.monotonic() + timeout
     certificate_key = new_private_key()
     request_id = str(uuid.uuid4())
-    expected = cluster_key.fingerprint_text(key.fingerprint)
+    expected = base32.encode(key.fingerprint)
     async with _reach(hosts, expected, progress, deadline) as connection:
         where = str(connection.address)
         applicant = wishes.applicant(certificate_key)

@@ -173,5 +173,5 @@ class Prober(asyncio.DatagramProtocol):
         if pending.waiter is not None and not pending.waiter.done():
             pending.waiter.set_result(rtt)
 
-    def error_received(self, error: OSError) -> None:
+    def error_received(self, error: Exception) -> None:
         log.debug("probe not sent: %s", error)

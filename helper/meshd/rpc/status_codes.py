@@ -32,7 +32,7 @@ async def abort(context: Any, error: MeshError) -> NoReturn:
 
 def error_of(failure: grpc.aio.AioRpcError) -> MeshError:
     """The error that `abort` was called with; a connection that failed becomes Unavailable or Timeout."""
-    metadata = dict(failure.trailing_metadata() or ())
+    metadata: dict[str, str | bytes] = {key: value for key, value in failure.trailing_metadata() or ()}
     code = metadata.get("mesh-code")
     if isinstance(code, str):
         fix = metadata.get("mesh-fix-bin", b"")

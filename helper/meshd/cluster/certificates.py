@@ -1,0 +1,123 @@
+"""Certificate keys, signing requests, and what a certificate says. P-256 everywhere: gRPC's TLS refuses Ed25519."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+from google.protobuf.message import DecodeError
+from meshproto import base32, state_pb2
+
+from meshd.model.errors import InvalidInput, NotPermitted
+from meshd.model.members import Member, Role
+
+_AWAIT_LABEL = b"meshd-await-1"
+
+
+def new_private_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def private_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def certificate_pem(der: bytes) -> bytes:
+    """Raises InvalidInput when the bytes are no certificate."""
+    try:
+        return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+    except ValueError as error:
+        raise InvalidInput("a certificate can't be read") from error
+
+
+def signing_request(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
+    """A CSR in DER: proves that the applicant has the key."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(subject)
+        .sign(key, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+
+
+def read_signing_request(der: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of a valid CSR. Raises InvalidInput."""
+    try:
+        request = x509.load_der_x509_csr(der)
+        key = request.public_key()
+        valid = request.is_signature_valid
+    except (ValueError, TypeError) as error:
+        raise InvalidInput("the certificate request can't be read") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1) or not valid:
+        raise InvalidInput("the certificate request has no valid P-256 key")
+    return key
+
+
+def fingerprint(ca_der: bytes) -> str:
+    """SHA-256 of a CA certificate as people compare it: base32 in lower case."""
+    return base32.encode(hashlib.sha256(ca_der).digest())
+
+
+def identity_of(certificate_der: bytes) -> tuple[str, Role, str]:
+    """(member id, role, mesh id) from the certificate's DNS name `<id>.<role>.<mesh id>`. Raises InvalidInput."""
+    try:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        member_id, role, mesh_id = names.get_values_for_type(x509.DNSName)[0].split(".")
+        return str(uuid.UUID(member_id)), Role(role), str(uuid.UUID(mesh_id))
+    except (ValueError, IndexError, x509.ExtensionNotFound) as error:
+        raise InvalidInput("the certificate is not a member's") from error
+
+
+def await_signature(key: ec.EllipticCurvePrivateKey, request_id: str) -> bytes:
+    """Proves that whoever asks about a request is who made it."""
+    return key.sign(_AWAIT_LABEL + request_id.encode(), ec.ECDSA(hashes.SHA256()))
+
+
+def check_await_signature(csr: bytes, request_id: str, signature: bytes) -> None:
+    """Raises NotPermitted."""
+    try:
+        read_signing_request(csr).verify(signature, _AWAIT_LABEL + request_id.encode(), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise NotPermitted("that request is somebody else's") from None
+
+
+@lru_cache(maxsize=16)
+def _ca_key(ca_der: bytes) -> ec.EllipticCurvePublicKey:
+    key = x509.load_der_x509_certificate(ca_der).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise InvalidInput("the mesh CA has no P-256 key")
+    return key
+
+
+@lru_cache(maxsize=16384)
+def _signed(statement: bytes, signature: bytes, ca_der: bytes) -> bool:
+    try:
+        _ca_key(ca_der).verify(signature, statement, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def verify_member(message: state_pb2.Member, member: Member, ca_der: bytes, mesh_id: str) -> None:
+    """Checks that the mesh CA vouches for the member as it is stored. Raises NotPermitted; cached by signature."""
+    try:
+        statement = state_pb2.MemberStatement.FromString(message.record.statement)
+    except DecodeError:
+        raise NotPermitted(f"the record of member {message.id} can't be read") from None
+    if statement.mesh_id != mesh_id:
+        raise NotPermitted(f"the record of {member.name} is of another mesh")
+    if not _signed(message.record.statement, message.record.signature, ca_der):
+        raise NotPermitted(f"the record of {member.name} is not signed by the mesh CA")

@@ -1,0 +1,177 @@
+"""Letting machines in: nodes by the cluster key, peers by request. Invites are in `invites`."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+from meshproto import node_pb2, state_pb2
+from meshproto.keys import PublicKey
+
+from meshd.model.addresses import Pools, ipv6_addresses, next_node_subnet, next_peer_address, node_address
+from meshd.model.changes.context import Draft
+from meshd.model.errors import Conflict, InvalidInput, NotFound
+from meshd.model.members import Endpoint, Role
+from meshd.model.names import check_label
+
+ENDPOINTS = 16
+"""Endpoints that one member may have; more are a mistake or an attack."""
+
+
+def check_name_free(draft: Draft, name: str, except_id: str = "") -> None:
+    """Raises Conflict when a member has the name, or an open invite keeps it for somebody."""
+    for member in draft.state.parsed.values():
+        if member.name == name and member.id != except_id:
+            raise Conflict(f"the name {name} is taken in {draft.state.settings.name}", "choose another one: --name")
+    for invite in draft.state.invites.values():
+        if invite.member == name and invite.state == state_pb2.INVITE_STATE_OPEN and invite.id != except_id:
+            raise Conflict(f"the name {name} is kept for invite {invite.id}", "choose another one: --name")
+
+
+def check_applicant(draft: Draft, applicant: node_pb2.Applicant) -> PublicKey:
+    """Checks a stranger's fields; returns its WireGuard key. Raises InvalidInput or Conflict."""
+    try:
+        key = PublicKey(applicant.public_key)
+    except ValueError as error:
+        raise InvalidInput(f"the applicant's key: {error}") from error
+    if len(applicant.endpoints) > ENDPOINTS or len(applicant.certificate_request) > 8192:
+        raise InvalidInput("the applicant sent more than a machine needs")
+    for text in applicant.endpoints:
+        Endpoint.parse(text)
+    if not 0 < applicant.listen_port < 65536 or not 0 <= applicant.join_port < 65536:
+        raise InvalidInput("the applicant's ports are out of range")
+    if any(member.public_key == key for member in draft.state.parsed.values()):
+        raise Conflict(f"this machine is in {draft.state.settings.name} already", "meshctl status")
+    return key
+
+
+def new_member(
+    draft: Draft,
+    applicant: node_pb2.Applicant,
+    role: Role,
+    name: str,
+    joined_by: str,
+    *,
+    admin: bool = False,
+    ephemeral_ms: int = 0,
+) -> state_pb2.Member:
+    """A member with addresses, certificate and signed record; the caller writes it. Raises MeshError."""
+    check_label(name, "member name")
+    key = check_applicant(draft, applicant)
+    pools = Pools.from_settings(draft.state.settings)
+    if role is Role.NODE:
+        subnet = next_node_subnet(draft.state, pools)
+        ipv4 = node_address(subnet)
+    else:
+        subnet = None
+        ipv4 = next_peer_address(draft.state, pools, name)
+    ipv6, transport = ipv6_addresses(pools, key)
+    member_id = str(uuid.UUID(bytes=draft.context.random(16), version=4))
+    certificate = draft.context.authority.certify(applicant.certificate_request, member_id, role)
+    statement = state_pb2.MemberStatement(
+        mesh_id=draft.state.settings.id,
+        id=member_id,
+        name=name,
+        role=role.message,
+        public_key=key.data,
+        ipv4=str(ipv4),
+        ipv6=str(ipv6),
+        transport=str(transport),
+        subnet=str(subnet) if subnet else "",
+        admin=admin,
+        certificate_sha256=hashlib.sha256(certificate).digest(),
+        serial=1,
+    )
+    member = state_pb2.Member(
+        id=member_id,
+        record=draft.context.authority.sign(statement),
+        certificate=certificate,
+        endpoints=applicant.endpoints,
+        listen_port=applicant.listen_port,
+        enabled=True,
+        joined_ms=draft.context.now_ms,
+        joined_by=joined_by,
+        ephemeral_ms=ephemeral_ms,
+        protocol_version=applicant.protocol_version,
+        behind_nat=applicant.behind_nat,
+        join_port=applicant.join_port if role is Role.NODE else 0,
+    )
+    draft.subject_id = member_id
+    draft.result.member_id = member_id
+    draft.result.member.CopyFrom(member)
+    return member
+
+
+def admit_node(draft: Draft) -> None:
+    applicant = draft.change.admit_node.applicant
+    check_name_free(draft, applicant.name)
+    member = new_member(draft, applicant, Role.NODE, applicant.name, "cluster key")
+    draft.put("member", member.id, member)
+    draft.summary = f"{applicant.name} joined as a node"
+
+
+def add_request(draft: Draft) -> None:
+    asked = draft.change.add_request
+    check_label(asked.applicant.name, "member name")
+    check_name_free(draft, asked.applicant.name)
+    check_applicant(draft, asked.applicant)
+    open_requests = [one for one in draft.state.requests.values() if not one.authorized_member_id and not one.refused]
+    if len(open_requests) >= 100:
+        raise Conflict("too many machines are waiting to be let in", "decide on some: meshctl peers pending")
+    if not asked.id or asked.id in draft.state.requests:
+        raise Conflict("that request exists already")
+    request = state_pb2.JoinRequest(
+        id=asked.id,
+        name=asked.applicant.name,
+        public_key=asked.applicant.public_key,
+        certificate_request=asked.applicant.certificate_request,
+        source=asked.source,
+        since_ms=draft.context.now_ms,
+    )
+    draft.put("request", request.id, request)
+    draft.result.object_id = request.id
+    draft.summary = f"{request.name} asks from {request.source} to be let in"
+
+
+def _open_request(draft: Draft, wanted: str) -> state_pb2.JoinRequest:
+    found = [one for one in draft.state.requests.values() if one.id.startswith(wanted) and wanted]
+    if len(found) != 1:
+        raise NotFound(f"there is no request {wanted!r}", "see `meshctl peers pending`")
+    request = found[0]
+    if request.refused:
+        raise Conflict(f"request {request.id} of {request.name} was refused already")
+    return request
+
+
+def authorize_request(draft: Draft) -> None:
+    request = _open_request(draft, draft.change.authorize_request.id)
+    if request.authorized_member_id:
+        return
+    check_name_free(draft, request.name)
+    applicant = node_pb2.Applicant(
+        name=request.name,
+        public_key=request.public_key,
+        certificate_request=request.certificate_request,
+        listen_port=10100,
+        behind_nat=True,
+    )
+    member = new_member(draft, applicant, Role.PEER, request.name, f"request {request.id}")
+    changed = state_pb2.JoinRequest()
+    changed.CopyFrom(request)
+    changed.authorized_member_id = member.id
+    draft.put("member", member.id, member)
+    draft.put("request", request.id, changed)
+    draft.result.object_id = request.id
+    draft.summary = f"{request.name} was let in as a peer"
+
+
+def refuse_request(draft: Draft) -> None:
+    request = _open_request(draft, draft.change.refuse_request.id)
+    if request.authorized_member_id:
+        raise Conflict(f"{request.name} was let in already", f"meshctl peers remove {request.name}")
+    changed = state_pb2.JoinRequest()
+    changed.CopyFrom(request)
+    changed.refused = True
+    draft.put("request", request.id, changed)
+    draft.result.object_id = request.id
+    draft.summary = f"{request.name} was refused"

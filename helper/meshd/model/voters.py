@@ -1,0 +1,28 @@
+"""Who votes, and what a quorum is (DESIGN.md section 7.7). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from meshproto import state_pb2
+
+from meshd.model.state import State
+
+VOTERS = 7
+"""The oldest nodes vote; more voters make commits slower and nothing safer."""
+
+
+def oldest_voters(state: State) -> list[str]:
+    """Ids of the nodes that should vote, oldest first."""
+    return [member.id for member in state.nodes[:VOTERS]]
+
+
+def quorum_met(record: state_pb2.VoterRecord, confirmed: AbstractSet[str]) -> bool:
+    """Whether these members are a quorum: of the present voters and, during a change, of the next ones, too."""
+    return _one(record.current, confirmed) and (not record.next or _one(record.next, confirmed))
+
+
+def _one(voters: Sequence[str], confirmed: AbstractSet[str]) -> bool:
+    count = sum(voter in confirmed for voter in voters)
+    return 2 * count > len(voters) or (len(voters) > 0 and 2 * count == len(voters) and voters[0] in confirmed)
