@@ -32,7 +32,8 @@ async def abort(context: Any, error: MeshError) -> NoReturn:
 
 def error_of(failure: grpc.aio.AioRpcError) -> MeshError:
     """The error that `abort` was called with; a connection that failed becomes Unavailable or Timeout."""
-    metadata: dict[str, str | bytes] = {key: value for key, value in failure.trailing_metadata() or ()}
+    # At run time each item is a pair (key, value); the stubs say otherwise.
+    metadata: dict[str, str | bytes] = dict(failure.trailing_metadata() or ())  # type: ignore[arg-type]
     code = metadata.get("mesh-code")
     if isinstance(code, str):
         fix = metadata.get("mesh-fix-bin", b"")

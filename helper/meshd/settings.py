@@ -1,0 +1,105 @@
+"""Settings of meshd: flag, then environment (MESHD_…), then the TOML file, then the default."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meshproto import VERSION
+
+from meshd.model.errors import InvalidInput
+
+CONFIG = Path("/etc/meshd/meshd.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What meshd was told. `redis` may hold a password and is never printed."""
+
+    state_dir: Path = Path("/var/lib/meshd")
+    run_dir: Path = Path("/run/meshd")
+    backend: str = "auto"
+    redis: str = field(default="", repr=False)
+    log_level: str = "info"
+    log_format: str = "text"
+
+
+_CHOICES = {
+    "backend": ("auto", "kernel", "userspace"),
+    "log_level": ("debug", "info", "warning", "error"),
+    "log_format": ("text", "json"),
+}
+_PATHS = ("state_dir", "run_dir")
+_HELP = {
+    "state_dir": "where identities and data are kept (default /var/lib/meshd)",
+    "run_dir": "where sockets are (default /run/meshd)",
+    "backend": "WireGuard of the kernel or by wireguard-go (default: what is there)",
+    "redis": "an administrator's Redis for this node, instead of a private one",
+    "log_level": "least severe messages to log (default info)",
+    "log_format": "how to log (default text)",
+}
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="meshd",
+        description="The helper of meshtui: keeps this machine's private WireGuard networks. Runs in the foreground; "
+        "SIGTERM ends it and leaves the tunnels up.",
+        epilog="Every option is also a variable MESHD_… in the environment and a key in the TOML file.",
+    )
+    parser.add_argument("--version", action="version", version=f"meshd {VERSION}")
+    parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (default {CONFIG}, when it exists)")
+    for name, text in _HELP.items():
+        metavar = "DIR" if name in _PATHS else "URL" if name == "redis" else None
+        parser.add_argument("--" + name.replace("_", "-"), choices=_CHOICES.get(name), metavar=metavar, help=text)
+    return parser.parse_args(arguments)
+
+
+def load_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Raises InvalidInput naming the source and the key."""
+    flags = parse_arguments(arguments)
+    given = flags.config or environment.get("MESHD_CONFIG")
+    values: dict[str, Any] = {}
+    if given or CONFIG.exists():
+        values = read_file(Path(given) if given else CONFIG)
+    for name in _HELP:
+        variable = f"MESHD_{name.upper()}"
+        if environment.get(variable):
+            values[name] = _check(name, environment[variable], variable)
+        if getattr(flags, name) is not None:
+            values[name] = _check(name, getattr(flags, name), "--" + name.replace("_", "-"))
+    return Settings(**values)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The known keys of a TOML file. Raises InvalidInput."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read: {error.strerror}", "name another file: --config FILE") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not TOML: {error}", "mend the file") from error
+    values = {}
+    for key, value in document.items():
+        name = key.replace("-", "_")
+        if name not in _HELP:
+            raise InvalidInput(f"{path}: unknown key {key!r}", f"known keys: {', '.join(sorted(_HELP))}")
+        values[name] = _check(name, value, f"{path}: {key}")
+    return values
+
+
+def _check(name: str, value: object, source: str) -> str | Path:
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidInput(f"{source} must be a text")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise InvalidInput(f"{source}: {value!r} is not one of {', '.join(_CHOICES[name])}")
+    if name in _PATHS:
+        if not value.startswith("/"):
+            raise InvalidInput(f"{source}: {value!r} must be an absolute path")
+        return Path(value)
+    return value

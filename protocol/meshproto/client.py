@@ -1,0 +1,74 @@
+"""The typed client of the helper, for front ends: the stubs of `Meshd`, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import grpc  # the environment above must be set before
+
+from meshproto.local_pb2_grpc import MeshdStub
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+    from meshproto.local_pb2_grpc import MeshdAsyncStub
+
+DEFAULT_SOCKET = Path("/run/meshd/meshd.sock")
+
+OPTIONS = (
+    ("grpc.default_authority", "meshd"),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+
+class HelperError(Exception):
+    """Raised when the helper refused or failed. `exit_status` is what INTERFACES.md has for it."""
+
+    def __init__(self, code: str, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.fix = fix
+
+    @property
+    def exit_status(self) -> int:
+        return {"invalid": 2, "helper-unreachable": 3, "not-permitted": 4, "outcome-unknown": 5}.get(self.code, 1)
+
+
+def error_of(failure: grpc.RpcError, socket: Path) -> HelperError:
+    """What a failed call means to a person."""
+    metadata: dict[str, str | bytes] = dict(failure.trailing_metadata() or ())  # type: ignore[arg-type]  # pairs at run time
+    code, details = failure.code(), failure.details() or ""
+    if "mesh-code" in metadata:
+        fix = metadata.get("mesh-fix-bin", b"")
+        return HelperError(
+            str(metadata["mesh-code"]), details, fix.decode(errors="replace") if isinstance(fix, bytes) else fix
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return HelperError("timeout", "meshd did not answer in time", "try again, or give more --timeout")
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return HelperError("helper-unreachable", f"meshd can't be reached at {socket}", "sudo systemctl start meshd")
+    return HelperError("failed", details or code.name)
+
+
+def connect(socket: Path) -> tuple[grpc.Channel, MeshdStub]:
+    """A channel and the calls over it, for programs without an event loop. Nothing is sent yet."""
+    channel = grpc.insecure_channel(f"unix:{socket}", options=OPTIONS)
+    return channel, MeshdStub(channel)
+
+
+def connect_async(socket: Path) -> tuple[grpc.aio.Channel, MeshdAsyncStub]:
+    """The same for asyncio. Call it inside the running loop."""
+    import grpc.aio
+
+    channel = grpc.aio.insecure_channel(f"unix:{socket}", options=OPTIONS)
+    return channel, MeshdStub(channel)
