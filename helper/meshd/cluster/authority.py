@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from meshproto import state_pb2
 
-from meshd.cluster.certificates import new_private_key, read_signing_request
+from meshd.cluster.certificates import RECORD_LABEL, new_private_key, read_signing_request
 from meshd.model.errors import NotPermitted
 from meshd.model.members import Role
 
@@ -26,6 +26,8 @@ CA_LIFE = timedelta(days=36525)
 
 BACKDATE = timedelta(days=1)
 """How far clocks may differ."""
+
+_ECDSA = ec.ECDSA(hashes.SHA256())
 
 _NONCE = 12  # bytes, what AES-GCM takes (NIST SP 800-38D)
 
@@ -105,7 +107,7 @@ class CertificateAuthority:
 
     def sign(self, statement: state_pb2.MemberStatement) -> state_pb2.MemberRecord:
         data = statement.SerializeToString(deterministic=True)
-        return state_pb2.MemberRecord(statement=data, signature=self._key.sign(data, ec.ECDSA(hashes.SHA256())))
+        return state_pb2.MemberRecord(statement=data, signature=self._key.sign(RECORD_LABEL + data, _ECDSA))
 
 
 def _box_key(cluster_secret: bytes, mesh_id: str) -> bytes:

@@ -7,7 +7,7 @@ import uuid
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -21,8 +21,15 @@ from meshproto import base32, state_pb2
 
 from meshd.model.errors import InvalidInput, NotPermitted
 from meshd.model.members import Member, Role
+from meshd.model.state import State
+
+RECORD_LABEL = b"meshd-member-1:"
+"""Before each member statement that the CA signs, so that its signature can't be taken for one of something else."""
 
 _AWAIT_LABEL = b"meshd-await-1"
+
+
+_BAD_EXTENSIONS = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 def new_private_key() -> ec.EllipticCurvePrivateKey:
@@ -58,7 +65,7 @@ def read_signing_request(der: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_der_x509_csr(der)
         key = request.public_key()
         valid = request.is_signature_valid
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
         raise InvalidInput("the certificate request can't be read") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1) or not valid:
         raise InvalidInput("the certificate request has no valid P-256 key")
@@ -77,7 +84,7 @@ def identity_of(certificate_der: bytes) -> tuple[str, Role, str]:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         member_id, role, mesh_id = names.get_values_for_type(x509.DNSName)[0].split(".")
         return str(uuid.UUID(member_id)), Role(role), str(uuid.UUID(mesh_id))
-    except (ValueError, IndexError, x509.ExtensionNotFound) as error:
+    except (ValueError, IndexError, UnsupportedAlgorithm, *_BAD_EXTENSIONS) as error:
         raise InvalidInput("the certificate is not a member's") from error
 
 
@@ -96,7 +103,10 @@ def check_await_signature(csr: bytes, request_id: str, signature: bytes) -> None
 
 @lru_cache(maxsize=16)
 def _ca_key(ca_der: bytes) -> ec.EllipticCurvePublicKey:
-    key = x509.load_der_x509_certificate(ca_der).public_key()
+    try:
+        key = x509.load_der_x509_certificate(ca_der).public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidInput("the certificate of the mesh CA can't be read") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise InvalidInput("the mesh CA has no P-256 key")
     return key
@@ -105,10 +115,24 @@ def _ca_key(ca_der: bytes) -> ec.EllipticCurvePublicKey:
 @lru_cache(maxsize=16384)
 def _signed(statement: bytes, signature: bytes, ca_der: bytes) -> bool:
     try:
-        _ca_key(ca_der).verify(signature, statement, ec.ECDSA(hashes.SHA256()))
+        _ca_key(ca_der).verify(signature, RECORD_LABEL + statement, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         return False
     return True
+
+
+def verified_members(state: State) -> tuple[dict[str, Member], dict[str, str]]:
+    """The members that the mesh CA vouches for, and why not the others: id -> reason. Nothing else may be used."""
+    good: dict[str, Member] = {}
+    bad = dict(state.problems)
+    for member_id, member in state.parsed.items():
+        try:
+            verify_member(state.members[member_id], member, state.settings.ca_certificate, state.settings.id)
+        except (NotPermitted, InvalidInput) as error:
+            bad[member_id] = error.message
+        else:
+            good[member_id] = member
+    return good, bad
 
 
 def verify_member(message: state_pb2.Member, member: Member, ca_der: bytes, mesh_id: str) -> None:

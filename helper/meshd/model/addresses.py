@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from google.protobuf.message import DecodeError
 from meshproto import state_pb2
 from meshproto.keys import PublicKey
 
@@ -18,6 +18,15 @@ from meshd.model.state import State
 DEFAULT_NODE_POOL = IPv4Network("10.11.0.0/16")
 DEFAULT_NODE_PREFIX = 16
 DEFAULT_PEER_POOL = IPv4Network("10.51.0.0/16")
+
+UNUSABLE = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
+        "::/8", "fe80::/10", "ff00::/8",
+    )
+)  # fmt: skip
+"""This host, loopback, link-local, multicast, reserved and IPv4-mapped: nothing in a mesh has or routes these."""
 
 PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 """RFC 1918, and RFC 6598 for those who have used that up."""
@@ -94,6 +103,9 @@ def make_pools(mesh_id: str, node_pool: str, node_prefix: int, peer_pool: str, n
         raise InvalidInput(f"a node prefix of /{prefix} does not fit into {nodes}", f"use {nodes.prefixlen} to 30")
     if peers.prefixlen > 30:
         raise InvalidInput(f"{peers} is too small for peers", "use a /30 or larger")
+    for pool, option in ((nodes, "--node-pool"), (peers, "--peer-pool")):
+        if any(pool.overlaps(one) for one in UNUSABLE if isinstance(one, IPv4Network)):
+            raise InvalidInput(f"{pool} holds addresses that no machine can have", f"choose another {option}")
     if nodes.overlaps(peers):
         raise Conflict(f"node pool {nodes} and peer pool {peers} overlap", "choose --node-pool and --peer-pool apart")
     try:
@@ -108,8 +120,9 @@ def make_pools(mesh_id: str, node_pool: str, node_prefix: int, peer_pool: str, n
 
 def check_local(pools: Pools, local: Iterable[IPv4Network | IPv6Network]) -> None:
     """Raises Conflict naming both prefixes when a pool overlaps a route of this machine."""
-    for ours, option in ((pools.node_pool, "--node-pool"), (pools.peer_pool, "--peer-pool"), (pools.ula, "")):
-        for theirs in local:
+    routes = [network for network in local if network.prefixlen > 0]  # a default route overlaps everything
+    for ours, option in zip(pools.networks, ("--node-pool", "--peer-pool", "", ""), strict=True):
+        for theirs in routes:
             if ours.version == theirs.version and ours.overlaps(theirs):
                 fix = f"choose another one: {option} CIDR" if option else "create the mesh again"
                 raise Conflict(f"pool {ours} overlaps {theirs}, which this machine has a route for", fix, "overlap")
@@ -129,8 +142,10 @@ def ipv6_addresses(pools: Pools, key: PublicKey) -> tuple[IPv6Address, IPv6Addre
 
 
 def next_node_subnet(state: State, pools: Pools) -> IPv4Network:
-    """The lowest subnet that no node has. Raises Exhausted."""
+    """The lowest subnet that no node has and no route overlaps. Raises Exhausted."""
     taken = [member.subnet for member in state.parsed.values() if member.subnet]
+    taken += [IPv4Network(one.subnet) for one in unreadable(state) if one.subnet]
+    taken += [IPv4Network(route.cidr) for route in state.routes.values() if ":" not in route.cidr]
     taken.append(pools.peer_pool)
     if pools.node_prefix == pools.node_pool.prefixlen:
         whole = next((one for one in PRIVATE if pools.node_pool.subnet_of(one)), pools.node_pool)  # type: ignore[arg-type]
@@ -148,7 +163,9 @@ def next_node_subnet(state: State, pools: Pools) -> IPv4Network:
         if not any(subnet.overlaps(one) for one in odd):
             return subnet
     raise Exhausted(
-        f"all {(end + 1 - start) // step} node subnets from {pools.node_pool} are taken", "remove nodes that are gone"
+        f"no node subnet is left: of {(end + 1 - start) // step} from {pools.node_pool} on, {len(state.nodes)} belong "
+        "to nodes and the others to the peer pool or to routes",
+        "remove nodes that are gone",
     )
 
 
@@ -158,30 +175,56 @@ def node_address(subnet: IPv4Network) -> IPv4Address:
 
 def next_peer_address(state: State, pools: Pools, name: str) -> IPv4Address:
     """A free address of the peer pool. Raises Exhausted."""
+    pool = pools.peer_pool
+    start = fnv1a(name) % pool.num_addresses if pools.addressing is Addressing.HASH else 0
+    return _first_free(state, pool, range(start, start + pool.num_addresses))
+
+
+def next_temporary_address(state: State, pools: Pools) -> IPv4Address:
+    """A free address for an invite, from the top of the peer pool, away from those of members. Raises Exhausted."""
+    return _first_free(state, pools.peer_pool, range(pools.peer_pool.num_addresses - 1, -1, -1))
+
+
+def _first_free(state: State, pool: IPv4Network, order: Iterable[int]) -> IPv4Address:
     taken = taken_addresses(state)
-    first, last = int(pools.peer_pool.network_address) + 1, int(pools.peer_pool.broadcast_address) - 1
-    count = last - first + 1
-    start = fnv1a(name) % count if pools.addressing is Addressing.HASH and name else 0
-    for offset in range(count):
-        number = first + (start + offset) % count
+    size, base = pool.num_addresses, int(pool.network_address)
+    taken |= {base, base + size - 1}
+    for offset in order:
+        number = base + offset % size
         if number not in taken:
             return IPv4Address(number)
+    inside = sum(base < number < base + size - 1 for number in taken)
     raise Exhausted(
-        f"all {count} addresses of the peer pool {pools.peer_pool} are taken",
+        f"all {inside} addresses of the peer pool {pool} are taken: it holds {size - 2}",
         "remove peers and invites that are unused",
     )
 
 
-def taken_addresses(state: State) -> AbstractSet[int]:
+def taken_addresses(state: State) -> set[int]:
     """IPv4 addresses as numbers: of members, and of invites whose temporary key still works."""
     taken = {int(member.ipv4) for member in state.parsed.values()}
+    taken |= {int(IPv4Address(one.ipv4)) for one in unreadable(state)}
     taken |= {int(IPv4Address(one.temporary_ipv4)) for one in state.invites.values() if one.temporary_ipv4}
     return taken
 
 
+def unreadable(state: State) -> list[state_pb2.MemberStatement]:
+    """What the members that this version can't read hold all the same: nobody else may get it."""
+    found = []
+    for member_id in state.problems:
+        try:
+            statement = state_pb2.MemberStatement.FromString(state.members[member_id].record.statement)
+            IPv4Address(statement.ipv4)
+            IPv4Network(statement.subnet or "0.0.0.0/32")
+        except (KeyError, ValueError, DecodeError):
+            continue
+        found.append(statement)
+    return found
+
+
 def fnv1a(text: str) -> int:
-    """32-bit FNV-1a (draft-eastlake-fnv): the hash that wesher addresses by, too."""
-    value = 0x811C9DC5
+    """128-bit FNV-1a (draft-eastlake-fnv). wesher takes its low bits as the address in the pool, and so do we."""
+    value = 0x6C62272E07BB014262B821756295C58D
     for byte in text.encode():
-        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+        value = ((value ^ byte) * 0x0000000001000000000000000000013B) % (1 << 128)
     return value

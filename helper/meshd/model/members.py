@@ -44,17 +44,22 @@ class Endpoint:
 
     @classmethod
     def parse(cls, text: str, default_port: int = 0) -> Endpoint:
-        """Reads `host:port`, `[v6]:port`, or a bare host when there is a default port. Raises InvalidInput."""
+        """Reads `host:port`, `[v6]:port`, or a bare host when there is a default port. Raises InvalidInput.
+
+        An address with a zone (`fe80::1%eth0`) is refused: it means something on one machine only.
+        """
         host, port = text.strip(), default_port
         try:
+            if "%" in host:
+                raise ValueError
             if host.startswith("["):
                 inside, _, rest = host[1:].partition("]")
                 if rest and not rest.startswith(":"):
                     raise ValueError
-                host, port = str(IPv6Address(inside)), int(rest[1:]) if rest else default_port
+                host, port = str(IPv6Address(inside)), _port(rest[1:]) if rest else default_port
             elif host.count(":") == 1:
                 host, _, number = host.partition(":")
-                port = int(number)
+                port = _port(number)
             elif ":" in host:
                 host = str(IPv6Address(host))
         except ValueError:
@@ -73,6 +78,13 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _port(text: str) -> int:
+    # `int` takes signs, underscores, spaces and foreign digits.
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+        raise ValueError
+    return int(text)
 
 
 def _check_host(host: str, text: str) -> str:
@@ -126,6 +138,8 @@ class Member:
         field = "id"
         try:
             member_id = str(uuid.UUID(statement.id))
+            if member_id != statement.id:
+                raise ValueError("not in lower-case UUID form")
             field = "public_key"
             key = PublicKey(statement.public_key)
             field = "ipv4"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from meshproto import state_pb2
 
 from meshd.model.errors import Conflict, InvalidInput, NotFound
@@ -178,11 +179,18 @@ def _put(table: dict[str, Any], key: str, kind: Any, value: bytes | None) -> Non
     if value is None:
         table.pop(key, None)
     else:
-        table[key] = kind.FromString(value)
+        try:
+            message = kind.FromString(value)
+        except DecodeError as error:
+            raise InvalidInput(f"the change writes a {kind.DESCRIPTOR.name} {key!r} that can't be read") from error
+        if kind is state_pb2.Member and message.id != key:
+            raise InvalidInput(f"the change writes member {message.id!r} as {key!r}")
+        table[key] = message
 
 
 def _parse_all(messages: Iterable[state_pb2.Member]) -> tuple[dict[str, Member], dict[str, str]]:
-    parsed, problems = {}, {}
+    parsed: dict[str, Member] = {}
+    problems: dict[str, str] = {}
     for message in messages:
         try:
             parsed[message.id] = Member.from_message(message)

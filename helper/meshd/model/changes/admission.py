@@ -14,6 +14,12 @@ from meshd.model.errors import Conflict, InvalidInput, NotFound
 from meshd.model.members import Endpoint, Role
 from meshd.model.names import check_label
 
+REQUEST_WAITS_MS = 7 * 24 * 3600 * 1000
+"""How long a machine's request to be let in waits for a decision."""
+
+REFUSED_KEPT_MS = 24 * 3600 * 1000
+"""How long a refused request is kept, so that the machine hears of it."""
+
 ENDPOINTS = 16
 """Endpoints that one member may have; more are a mistake or an attack."""
 
@@ -34,6 +40,8 @@ def check_applicant(draft: Draft, applicant: node_pb2.Applicant) -> PublicKey:
         key = PublicKey(applicant.public_key)
     except ValueError as error:
         raise InvalidInput(f"the applicant's key: {error}") from error
+    if not any(key.data):
+        raise InvalidInput("the applicant's key is all zeros")
     if len(applicant.endpoints) > ENDPOINTS or len(applicant.certificate_request) > 8192:
         raise InvalidInput("the applicant sent more than a machine needs")
     for text in applicant.endpoints:
@@ -42,6 +50,8 @@ def check_applicant(draft: Draft, applicant: node_pb2.Applicant) -> PublicKey:
         raise InvalidInput("the applicant's ports are out of range")
     if any(member.public_key == key for member in draft.state.parsed.values()):
         raise Conflict(f"this machine is in {draft.state.settings.name} already", "meshctl status")
+    if any(invite.temporary_public_key == key.data for invite in draft.state.invites.values()):
+        raise InvalidInput("the key of an invite is not a machine's own key", "join with a new key")
     return key
 
 
@@ -86,7 +96,7 @@ def new_member(
         id=member_id,
         record=draft.context.authority.sign(statement),
         certificate=certificate,
-        endpoints=applicant.endpoints,
+        endpoints=[str(Endpoint.parse(text)) for text in applicant.endpoints],
         listen_port=applicant.listen_port,
         enabled=True,
         joined_ms=draft.context.now_ms,
@@ -118,7 +128,9 @@ def add_request(draft: Draft) -> None:
     open_requests = [one for one in draft.state.requests.values() if not one.authorized_member_id and not one.refused]
     if len(open_requests) >= 100:
         raise Conflict("too many machines are waiting to be let in", "decide on some: meshctl peers pending")
-    if not asked.id or asked.id in draft.state.requests:
+    if not 0 < len(asked.id) <= 64 or not asked.id.isascii() or not asked.id.isprintable():
+        raise InvalidInput("the id of a request has 1 to 64 plain characters")
+    if asked.id in draft.state.requests:
         raise Conflict("that request exists already")
     request = state_pb2.JoinRequest(
         id=asked.id,
@@ -134,7 +146,8 @@ def add_request(draft: Draft) -> None:
 
 
 def _open_request(draft: Draft, wanted: str) -> state_pb2.JoinRequest:
-    found = [one for one in draft.state.requests.values() if one.id.startswith(wanted) and wanted]
+    exact = draft.state.requests.get(wanted)
+    found = [exact] if exact else [one for one in draft.state.requests.values() if wanted and one.id.startswith(wanted)]
     if len(found) != 1:
         raise NotFound(f"there is no request {wanted!r}", "see `meshctl peers pending`")
     request = found[0]
@@ -175,3 +188,14 @@ def refuse_request(draft: Draft) -> None:
     draft.put("request", request.id, changed)
     draft.result.object_id = request.id
     draft.summary = f"{request.name} was refused"
+
+
+def drop_old_requests(draft: Draft) -> list[str]:
+    """Part of expiry: forgets requests that nobody decided on, and refused ones that had time to hear of it."""
+    gone = []
+    for request in draft.state.requests.values():
+        kept = REFUSED_KEPT_MS if request.refused else REQUEST_WAITS_MS
+        if not request.authorized_member_id and request.since_ms + kept <= draft.context.now_ms:
+            draft.delete("request", request.id)
+            gone.append(f"the request of {request.name} is dropped")
+    return gone

@@ -14,6 +14,9 @@ from meshd.model.members import Role
 from meshd.model.names import check_label
 from meshd.model.state import State
 
+DEFAULT_MTU = 1420
+"""Bytes: 1500 less IPv6 header 40, UDP 8 and WireGuard 32."""
+
 _DECISIONS: dict[str, Callable[[Draft], None]] = {
     "admit_node": admission.admit_node,
     "redeem_invite": invites.redeem_invite,
@@ -39,6 +42,9 @@ def decide(state: State, change: node_pb2.Change, context: Context) -> state_pb2
     kind = change.WhichOneof("what")
     if kind is None or kind not in _DECISIONS:
         raise InvalidInput("this version of meshd does not know that change", "upgrade the nodes")
+    for text, what, longest in ((change.request_id, "request id", 128), (change.actor, "actor", 256)):
+        if len(text) > longest or not text.isprintable():
+            raise InvalidInput(f"the {what} of a change is too long or not plain text")
     if not change.request_id:
         raise InvalidInput("a change needs a request id")
     draft = Draft(state, change, context)
@@ -58,8 +64,17 @@ def create_mesh(
     context: Context,
     request_id: str,
 ) -> state_pb2.ChangeEntry:
-    """The first entry: the settings, the first node, which is the only voter and the primary."""
+    """The first entry: the settings, the first node, which is the only voter and the primary. ("" and 0: defaults.)
+
+    Raises InvalidInput.
+    """
     check_label(name, "mesh name")
+    check_label(applicant.name, "member name")
+    dns_domain, mtu = dns_domain or f"{name}.wg", mtu or DEFAULT_MTU
+    for label in dns_domain.split("."):
+        check_label(label, "DNS domain")
+    if len(dns_domain) > 120 or not 1280 <= mtu <= 65535:
+        raise InvalidInput("the DNS domain is too long, or the MTU not between 1280 and 65535", "choose --mtu")
     settings = state_pb2.MeshSettings(
         id=mesh_id,
         name=name,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 
 from meshproto import state_pb2
 from meshproto.keys import PublicKey
 
-from meshd.model.addresses import Pools, ipv6_addresses, next_peer_address
-from meshd.model.changes.admission import check_name_free, new_member
+from meshd.model.addresses import Pools, ipv6_addresses, next_temporary_address
+from meshd.model.changes.admission import check_name_free, drop_old_requests, new_member
 from meshd.model.changes.context import Draft
+from meshd.model.changes.members import delete_members
 from meshd.model.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from meshd.model.members import Role
 from meshd.model.names import check_label
@@ -24,6 +26,11 @@ LATE_MS = 10 * 60 * 1000
 
 KEPT_MS = 30 * 24 * 3600 * 1000
 """How long a closed invite is still listed."""
+
+INVITE_ID = re.compile(r"(?:[0-9a-f]{2}){4,16}", re.ASCII)
+
+REDEEMERS_KEPT = 64
+"""Members that an invite for many machines lists; the count goes on."""
 
 _CLOSED = {
     state_pb2.INVITE_STATE_REDEEMED: ("was already used", "invite-used"),
@@ -40,7 +47,9 @@ def _copy(invite: state_pb2.Invite) -> state_pb2.Invite:
 
 def create_invite(draft: Draft) -> None:
     asked = draft.change.create_invite
-    if not asked.id or asked.id in draft.state.invites:
+    if not INVITE_ID.fullmatch(asked.id):
+        raise InvalidInput("the id of an invite has 8 to 32 hexadecimal digits")
+    if asked.id in draft.state.invites:
         raise Conflict("an invite with that id exists already", "try again")
     uses = asked.uses or 1
     lifetime = asked.lifetime_ms or DEFAULT_LIFETIME_MS
@@ -48,8 +57,8 @@ def create_invite(draft: Draft) -> None:
         raise InvalidInput(f"an invite may be for 1 to {MOST_USES} machines, not {uses}")
     if not 1000 <= lifetime <= LONGEST_LIFETIME_MS:
         raise InvalidInput("an invite may last from 1 s to 366 days", "choose --expires")
-    if asked.ephemeral_ms < 0:
-        raise InvalidInput("--ephemeral needs a time")
+    if asked.ephemeral_ms and not 1000 <= asked.ephemeral_ms <= LONGEST_LIFETIME_MS:
+        raise InvalidInput("members may be ephemeral by 1 s to 366 days", "choose --ephemeral")
     if asked.cidr:
         raise InvalidInput(f"there is no CIDR {asked.cidr!r} in {draft.state.settings.name}")
     if asked.member:
@@ -60,10 +69,16 @@ def create_invite(draft: Draft) -> None:
     role = Role.from_message(asked.role)
     if role is Role.DEVICE:
         raise InvalidInput("a device gets no invite")
+    if role is Role.NODE and asked.admin:
+        raise InvalidInput("a node may change everything anyway", "leave --admin out")
     try:
         key = PublicKey(asked.temporary_public_key)
     except ValueError as error:
         raise InvalidInput(f"temporary_public_key: {error}") from error
+    if any(one.public_key == key for one in draft.state.parsed.values()) or any(
+        one.temporary_public_key == key.data for one in draft.state.invites.values()
+    ):
+        raise Conflict("the temporary key of the invite is in use already", "try again")
     if len(asked.token_sha256) != hashlib.sha256().digest_size:
         raise InvalidInput("token_sha256 has the wrong length")
     pools = Pools.from_settings(draft.state.settings)
@@ -79,7 +94,7 @@ def create_invite(draft: Draft) -> None:
         expires_ms=draft.context.now_ms + lifetime,
         admin=asked.admin,
         temporary_public_key=key.data,
-        temporary_ipv4=str(next_peer_address(draft.state, pools, asked.member)),
+        temporary_ipv4=str(next_temporary_address(draft.state, pools)),
         temporary_ipv6=str(ipv6),
         token_sha256=asked.token_sha256,
         ephemeral_ms=asked.ephemeral_ms,
@@ -96,7 +111,9 @@ def redeem_invite(draft: Draft) -> None:
         raise NotFound(
             f"{draft.state.settings.name} has no invite {asked.invite_id}", "ask for a new one", "invite-unknown"
         )
-    if not hmac.compare_digest(hashlib.sha256(asked.token).digest(), invite.token_sha256):
+    # A closed invite that was cleared has no token any more; what became of it is still said.
+    cleared = invite.state in _CLOSED and not invite.token_sha256
+    if not cleared and not hmac.compare_digest(hashlib.sha256(asked.token).digest(), invite.token_sha256):
         raise NotPermitted("the invite was edited", "ask for a new one", "invite-edited")
     if invite.state == state_pb2.INVITE_STATE_OPEN and invite.expires_ms <= draft.context.now_ms:
         raise Conflict(f"invite {invite.id} has expired", "ask for a new one", "invite-expired")
@@ -111,7 +128,7 @@ def redeem_invite(draft: Draft) -> None:
     )
     changed = _copy(invite)
     changed.used += 1
-    changed.redeemed_by.append(member.id)
+    changed.redeemed_by[:] = [*changed.redeemed_by, member.id][-REDEEMERS_KEPT:]
     if changed.used >= changed.uses:
         changed.state = state_pb2.INVITE_STATE_REDEEMED
         changed.closed_ms = draft.context.now_ms
@@ -123,7 +140,8 @@ def redeem_invite(draft: Draft) -> None:
 
 def revoke_invite(draft: Draft) -> None:
     wanted = draft.change.revoke_invite.id
-    found = [one for one in draft.state.invites.values() if wanted and one.id.startswith(wanted)]
+    exact = draft.state.invites.get(wanted)
+    found = [exact] if exact else [one for one in draft.state.invites.values() if wanted and one.id.startswith(wanted)]
     if len(found) != 1:
         raise NotFound(f"there is no invite {wanted!r}", "see `meshctl invites list`")
     if found[0].state in _CLOSED:
@@ -139,7 +157,7 @@ def revoke_invite(draft: Draft) -> None:
 def expire_invites(draft: Draft) -> None:
     """Also frees what closed invites hold, and removes ephemeral members that stayed away."""
     now = draft.context.now_ms
-    parts = []
+    parts, gone = [], []
     for invite in draft.state.invites.values():
         if invite.state == state_pb2.INVITE_STATE_OPEN and invite.expires_ms <= now:
             changed = _copy(invite)
@@ -155,7 +173,11 @@ def expire_invites(draft: Draft) -> None:
                 changed.ClearField(name)
             draft.put("invite", invite.id, changed)
     for member in draft.state.parsed.values():
+        if member.id == draft.state.primary_id:
+            continue
         if member.ephemeral_ms and draft.context.offline_ms.get(member.id, 0) > member.ephemeral_ms:
-            draft.delete("member", member.id)
+            gone.append(member.id)
             parts.append(f"{member.name} was offline for too long and is removed")
+    delete_members(draft, gone)
+    parts += drop_old_requests(draft)
     draft.summary = "; ".join(parts) or "closed invites were cleared"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from meshproto import state_pb2
 
 from meshd.model.changes.admission import ENDPOINTS, check_name_free
@@ -43,21 +45,30 @@ def remove_member(draft: Draft) -> None:
             f"{parsed.name} is the primary of {draft.state.settings.name}, which the other nodes depend on",
             "remove the other nodes first",
         )
-    draft.delete("member", parsed.id)
-    for key, route in draft.state.routes.items():
-        if route.node_id == parsed.id:
-            draft.delete("route", key)
-    voters = draft.state.voters
-    if parsed.id in voters.current or parsed.id in voters.next:
-        draft.put(
-            "voters",
-            "",
-            state_pb2.VoterRecord(
-                current=[one for one in voters.current if one != parsed.id],
-                next=[one for one in voters.next if one != parsed.id],
-            ),
-        )
+    delete_members(draft, [parsed.id])
     draft.summary = f"{parsed.name} was removed"
+
+
+def delete_members(draft: Draft, gone: Sequence[str]) -> None:
+    """Writes members out of the mesh with what hangs on them: routes, requests, and their place among the voters."""
+    for member_id in gone:
+        draft.delete("member", member_id)
+    for key, route in draft.state.routes.items():
+        if route.node_id in gone:
+            draft.delete("route", key)
+    for request in draft.state.requests.values():
+        if request.authorized_member_id in gone:
+            draft.delete("request", request.id)
+    voters = draft.state.voters
+    if {*voters.current, *voters.next} & set(gone):
+        changed = state_pb2.VoterRecord()
+        changed.CopyFrom(voters)
+        changed.current[:] = [one for one in voters.current if one not in gone]
+        changed.next[:] = [one for one in voters.next if one not in gone]
+        if not changed.current:  # nobody could ever commit anything again
+            changed.current[:] = changed.next or [one.id for one in draft.state.nodes if one.id not in gone][:1]
+            del changed.next[:]
+        draft.put("voters", "", changed)
 
 
 def rename_member(draft: Draft) -> None:
@@ -117,6 +128,8 @@ def update_endpoints(draft: Draft) -> None:
 def set_voters(draft: Draft) -> None:
     voters = draft.change.set_voters.voters
     nodes = {member.id for member in draft.state.nodes}
+    if any(len(set(one)) != len(one) for one in (voters.current, voters.next)):
+        raise InvalidInput("a voter is named twice")
     if not voters.current or not ({*voters.current, *voters.next} <= nodes):
         raise InvalidInput("voters must be nodes of the mesh")
     if voters == draft.state.voters:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from meshproto import state_pb2
 
-from meshd.model.addresses import Pools
+from meshd.model.addresses import UNUSABLE, Pools
 from meshd.model.changes.context import Draft
 from meshd.model.errors import Conflict, InvalidInput, NotFound
 from meshd.model.members import Role
@@ -20,6 +20,8 @@ Network = IPv4Network | IPv6Network
 def parse_route(text: str) -> Network:
     """Raises InvalidInput; host bits that are set are named with the network that was meant."""
     try:
+        if "%" in text:
+            raise InvalidInput(f"{text!r} is not a network", "write it like 203.0.113.0/24")
         network = ip_network(text)
     except ValueError:
         try:
@@ -28,9 +30,13 @@ def parse_route(text: str) -> Network:
             raise InvalidInput(f"{text!r} is not a network", "write it like 203.0.113.0/24") from None
         raise InvalidInput(f"{text} has bits set behind its prefix", f"did you mean {meant}?") from None
     if network.prefixlen == 0:
-        raise InvalidInput(f"{network} would send everything through a node", "name the networks behind the node")
-    if network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
-        raise InvalidInput(f"{network} can't be routed")
+        raise InvalidInput(
+            f"{network} would send everything through a node, which is not available",
+            "name the networks behind the node",
+        )
+    for one in UNUSABLE:
+        if one.version == network.version and one.overlaps(network):
+            raise InvalidInput(f"{network} can't be routed: it holds addresses of {one}")
     return network
 
 
