@@ -1,178 +1,204 @@
 """From what is to what should be: the operations in between, in an order that drops no packet. Pure.
 
-Peers come before routes and addresses, additions before removals, and nothing that is right already is touched.
+Nothing that is right already is mentioned, additions come before removals, and what limits traffic (the firewall)
+comes before what lets it in (peers, addresses, routes).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from meshd.dataplane.desired import Desired, DesiredPeer, DesiredRoute, Interface
-from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange
+from meshproto.keys import PrivateKey, PublicKey
+
+from meshd.dataplane.desired import Desired, DesiredFirewall, DesiredPeer, DesiredRoute, Interface, Network
+from meshd.dataplane.operations import (
+    AddAddress,
+    AddRoute,
+    ChangeDevice,
+    MakeInterface,
+    Operation,
+    RemoveAddress,
+    RemoveRoute,
+    ReplaceRoute,
+    SetFirewall,
+    SetLink,
+    SetSysctl,
+)
+from meshd.dataplane.sysctls import needed
+from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState
+
+Place = tuple[Network, int]
+"""Destination and metric: the kernel keeps one route for each in a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actual:
     """What the machine has of one mesh."""
 
-    device: DeviceState
-    up: bool
-    mtu: int
-    addresses: frozenset[Interface]
-    routes: frozenset[DesiredRoute]
-    firewall: str  # digest of the table's contents, "" when it is missing or was changed by somebody
-    sysctls: Mapping[str, str]
+    device: DeviceState | None  # None: no interface
+    up: bool = False
+    mtu: int = 0
+    addresses: frozenset[Interface] = frozenset()
+    routes: frozenset[DesiredRoute] = frozenset()  # ours
+    firewall: DesiredFirewall | None = None  # None: missing, or changed by somebody
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    ipv6: bool = True  # this machine lets the interface have IPv6 addresses
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeDevice:
-    change: DeviceChange
-
-    def describe(self) -> str:
-        parts = []
-        if self.change.private_key is not None:
-            parts.append("set the private key")
-        if self.change.listen_port is not None:
-            parts.append(f"set the port to {self.change.listen_port}")
-        added = sum(not peer.remove for peer in self.change.peers)
-        removed = len(self.change.peers) - added
-        if added:
-            parts.append(f"set {added} peer{'s' * (added != 1)}")
-        if removed:
-            parts.append(f"removed {removed} peer{'s' * (removed != 1)}")
-        return ", ".join(parts) or "set WireGuard"
-
-
-@dataclass(frozen=True, slots=True)
-class SetLink:
-    mtu: int
-    up: bool
-
-    def describe(self) -> str:
-        return f"set the interface up with MTU {self.mtu}"
-
-
-@dataclass(frozen=True, slots=True)
-class AddAddress:
-    address: Interface
-
-    def describe(self) -> str:
-        return f"added address {self.address.ip}"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveAddress:
-    address: Interface
-
-    def describe(self) -> str:
-        return f"removed address {self.address.ip}"
-
-
-@dataclass(frozen=True, slots=True)
-class AddRoute:
-    """Adds the route, or replaces one of ours with the same destination and metric."""
-
-    route: DesiredRoute
-
-    def describe(self) -> str:
-        return f"added route {self.route.destination}"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveRoute:
-    route: DesiredRoute
-
-    def describe(self) -> str:
-        return f"removed route {self.route.destination}"
-
-
-@dataclass(frozen=True, slots=True)
-class SetFirewall:
-    def describe(self) -> str:
-        return "set the firewall table"
-
-
-@dataclass(frozen=True, slots=True)
-class SetSysctl:
-    name: str
-    value: str
-
-    def describe(self) -> str:
-        return f"set {self.name} to {self.value}"
-
-
-Operation = ChangeDevice | SetLink | AddAddress | RemoveAddress | AddRoute | RemoveRoute | SetFirewall | SetSysctl
-
-
-def difference(desired: Desired, actual: Actual, firewall: str, sysctls: Mapping[str, str]) -> tuple[Operation, ...]:
-    """`firewall` is the digest that the wanted table has; `sysctls` the wanted values by name."""
+def difference(desired: Desired, actual: Actual) -> tuple[Operation, ...]:
+    """What is to be done. Applying it and comparing again gives nothing."""
+    if not actual.ipv6:
+        desired = without_ipv6(desired)
     operations: list[Operation] = []
-    if actual.firewall != firewall:
-        operations.append(SetFirewall())
-    change = device_difference(desired, actual.device)
-    if change is not None:
-        operations.append(ChangeDevice(change))
-    operations += [SetSysctl(name, value) for name, value in sysctls.items() if actual.sysctls.get(name) != value]
+    device = actual.device
+    if device is None:
+        operations.append(MakeInterface(desired.interface))
+        device = DeviceState(None, 0, 0, {})
+    parting, others = device_difference(desired, device)
+    if parting is not None:  # whoever loses access loses it before the firewall forgets the address
+        operations.append(parting)
+    if actual.firewall != desired.firewall:
+        operations.append(SetFirewall(desired.interface))
+    wanted_sysctls = needed(actual.sysctls, desired.interface, desired.forwarding)
+    operations += [SetSysctl(name, value) for name, value in wanted_sysctls.items() if actual.sysctls[name] != value]
+    if others is not None:
+        operations.append(others)
     if actual.mtu != desired.mtu or not actual.up:
-        operations.append(SetLink(desired.mtu, True))
-    operations += [AddAddress(one) for one in _sorted(desired.addresses - actual.addresses)]
-    if not actual.up:  # the kernel forgets an interface's routes when it goes down
-        operations += [AddRoute(route) for route in _routes(desired.routes)]
-    else:
-        operations += [AddRoute(route) for route in _routes(desired.routes - actual.routes)]
-    replaced = {(route.destination, route.metric) for route in desired.routes}
-    operations += [
-        RemoveRoute(route)
-        for route in _routes(actual.routes - desired.routes)
-        if (route.destination, route.metric) not in replaced
-    ]
-    operations += [RemoveAddress(one) for one in _sorted(actual.addresses - desired.addresses)]
+        operations.append(SetLink(desired.mtu))
+    operations += [AddAddress(one) for one in _in_order(desired.addresses - actual.addresses)]
+    operations += _route_differences(desired.routes, actual.routes)
+    operations += [RemoveAddress(one) for one in _in_order(actual.addresses - desired.addresses)]
     return tuple(operations)
 
 
-def _sorted(addresses: frozenset[Interface]) -> list[Interface]:
-    return sorted(addresses, key=lambda one: (one.version, int(one.ip)))
+def without_ipv6(desired: Desired) -> Desired:
+    """The same for a machine on which IPv6 is switched off."""
+    return replace(
+        desired,
+        addresses=frozenset(one for one in desired.addresses if one.version == 4),
+        routes=frozenset(one for one in desired.routes if one.destination.version == 4),
+    )
 
 
-def _routes(routes: frozenset[DesiredRoute]) -> list[DesiredRoute]:
-    return sorted(routes, key=lambda one: (one.destination.version, str(one.destination), one.metric))
+def _in_order(addresses: Iterable[Interface]) -> list[Interface]:
+    return sorted(addresses, key=lambda one: (one.version, int(one.ip), one.network.prefixlen))
 
 
-def device_difference(desired: Desired, actual: DeviceState) -> DeviceChange | None:
-    """What to send to WireGuard; None when nothing. An unrelated peer is never mentioned."""
-    changes: list[PeerChange] = [
-        PeerChange(key, remove=True) for key in sorted(actual.peers) if key not in desired.peers
-    ]
+# --- routes -------------------------------------------------------------------------------------------------------
+
+
+def _route_differences(wanted: Iterable[DesiredRoute], actual: Iterable[DesiredRoute]) -> list[Operation]:
+    plan, have = _by_place(wanted), _by_place(actual)
+    operations: list[Operation] = []
+    for place, route in plan.items():
+        if place not in have:
+            operations.append(AddRoute(route))
+        elif have[place] != route:
+            operations.append(ReplaceRoute(route))
+    operations += [RemoveRoute(route) for place, route in have.items() if place not in plan]
+    return operations
+
+
+def _by_place(routes: Iterable[DesiredRoute]) -> dict[Place, DesiredRoute]:
+    """One route for each place, the same one whatever the order: two would replace each other for ever."""
+    found: dict[Place, DesiredRoute] = {}
+    for route in sorted(routes, key=_route_order):
+        found.setdefault((route.destination, route.metric), route)
+    return found
+
+
+def _route_order(route: DesiredRoute) -> tuple[object, ...]:
+    network = route.destination
+    source = -1 if route.source is None else int(route.source)
+    return (
+        network.version,
+        int(network.network_address),
+        network.prefixlen,
+        route.metric,
+        route.kind.value,
+        route.mtu,
+        source,
+    )
+
+
+# --- peers --------------------------------------------------------------------------------------------------------
+
+
+def device_difference(desired: Desired, actual: DeviceState) -> tuple[ChangeDevice | None, ChangeDevice | None]:
+    """(peers to remove at once, everything else); None for nothing. An unrelated peer is never mentioned.
+
+    An allowed-ip that moves is only added at its new peer, which takes it from the old one with no moment in between.
+    So a peer that loses one to another is removed after that, not before.
+    """
+    wanted = _one_owner(desired.peers)
+    owned = {network for networks in wanted.values() for network in networks}
+    surplus = sorted(key for key in actual.peers if key not in desired.peers)
+    parting = [key for key in surplus if not actual.peers[key].allowed_ips & owned]
+    leaving = [key for key in surplus if actual.peers[key].allowed_ips & owned]
+
+    changes: list[PeerChange] = []
+    gone: set[Network] = set()
+    added = 0
     for key in sorted(desired.peers):
-        change = _peer_difference(desired.peers[key], actual)
+        known = actual.peers.get(key)
+        if known is None:
+            peer = desired.peers[key]
+            added += 1
+            changes.append(PeerChange(key, False, False, peer.endpoint, peer.keepalive, wanted[key]))
+            continue
+        change = _peer_difference(desired.peers[key], wanted[key], known)
         if change is not None:
             changes.append(change)
-    port = desired.listen_port if desired.listen_port != actual.listen_port else None
-    key_change = desired.private_key if actual.private_key != desired.private_key else None
+        gone |= known.allowed_ips - wanted[key] - owned
+    changes += _parked(gone)
+    changes += [PeerChange(key, remove=True) for key in leaving]
+
+    private_key = desired.private_key if _clamped(actual.private_key) != _clamped(desired.private_key) else None
+    port = desired.listen_port if desired.listen_port not in (0, actual.listen_port) else None
     fwmark = desired.fwmark if desired.fwmark != actual.fwmark else None
-    if not changes and port is None and key_change is None and fwmark is None:
-        return None
-    return DeviceChange(key_change, port, fwmark, tuple(changes))
+    first = DeviceChange(peers=tuple(PeerChange(key, remove=True) for key in parting))
+    second = DeviceChange(private_key, port, fwmark, tuple(changes))
+    return (
+        ChangeDevice(first, removed=len(parting)) if parting else None,
+        ChangeDevice(second, added, len(leaving)) if second != DeviceChange() else None,
+    )
 
 
-def _peer_difference(wanted: DesiredPeer, actual: DeviceState) -> PeerChange | None:
-    known = actual.peers.get(wanted.public_key)
-    if known is None:
-        return PeerChange(
-            wanted.public_key, endpoint=wanted.endpoint, keepalive=wanted.keepalive, allowed_ips=wanted.allowed_ips
-        )
-    endpoint = wanted.endpoint if known.endpoint is None else None
-    keepalive = wanted.keepalive if known.keepalive != wanted.keepalive else None
-    surplus = known.allowed_ips - wanted.allowed_ips
-    missing = wanted.allowed_ips - known.allowed_ips
-    if endpoint is None and keepalive is None and not surplus and not missing:
-        return None
-    return PeerChange(
+def _one_owner(peers: Mapping[PublicKey, DesiredPeer]) -> dict[PublicKey, frozenset[Network]]:
+    """Allowed-ips, each at one peer only, as WireGuard has it; the lowest key wins, whatever the order."""
+    taken: set[Network] = set()
+    owners = {}
+    for key in sorted(peers):
+        owners[key] = frozenset(peers[key].allowed_ips - taken)
+        taken |= owners[key]
+    return owners
+
+
+def _peer_difference(wanted: DesiredPeer, networks: frozenset[Network], known: PeerState) -> PeerChange | None:
+    change = PeerChange(
         wanted.public_key,
         update_only=True,
-        endpoint=endpoint,
-        keepalive=keepalive,
-        allowed_ips=wanted.allowed_ips if surplus else missing,
-        replace_allowed_ips=bool(surplus),
+        endpoint=wanted.endpoint if known.endpoint is None else None,
+        keepalive=wanted.keepalive if known.keepalive != wanted.keepalive else None,
+        allowed_ips=networks - known.allowed_ips,
     )
+    return change if change != PeerChange(wanted.public_key, update_only=True) else None
+
+
+def _parked(gone: set[Network]) -> list[PeerChange]:
+    """Takes allowed-ips from peers that keep others: a peer that exists for a moment takes them over.
+
+    Replacing the whole set of a peer instead leaves a gap in which packets to its other addresses are lost.
+    """
+    if not gone:
+        return []
+    names = ",".join(sorted(str(network) for network in gone))
+    key = PublicKey(hashlib.sha256(f"meshd parks {names}".encode()).digest())
+    return [PeerChange(key, keepalive=0, allowed_ips=frozenset(gone)), PeerChange(key, remove=True)]
+
+
+def _clamped(key: PrivateKey | None) -> PrivateKey | None:
+    """As WireGuard reads it back (RFC 7748 section 5)."""
+    return None if key is None else PrivateKey.from_random(key.data)

@@ -10,20 +10,24 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from meshd.dataplane.desired import Address, DesiredRoute, Interface, Network, RouteKind
-from meshd.model.errors import Failed
+from meshd.model.errors import Conflict, Failed
 
 PROTOCOL = 0x6D
 """Our number in /etc/iproute2/rt_protos terms: 'm', free there and in linux/rtnetlink.h."""
 
 MAIN_TABLE = 254
 _UNICAST, _UNREACHABLE = 1, 7  # RTN_UNICAST, RTN_UNREACHABLE, linux/rtnetlink.h
+_MULTICAST = 5  # RTN_MULTICAST
+_IPV6_METRIC = 1024  # IP6_RT_PRIO_USER, linux/ipv6_route.h: what the kernel makes of no metric
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_IPV6_CONF = Path("/proc/sys/net/ipv6/conf")
 
 
 @contextmanager
@@ -37,6 +41,9 @@ def _netlink(what: str) -> Iterator[Any]:
                 f"{what}: not permitted", "meshd needs CAP_NET_ADMIN: run it as root or by its service"
             ) from error
         raise Failed(f"{what}: {error.args[1] if len(error.args) > 1 else error}") from error
+
+
+# --- links --------------------------------------------------------------------------------------------------------
 
 
 def link_state(interface: str) -> tuple[int, bool, int] | None:
@@ -61,13 +68,20 @@ def _index(route: Any, interface: str) -> int:
     return int(found[0])
 
 
-def has_ipv6() -> bool:
-    """Whether this machine can have IPv6 addresses on new interfaces."""
+def interface_names() -> frozenset[str]:
+    with _netlink("reading the links") as route:
+        return frozenset(link.get_attr("IFLA_IFNAME") for link in route.get_links())
+
+
+def has_ipv6(interface: str = "default") -> bool:
+    """Whether this machine lets the interface, or a new one, have IPv6 addresses."""
     try:
-        with open("/proc/sys/net/ipv6/conf/default/disable_ipv6") as file:
-            return file.read().strip() == "0"
+        return (_IPV6_CONF / interface / "disable_ipv6").read_text().strip() == "0"
     except OSError:
         return False
+
+
+# --- addresses ----------------------------------------------------------------------------------------------------
 
 
 def addresses_of(interface: str) -> frozenset[Interface]:
@@ -75,100 +89,111 @@ def addresses_of(interface: str) -> frozenset[Interface]:
     with _netlink(f"reading the addresses of {interface}") as route:
         index = _index(route, interface)
         found = [
-            ip_interface(f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}")
+            ip_interface(f"{_local(message)}/{message['prefixlen']}")
             for message in route.get_addr(index=index)
+            if message["index"] == index
         ]
     return frozenset(one for one in found if not one.ip.is_link_local)
+
+
+def _local(message: Any) -> str:
+    return str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
 
 
 def add_address(interface: str, address: Interface) -> None:
     with _netlink(f"adding {address} to {interface}") as route:
         extra = {"flags": 0x02} if address.version == 6 else {}  # IFA_F_NODAD, linux/if_addr.h: no wait before use
-        try:
-            route.addr(
-                "add",
-                index=_index(route, interface),
-                address=str(address.ip),
-                prefixlen=address.network.prefixlen,
-                **extra,
-            )
-        except NetlinkError as error:
-            if error.code != errno.EEXIST:
-                raise
+        fields = {"index": _index(route, interface), "address": str(address.ip)}
+        with _expecting(errno.EEXIST):
+            route.addr("add", prefixlen=address.network.prefixlen, **fields, **extra)
 
 
 def remove_address(interface: str, address: Interface) -> None:
     with _netlink(f"removing {address} from {interface}") as route:
-        try:
-            route.addr(
-                "del", index=_index(route, interface), address=str(address.ip), prefixlen=address.network.prefixlen
-            )
-        except NetlinkError as error:
-            if error.code != errno.EADDRNOTAVAIL:
-                raise
+        fields = {"index": _index(route, interface), "address": str(address.ip)}
+        with _expecting(errno.EADDRNOTAVAIL):
+            route.addr("del", prefixlen=address.network.prefixlen, **fields)
 
 
-def _destination(message: Any, family: int) -> Network:
-    text = message.get_attr("RTA_DST") or ("0.0.0.0" if family == socket.AF_INET else "::")
-    return ip_network(f"{text}/{message['dst_len']}")
+@contextmanager
+def _expecting(code: int) -> Iterator[None]:
+    """Somebody else was quicker, and did the same."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code != code:
+            raise
+
+
+def local_addresses(without: frozenset[str] = frozenset()) -> list[Address]:
+    """The addresses of this machine's interfaces, but for those named."""
+    with _netlink("reading the addresses") as route:
+        names = _names(route)
+        return [
+            ip_address(_local(message)) for message in route.get_addr() if names.get(message["index"]) not in without
+        ]
+
+
+def _names(route: Any) -> dict[int, str]:
+    return {link["index"]: link.get_attr("IFLA_IFNAME") for link in route.get_links()}
+
+
+# --- routes -------------------------------------------------------------------------------------------------------
 
 
 def routes_of(interface: str, unreachable: frozenset[Network]) -> frozenset[DesiredRoute]:
     """Our routes through the interface, and those of our `unreachable` routes that are among the given networks."""
-    found = set()
     with _netlink("reading the routes") as route:
         index = _index(route, interface)
-        for family in _FAMILIES:
-            for message in route.get_routes(family=family, table=MAIN_TABLE, proto=PROTOCOL):
-                if message["proto"] != PROTOCOL:
-                    continue
-                destination = _destination(message, family)
-                metrics = message.get_attr("RTA_METRICS")
-                priority = message.get_attr("RTA_PRIORITY") or 0
-                if message["type"] == _UNREACHABLE and destination in unreachable:
-                    found.add(DesiredRoute(destination, RouteKind.UNREACHABLE, metric=priority))
-                elif message["type"] == _UNICAST and message.get_attr("RTA_OIF") == index:
-                    source = message.get_attr("RTA_PREFSRC")
-                    found.add(
-                        DesiredRoute(
-                            destination,
-                            mtu=(metrics.get_attr("RTAX_MTU") or 0) if metrics is not None else 0,
-                            source=ip_address(source) if source else None,
-                            metric=0 if family == socket.AF_INET6 and priority == 1024 else priority,
-                        )
-                    )
-    return frozenset(found)
+        read = [_read_route(message, index) for message in _dump(route) if message["proto"] == PROTOCOL]
+    return frozenset(one for one in read if one and (one.kind is RouteKind.UNICAST or one.destination in unreachable))
+
+
+def _dump(route: Any) -> Iterator[Any]:
+    for family in _FAMILIES:
+        yield from route.get_routes(family=family, table=MAIN_TABLE)
+
+
+def _destination(message: Any) -> Network:
+    anything = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
+    return ip_network(f"{message.get_attr('RTA_DST') or anything}/{message['dst_len']}")
+
+
+def _read_route(message: Any, index: int) -> DesiredRoute | None:
+    metric = message.get_attr("RTA_PRIORITY") or 0
+    if message["family"] == socket.AF_INET6 and metric == _IPV6_METRIC:
+        metric = 0
+    if message["type"] == _UNREACHABLE:
+        return DesiredRoute(_destination(message), RouteKind.UNREACHABLE, metric=metric)
+    if message["type"] != _UNICAST or message.get_attr("RTA_OIF") != index:
+        return None
+    metrics, source = message.get_attr("RTA_METRICS"), message.get_attr("RTA_PREFSRC")
+    mtu = (metrics.get_attr("RTAX_MTU") or 0) if metrics is not None else 0
+    return DesiredRoute(_destination(message), RouteKind.UNICAST, mtu, ip_address(source) if source else None, metric)
 
 
 def add_route(interface: str, wanted: DesiredRoute) -> None:
+    """Raises Conflict when a route that is not ours has the same destination and metric."""
     with _netlink(f"adding route {wanted.destination}") as route:
+        try:
+            route.route("add", **_route_fields(route, interface, wanted))
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise
+            raise Conflict(
+                f"route {wanted.destination} is there already and not ours",
+                f"remove it (ip route del {wanted.destination}), or ignore the mesh's: routes ignore",
+            ) from error
+
+
+def replace_route(interface: str, wanted: DesiredRoute) -> None:
+    with _netlink(f"changing route {wanted.destination}") as route:
         route.route("replace", **_route_fields(route, interface, wanted))
 
 
 def remove_route(interface: str, wanted: DesiredRoute) -> None:
-    with _netlink(f"removing route {wanted.destination}") as route:
-        try:
-            route.route("del", **_route_fields(route, interface, wanted))
-        except NetlinkError as error:
-            if error.code != errno.ESRCH:
-                raise
-
-
-def remove_unreachable(networks: frozenset[Network]) -> None:
-    """Removes our `unreachable` routes to these networks."""
-    with _netlink("removing routes") as route:
-        for family in _FAMILIES:
-            for message in route.get_routes(family=family, table=MAIN_TABLE, proto=PROTOCOL):
-                if message["type"] == _UNREACHABLE and _destination(message, family) in networks:
-                    route.route(
-                        "del",
-                        dst=str(_destination(message, family)),
-                        family=family,
-                        table=MAIN_TABLE,
-                        proto=PROTOCOL,
-                        type="unreachable",
-                        priority=message.get_attr("RTA_PRIORITY") or 0,
-                    )
+    with _netlink(f"removing route {wanted.destination}") as route, _expecting(errno.ESRCH):
+        route.route("del", **_route_fields(route, interface, wanted))
 
 
 def _route_fields(route: Any, interface: str, wanted: DesiredRoute) -> dict[str, Any]:
@@ -191,32 +216,62 @@ def _route_fields(route: Any, interface: str, wanted: DesiredRoute) -> dict[str,
     return fields
 
 
-def local_networks(without: frozenset[str] = frozenset()) -> frozenset[Network]:
-    """The destinations of this machine's own routes: not ours, not default, not through the interfaces in `without`."""
-    found = set()
+def remove_unreachable(networks: frozenset[Network]) -> None:
+    """Removes our `unreachable` routes to these networks."""
+    with _netlink("removing routes") as route:
+        for message in list(_dump(route)):
+            if message["proto"] != PROTOCOL or message["type"] != _UNREACHABLE:
+                continue
+            destination = _destination(message)
+            if destination in networks:
+                with _expecting(errno.ESRCH):
+                    route.route(
+                        "del",
+                        dst=str(destination),
+                        family=message["family"],
+                        table=MAIN_TABLE,
+                        proto=PROTOCOL,
+                        type="unreachable",
+                        priority=message.get_attr("RTA_PRIORITY") or 0,
+                    )
+
+
+def uplinks() -> frozenset[str]:
+    """The interfaces with a default route of somebody else's."""
     with _netlink("reading the routes") as route:
-        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in route.get_links()}
-        for family in _FAMILIES:
-            for message in route.get_routes(family=family, table=MAIN_TABLE):
-                if message["proto"] == PROTOCOL or names.get(message.get_attr("RTA_OIF")) in without:
-                    continue
-                destination = _destination(message, family)
-                if destination.prefixlen and not destination.is_link_local and not destination.is_multicast:
-                    found.add(destination)
+        names = _names(route)
+        found = set()
+        for message in _dump(route):
+            if message["dst_len"] == 0 and message["type"] == _UNICAST and message["proto"] != PROTOCOL:
+                hops = message.get_attr("RTA_MULTIPATH") or []
+                indexes = [message.get_attr("RTA_OIF"), *(hop["oif"] for hop in hops)]
+                found |= {names[index] for index in indexes if index in names}
     return frozenset(found)
 
 
-def local_addresses(without: frozenset[str] = frozenset()) -> list[Address]:
-    """The addresses of this machine's interfaces that are up, but for those named."""
-    with _netlink("reading the addresses") as route:
-        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in route.get_links()}
-        return [
-            ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
-            for message in route.get_addr()
-            if names.get(message["index"]) not in without
-        ]
+def networks_by_interface(without: frozenset[str] = frozenset()) -> dict[Network, str]:
+    """Networks that this machine's own routes and addresses hold, with the interface ("" for none).
+
+    Not ours, not a default route, not link-local or multicast, not through the interfaces in `without`.
+    """
+    found: dict[Network, str] = {}
+    with _netlink("reading the routes") as route:
+        names = _names(route)
+        for message in _dump(route):
+            name = names.get(message.get_attr("RTA_OIF"), "")
+            if message["proto"] != PROTOCOL and message["type"] != _MULTICAST and name not in without:
+                found.setdefault(_destination(message), name)
+        for message in route.get_addr():
+            name = names.get(message["index"], "")
+            if name not in without:
+                found.setdefault(ip_network(_local(message)), name)
+    return {
+        network: name
+        for network, name in found.items()
+        if network.prefixlen and not (network.is_link_local or network.is_multicast or network.is_loopback)
+    }
 
 
-def interface_names() -> frozenset[str]:
-    with _netlink("reading the links") as route:
-        return frozenset(link.get_attr("IFLA_IFNAME") for link in route.get_links())
+def local_networks(without: frozenset[str] = frozenset()) -> frozenset[Network]:
+    """The networks of `networks_by_interface`."""
+    return frozenset(networks_by_interface(without))
