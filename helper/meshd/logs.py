@@ -45,6 +45,5 @@ def set_up(level: str, layout: str) -> None:
     """Call once, at the start of the process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if layout == "json" else TextFormatter())
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("meshd"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("asyncio", "pyroute2"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""Wires the parts into one daemon. With `main`, the only place that knows them all."""

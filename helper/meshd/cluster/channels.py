@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 import grpc.aio
-from meshproto.node_pb2_grpc import MeshNodeAsyncStub, MeshNodeStub
+from meshproto.node_pb2_grpc import MeshNodeStub
+
+if TYPE_CHECKING:
+    from meshproto.node_pb2_grpc import MeshNodeAsyncStub  # exists for type checkers only
 
 from meshd.cluster.certificates import certificate_pem, private_key_pem
 from meshd.cluster.identity import Identity

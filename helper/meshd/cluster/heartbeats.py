@@ -55,6 +55,7 @@ class Heartbeats:
         self._committed = Position()
         self._last_online: dict[str, float] = {}
         self._began = time.monotonic()
+        self._new_answer = asyncio.Event()
 
     def kick(self) -> None:
         """Sends the next heartbeat to everybody now."""
@@ -81,6 +82,15 @@ class Heartbeats:
         return {
             node_id for node_id in self.answering() if Position.from_message(self._replies[node_id].applied) >= position
         }
+
+    async def next_answer(self, timeout: float) -> None:
+        """Returns when a node answered, or after `timeout` seconds."""
+        self._new_answer.clear()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._new_answer.wait()
+        except TimeoutError:
+            return
 
     def health(self) -> list[node_pb2.NodeHealth]:
         """Each other node as it was seen last."""
@@ -155,6 +165,7 @@ class Heartbeats:
             if reply is not None:
                 self._replies[node_id] = reply
                 self._answered[node_id] = sent
+                self._new_answer.set()
             try:
                 async with asyncio.timeout(self._interval):
                     await kicked.wait()

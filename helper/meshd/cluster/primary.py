@@ -72,9 +72,8 @@ class Primary:
     def _has_quorum(self) -> bool:
         return quorum_met(self._head.voters, self._heartbeats.answering() | {self._self_id})
 
-    async def begin(self, timeout: float) -> bool:
-        """Writes the first entry of the term and waits for its commit. False when no quorum confirmed it in time;
-        it is then confirmed by `upkeep` when the voters are back."""
+    async def write_first(self) -> None:
+        """Writes the first entry of the term. Replicas may log in only after it."""
         entry = state_pb2.ChangeEntry(
             request_id=f"term-{self._epoch}-{self._self_id}",
             actor="meshd",
@@ -85,6 +84,9 @@ class Primary:
             subject_id=self._self_id,
         )
         await self._append(entry)
+
+    async def commit_first(self, timeout: float) -> bool:
+        """Waits for the first entry's commit. False when no quorum confirmed it in time; `upkeep` goes on asking."""
         return await self._commit(timeout)
 
     def _name(self) -> str:

@@ -1,0 +1,1 @@
+"""Names of members: the hosts file and the DNS server."""

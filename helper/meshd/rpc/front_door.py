@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import grp
 import logging
 import os
@@ -23,6 +24,7 @@ from meshd.rpc.actor import Actor, Tier
 log = logging.getLogger(__name__)
 
 SO_PEERGROUPS = 59  # asm-generic/socket.h; Python's socket module does not name it
+LONGEST_OPTION = 1024  # bytes, what Python's getsockopt takes: 256 groups
 CONNECTIONS_PER_USER = 64
 CHUNK = 64 * 1024  # bytes copied at once
 LONGEST_PATH = 107  # bytes, sun_path in sys/un.h less the closing zero
@@ -32,7 +34,12 @@ def credentials(connection: socket.socket) -> tuple[int, int, set[int]]:
     """(pid, uid, all group ids) of whoever connected. Raises OSError."""
     size = struct.calcsize("3i")
     pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    packed = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * 65536)
+    try:
+        packed = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, LONGEST_OPTION)
+    except OSError as error:
+        if error.errno != errno.ERANGE:
+            raise
+        packed = b""  # more groups than fit: they count as none, which only takes rights away
     return pid, uid, {gid, *struct.unpack(f"{len(packed) // 4}I", packed)}
 
 

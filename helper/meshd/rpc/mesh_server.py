@@ -40,7 +40,7 @@ class MeshApi(Protocol):
 
     async def confirm(self, member: Member, request: node_pb2.ConfirmRequest) -> node_pb2.ConfirmReply: ...
 
-    async def submit(self, member: Member, request: node_pb2.SubmitRequest) -> node_pb2.SubmitReply: ...
+    async def submit_for(self, member: Member, request: node_pb2.SubmitRequest) -> node_pb2.SubmitReply: ...
 
     def watch_view(self, member: Member, request: node_pb2.WatchViewRequest) -> AsyncIterator[node_pb2.ViewUpdate]: ...
 
@@ -70,7 +70,7 @@ class _Servicer(MeshNodeServicer):
         return await self._serve(context, lambda member: self._api.confirm(member, request), nodes_only=True)
 
     async def Submit(self, request: node_pb2.SubmitRequest, context: Any) -> node_pb2.SubmitReply:
-        return await self._serve(context, lambda member: self._api.submit(member, request))
+        return await self._serve(context, lambda member: self._api.submit_for(member, request))
 
     async def Report(self, request: node_pb2.MemberReport, context: Any) -> node_pb2.ReportReply:
         return await self._serve(context, lambda member: self._api.report(member, request))

@@ -1,0 +1,413 @@
+"""The whole helper: the meshes of this machine, and what creates, joins and leaves them."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from meshproto import PROTOCOL_VERSION, VERSION, local_pb2, node_pb2
+from meshproto.cluster_key import ClusterKey
+from meshproto.keys import PrivateKey
+
+from meshd import defaults, service_manager
+from meshd.assembly.mesh import Duties, Machine, Mesh
+from meshd.assembly.node_duties import NodeDuties
+from meshd.assembly.peer_duties import PeerDuties
+from meshd.cluster.authority import CertificateAuthority
+from meshd.cluster.certificates import new_private_key, signing_request
+from meshd.cluster.identity import Choices, Identity, delete_identity, list_identities, load_identity, save_identity
+from meshd.cluster.joining import Joined
+from meshd.dataplane import kernel_network
+from meshd.dataplane.apply import HostNetwork
+from meshd.dataplane.wireguard.choice import Choice, choose_backend
+from meshd.dataplane.wireguard.userspace import UserspaceBackend
+from meshd.model.addresses import check_local, make_pools
+from meshd.model.changes import Context, create_mesh
+from meshd.model.errors import Conflict, Failed, InvalidInput, MeshError, NotFound
+from meshd.model.members import Endpoint, Role
+from meshd.model.names import check_interface, check_label, default_interface, label_from_host
+from meshd.model.position import Position
+from meshd.model.state import State
+from meshd.observe.journal import Journal
+from meshd.paths.local_endpoints import candidates, is_public, source_towards
+from meshd.rpc.actor import Actor
+from meshd.rpc.local_server import LocalServer
+from meshd.settings import Settings
+from meshd.store.database import Database
+from meshd.store.external import ExternalServer
+from meshd.store.server import RedisServer, StoreServer, socket_path
+from meshd.store.view_file import load_view, save_view
+
+log = logging.getLogger(__name__)
+
+PROBE_ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
+"""Where a default route is looked up; nothing is sent there (documentation prefixes, RFC 5737 and RFC 3849)."""
+
+
+class Daemon:
+    """Holds the lock of the run folder. One `change_lock`: meshes are created, joined and left one at a time."""
+
+    def __init__(self, settings: Settings, machine: Machine, choice: Choice) -> None:
+        self.settings = settings
+        self.machine = machine
+        self.choice = choice
+        self.meshes: dict[str, Mesh] = {}
+        self.change_lock = asyncio.Lock()
+        self.meshes_changed = asyncio.Event()
+
+    # --- finding ----------------------------------------------------------------------------------------------------
+
+    def find(self, name: str) -> Mesh:
+        """By name or id; "" when there is exactly one. Raises NotFound or Conflict."""
+        if name:
+            for mesh in self.meshes.values():
+                if name in (mesh.name, mesh.choices.mesh_id):
+                    return mesh
+            raise NotFound(f"this machine is not in a mesh {name!r}", "see `meshctl status`")
+        if not self.meshes:
+            raise NotFound("this machine is in no mesh", "meshctl create NAME, or meshctl join …", "no-mesh")
+        if len(self.meshes) > 1:
+            raise Conflict(
+                f"this machine is in several meshes: {', '.join(sorted(self.meshes))}", "say which: --mesh NAME"
+            )
+        return next(iter(self.meshes.values()))
+
+    def check_new(self, name: str) -> None:
+        if name in self.meshes:
+            raise Conflict(f"this machine is in {name} already", f"meshctl leave {name}, or choose another name")
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start_meshes(self) -> None:
+        """Brings back what was there before the helper ended. One that can't come back doesn't hold up the others."""
+        for folder in await asyncio.to_thread(list_identities, self.settings.state_dir):
+            try:
+                identity = await asyncio.to_thread(load_identity, folder)
+                view = await asyncio.to_thread(load_view, folder / "view")
+                mesh = Mesh(self.machine, identity, folder, view)
+                self.meshes[mesh.name] = mesh
+                if identity.choices.up and identity.choices.always_on:
+                    await mesh.start(self._duties)
+            except MeshError as error:
+                log.error("%s does not come up: %s (%s)", folder.name, error, error.fix)
+                self.machine.journal.add(folder.name, "state", f"does not come up: {error}", severity="error")
+
+    async def stop_meshes(self) -> None:
+        await asyncio.gather(*(mesh.stop() for mesh in self.meshes.values()))
+
+    def _duties(self, mesh: Mesh) -> Duties:
+        if mesh.is_node:
+            return NodeDuties(mesh, self.settings.run_dir, self.settings.redis)
+        return PeerDuties(mesh)
+
+    def added(self, mesh: Mesh) -> None:
+        self.meshes[mesh.name] = mesh
+        self.meshes_changed.set()
+
+    def backend_died(self, interface: str) -> None:
+        """wireguard-go of that interface ended: its mesh makes it again at once."""
+        for mesh in self.meshes.values():
+            if mesh.choices.interface == interface and mesh.choices.up:
+                mesh.event("repair", f"wireguard-go of {interface} ended; it is started again", severity="warning")
+                mesh.wake()
+
+    # --- what this machine brings along -----------------------------------------------------------------------------
+
+    async def pick_interface(self, asked: str, mesh: str) -> str:
+        taken = await asyncio.to_thread(kernel_network.interface_names)
+        if not asked:
+            return check_interface(default_interface(mesh, taken))
+        check_interface(asked)
+        if asked in taken:
+            raise Conflict(f"interface {asked} already exists and is not ours", "remove it, or choose --interface")
+        return asked
+
+    def pick_udp_port(self, asked: int) -> int:
+        """The asked-for port, which must be free; else the default or the next free one."""
+        if asked:
+            if not _udp_free(asked):
+                raise Conflict(f"UDP port {asked} is taken", "choose another --listen-port")
+            return asked
+        used = {mesh.choices.listen_port for mesh in self.meshes.values()}
+        return next(port for port in range(defaults.LISTEN_PORT, 65536) if port not in used and _udp_free(port))
+
+    def pick_join_port(self, asked: int | None) -> int:
+        """0 closes it. The asked-for port must be free; else the default or the next free one."""
+        if asked == 0:
+            return 0
+        if asked is not None:
+            if not 0 < asked < 65536 or not _tcp_free(asked):
+                raise Conflict(f"TCP port {asked} is taken", "choose another --join-port, or 0 for none")
+            return asked
+        used = {mesh.choices.join_port for mesh in self.meshes.values()} | {defaults.MESH_PORT}
+        return next(port for port in range(defaults.JOIN_PORT, 65536) if port not in used and _tcp_free(port))
+
+    async def endpoints(self, given: list[str], listen_port: int) -> tuple[tuple[str, ...], bool]:
+        """(endpoints, best first; whether all are private). What a person gave comes first."""
+        first = [str(Endpoint.parse(text, listen_port)) for text in given if text]
+        ours = frozenset(mesh.choices.interface for mesh in self.meshes.values())
+        addresses = await asyncio.to_thread(kernel_network.local_addresses, ours)
+        used = [source for probe in PROBE_ADDRESSES if (source := source_towards(probe)) is not None]
+        found = candidates(addresses, used)
+        texts = [str(Endpoint(str(address), listen_port)) for address in found]
+        private = not first and not any(is_public(address) for address in found)
+        return tuple(dict.fromkeys([*first, *texts]))[:16], private
+
+    # --- create, join, leave ----------------------------------------------------------------------------------------
+
+    async def create(self, asked: local_pb2.CreateMeshRequest) -> tuple[Mesh, str]:
+        """Makes a mesh with this machine as its first node; nothing stays when it fails. Returns it and its key."""
+        check_label(asked.name, "mesh name")
+        self.check_new(asked.name)
+        member_name = check_label(asked.member_name or label_from_host(socket.gethostname()), "member name")
+        mesh_id = str(uuid.uuid4())
+        pools = make_pools(
+            mesh_id, asked.node_pool, asked.node_prefix, asked.peer_pool, asked.network, asked.addressing
+        )
+        check_local(pools, await asyncio.to_thread(kernel_network.local_networks))
+        for mesh in self.meshes.values():
+            check_local(pools, [member.subnet for member in mesh.members.values() if member.subnet])
+        if asked.mtu and not 1280 <= asked.mtu <= 9000:
+            raise InvalidInput(f"an MTU of {asked.mtu} can't carry a mesh", "use 1280 to 9000")
+        interface = await self.pick_interface(asked.interface, asked.name)
+        listen_port = self.pick_udp_port(asked.listen_port)
+        join_port = self.pick_join_port(asked.join_port if asked.HasField("join_port") else None)
+        endpoints, _ = await self.endpoints([asked.endpoint], listen_port)
+        folder = self.settings.state_dir / asked.name
+        if folder.exists():
+            raise Conflict(
+                f"{folder} exists already", f"move it away, or choose another name: mv {folder} {folder}.old"
+            )
+        authority = CertificateAuthority.create(mesh_id, asked.name)
+        key = ClusterKey.generate(authority.certificate)
+        wireguard_key = PrivateKey.from_random(os.urandom(32))
+        certificate_key = new_private_key()
+        applicant = node_pb2.Applicant(
+            name=member_name,
+            public_key=wireguard_key.public.data,
+            certificate_request=signing_request(certificate_key, member_name),
+            endpoints=endpoints,
+            listen_port=listen_port,
+            behind_nat=False,
+            join_port=join_port,
+            protocol_version=PROTOCOL_VERSION,
+        )
+        entry = create_mesh(
+            asked.name,
+            mesh_id,
+            pools,
+            asked.dns_domain or f"{asked.name}.{defaults.DOMAIN}",
+            asked.mtu or defaults.MTU,
+            authority.certificate,
+            authority.encrypted_key(key.secret),
+            applicant,
+            Context(int(time.time() * 1000), os.urandom, authority),
+            str(uuid.uuid4()),
+        )
+        position = Position(1, 1)
+        state = State().with_entry(entry, position)
+        member = state.members[entry.subject_id]
+        choices = Choices(
+            asked.name,
+            mesh_id,
+            member.id,
+            Role.NODE,
+            interface,
+            listen_port,
+            join_port,
+            (asked.endpoint,) if asked.endpoint else (),
+        )
+        identity = Identity(
+            choices, wireguard_key, certificate_key, member.certificate, authority.certificate, key.secret
+        )
+        server: StoreServer | None = None
+        try:
+            await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
+            server = self._store(folder, identity)
+            await server.start()
+            database = Database(server.connection)
+            await database.append(entry, Position(), position)
+            await database.close()
+            await server.detach()
+            await asyncio.to_thread(save_view, folder / "view", state.to_view())
+            await asyncio.to_thread(save_identity, folder, identity)
+            mesh = Mesh(self.machine, identity, folder, state.to_view())
+            await mesh.start(self._duties)
+            if mesh.problem:
+                raise Failed(mesh.problem, "see `meshctl doctor`")
+        except BaseException:
+            await self._undo(folder, identity, server)
+            raise
+        self.added(mesh)
+        return mesh, key.text()
+
+    def _store(self, folder: Path, identity: Identity) -> StoreServer:
+        choices = identity.choices
+        if self.settings.redis:
+            return ExternalServer(
+                self.settings.redis, mesh_id=choices.mesh_id, member_id=choices.member_id, on_exit=log.warning
+            )
+        return RedisServer(folder / "redis", socket_path(self.settings.run_dir, choices.mesh), on_exit=log.warning)
+
+    async def _undo(self, folder: Path, identity: Identity, server: StoreServer | None) -> None:
+        """Takes back what a failed create or join did on this machine."""
+        await self.machine.network.remove(identity.choices.interface, frozenset())
+        if server is not None:
+            try:
+                await server.start()
+                await server.erase()
+            except MeshError as error:
+                log.warning("redis of %s could not be removed: %s", identity.choices.mesh, error)
+        await asyncio.to_thread(delete_identity, folder)
+
+    async def adopt(self, joined: Joined) -> Mesh:
+        """Makes a machine that was let in a running member."""
+        identity = joined.identity
+        folder = self.settings.state_dir / identity.choices.mesh
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(save_view, folder / "view", joined.view)
+        await asyncio.to_thread(save_identity, folder, identity)
+        mesh = Mesh(self.machine, identity, folder, joined.view)
+        try:
+            await mesh.start(self._duties)
+        except BaseException:
+            await mesh.stop()
+            await self._undo(folder, identity, None)
+            raise
+        self.added(mesh)
+        return mesh
+
+    async def connect(self, mesh: Mesh) -> None:
+        if not mesh.choices.up or mesh.duties is None:
+            await mesh.set_choices(up=True)
+            await mesh.start(self._duties)
+            mesh.event("state", "connected by a person")
+
+    async def disconnect(self, mesh: Mesh) -> None:
+        if mesh.choices.up:
+            await mesh.set_choices(up=False)
+            await mesh.down()
+            mesh.event("state", "disconnected by a person")
+
+    async def leave(self, mesh: Mesh, actor: str) -> str:
+        """Takes this machine out of the mesh. Returns what stays behind elsewhere, "" when nothing does."""
+        left_behind = ""
+        me = mesh.me
+        if me is not None and mesh.duties is not None and len(mesh.members) > 1:
+            change = node_pb2.Change(
+                request_id=str(uuid.uuid4()), actor=actor, remove_member=node_pb2.RemoveMember(id=me.id)
+            )
+            result = await mesh.duties.submit(change, 4.0)
+            if result.outcome != node_pb2.ChangeResult.DONE:
+                left_behind = f"{me.name} stays in the member list of {mesh.name}: {result.message}"
+        elif me is not None and mesh.duties is None and len(mesh.members) > 1:
+            left_behind = f"{me.name} stays in the member list of {mesh.name}: it is disconnected"
+        was_up = mesh.duties is not None
+        await mesh.erase()
+        if not was_up and mesh.is_node:
+            server = self._store(mesh.folder, mesh.identity)
+            await server.start()
+            await server.erase()
+        self.meshes.pop(mesh.name, None)
+        self.meshes_changed.set()
+        self.machine.journal.add(mesh.name, "state", "left", actor=actor)
+        return left_behind
+
+
+def _udp_free(port: int) -> bool:
+    return _free(port, socket.SOCK_DGRAM)
+
+
+def _tcp_free(port: int) -> bool:
+    return _free(port, socket.SOCK_STREAM)
+
+
+def _free(port: int, kind: socket.SocketKind) -> bool:
+    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            with socket.socket(family, kind) as probe:
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                if kind == socket.SOCK_STREAM:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            if error.errno == 98:  # EADDRINUSE
+                return False
+    return True
+
+
+def lock_run_dir(run_dir: Path) -> int:
+    """Holds the run folder for this helper until the process ends. Raises Failed naming the other one."""
+    run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    descriptor = os.open(run_dir / "meshd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        other = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise Failed(
+            f"another meshd (pid {other}) uses {run_dir}", "stop it, or give this one its own --run-dir and --state-dir"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+async def serve(settings: Settings, make_api: Callable[[Daemon], object]) -> None:
+    """Runs the helper until SIGTERM or SIGINT."""
+    lock = lock_run_dir(settings.run_dir)
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    choice = await choose_backend(settings.backend)
+    log.info("WireGuard: %s (%s)", choice.backend, choice.reason)
+    backend = UserspaceBackend(settings.run_dir / "wireguard")
+    journal = Journal()
+    network = HostNetwork(backend, settings.state_dir)
+    machine = Machine(backend, network, journal, settings.state_dir, settings.run_dir, settings.redis)
+    daemon = Daemon(settings, machine, choice)
+    backend.on_died = daemon.backend_died
+
+    def audit(actor: Actor, method: str, allowed: bool) -> None:
+        name = method.rpartition("/")[2]
+        log.info("%s called %s: %s", actor.user, name, "allowed" if allowed else "denied")
+        journal.add(
+            "",
+            "audit",
+            f"{actor.user} {'called' if allowed else 'was denied'} {name}",
+            severity="info" if allowed else "warning",
+            actor=actor.user,
+            action=name,
+        )
+
+    server = LocalServer(settings.run_dir, make_api(daemon), audit)
+    await daemon.start_meshes()
+    await server.start()
+    log.info("meshd %s is ready, pid %d", VERSION, os.getpid())
+    service_manager.notify("READY=1")
+    try:
+        interval = service_manager.watchdog_interval()
+        while not stopping.is_set():
+            try:
+                async with asyncio.timeout(interval):
+                    await stopping.wait()
+            except TimeoutError:
+                service_manager.notify("WATCHDOG=1")
+    finally:
+        service_manager.notify("STOPPING=1")
+        log.info("stopping; tunnels stay up")
+        await daemon.stop_meshes()
+        await server.stop()
+        await backend.close()
+        os.close(lock)

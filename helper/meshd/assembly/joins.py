@@ -1,0 +1,253 @@
+"""Joining a mesh from the local socket: picks the way by what was given, reports by stage, ends with a running mesh."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from ipaddress import ip_interface, ip_network
+
+from meshproto import base32, local_pb2, state_pb2
+from meshproto.cluster_key import ClusterKey, is_cluster_key
+from meshproto.format_error import FormatError
+from meshproto.invite import Invite, parse_invite, redeem_token
+from meshproto.keys import PrivateKey, PublicKey
+
+from meshd import defaults
+from meshd.assembly.daemon import Daemon
+from meshd.assembly.status import mesh_status
+from meshd.cluster.join_connection import resolve
+from meshd.cluster.joining import Joined, Wishes, join_as_node, redeem, request_access
+from meshd.dataplane import kernel_network
+from meshd.dataplane.desired import Address, Desired, DesiredFirewall, DesiredPeer, DesiredRoute, UdpEndpoint
+from meshd.dataplane.plan import KEEPALIVE
+from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange
+from meshd.model.addresses import Pools, check_local
+from meshd.model.errors import Conflict, InvalidInput, MeshError
+from meshd.model.members import Endpoint
+from meshd.model.names import check_label, label_from_host
+from meshd.paths.local_endpoints import source_towards
+from meshd.rpc.status_codes import error_of
+
+REDEEM_TIME = 15.0
+"""Seconds after which redeeming an invite gives up."""
+
+
+async def join_mesh(daemon: Daemon, request: local_pb2.JoinMeshRequest) -> AsyncIterator[local_pb2.JoinProgress]:
+    """Yields progress; the last one has the mesh. Raises MeshError, with nothing left behind."""
+    reports: asyncio.Queue[local_pb2.JoinProgress] = asyncio.Queue()
+    task = asyncio.create_task(_join(daemon, request, reports))
+    try:
+        while True:
+            next_report = asyncio.create_task(reports.get())
+            await asyncio.wait({task, next_report}, return_when=asyncio.FIRST_COMPLETED)
+            if next_report.done():
+                yield next_report.result()
+                continue
+            next_report.cancel()
+            while not reports.empty():
+                yield reports.get_nowait()
+            yield await task
+            return
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError, MeshError):
+            await task
+
+
+async def _join(
+    daemon: Daemon, request: local_pb2.JoinMeshRequest, reports: asyncio.Queue[local_pb2.JoinProgress]
+) -> local_pb2.JoinProgress:
+    async def progress(stage: str, text: str) -> None:
+        await reports.put(local_pb2.JoinProgress(stage=stage, text=text))
+
+    async def pending(request_id: str, fingerprint: str) -> None:
+        await reports.put(
+            local_pb2.JoinProgress(
+                stage="pending",
+                text=f"waiting to be let in; on a node: meshctl peers authorize {request_id}",
+                request_id=request_id,
+                fingerprint=fingerprint,
+            )
+        )
+
+    deadline = time.monotonic() + min(max(request.timeout_ms / 1000 or 25.0, 1.0), 24 * 3600.0)
+    name = check_label(request.member_name or label_from_host(socket.gethostname()), "member name")
+    try:
+        if request.request:
+            joined = await _by_request(daemon, request, name, progress, pending, deadline)
+        elif is_cluster_key(request.what):
+            key = ClusterKey.parse(request.what)
+            hosts = [Endpoint.parse(text, defaults.JOIN_PORT) for text in request.hosts]
+            if not hosts:
+                raise InvalidInput("a cluster key needs the address of a node", "meshctl join - HOST")
+            for mesh in daemon.meshes.values():
+                if key.matches(mesh.identity.ca_certificate):
+                    raise Conflict(f"this machine is in {mesh.name} already", "see `meshctl status`", "already-joined")
+            wishes = await _wishes(daemon, request, name, "mesh")
+            joined = await join_as_node(key, hosts, wishes, progress, deadline - time.monotonic())
+        else:
+            joined = await _by_invite(daemon, request, parse_invite(request.what), progress, deadline)
+    except FormatError as error:
+        raise InvalidInput(error.message, error.fix, error.code) from error
+    joined = await _checked(daemon, joined, request)
+    await progress("tunnel", "setting up the tunnel")
+    mesh = await daemon.adopt(joined)
+    await progress("handshake", "waiting for the first handshake")
+    version = -1
+    limit = min(deadline, time.monotonic() + 8)
+    while time.monotonic() < limit and mesh_status(mesh).state != local_pb2.CONNECTED:
+        version = await mesh.wait_changed(version, min(0.2, limit - time.monotonic()))
+    return local_pb2.JoinProgress(stage="done", text=f"joined {mesh.name}", mesh=mesh_status(mesh))
+
+
+async def _wishes(daemon: Daemon, request: local_pb2.JoinMeshRequest, name: str, mesh: str) -> Wishes:
+    listen_port = daemon.pick_udp_port(request.listen_port)
+    endpoints, private = await daemon.endpoints(list(request.endpoints), listen_port)
+    return Wishes(
+        name=name,
+        interface=await daemon.pick_interface(request.interface, mesh),
+        listen_port=listen_port,
+        join_port=daemon.pick_join_port(request.join_port if request.HasField("join_port") else None),
+        endpoints=endpoints,
+        given_endpoints=tuple(request.endpoints),
+        behind_nat=private,
+        wireguard_key=PrivateKey.from_random(os.urandom(32)),
+        error_of=error_of,
+    )
+
+
+def _needs_always_on(request: local_pb2.JoinMeshRequest) -> None:
+    if not request.always_on:
+        raise InvalidInput(
+            "keeping a peer's keys in the desktop's keyring is not available in this release",
+            "add --always-on, which keeps them in a file that only root reads",
+            "always-on-needed",
+        )
+
+
+async def _by_request(
+    daemon: Daemon,
+    request: local_pb2.JoinMeshRequest,
+    name: str,
+    progress: object,
+    pending: object,
+    deadline: float,
+) -> Joined:
+    _needs_always_on(request)
+    hosts = [Endpoint.parse(text, defaults.JOIN_PORT) for text in request.hosts]
+    wishes = await _wishes(daemon, request, name, "mesh")
+    expected = request.fingerprint.strip().lower() or None
+    return await request_access(
+        hosts,
+        expected,
+        wishes,
+        progress,  # type: ignore[arg-type]  # the closures of _join
+        pending,  # type: ignore[arg-type]  # the closures of _join
+        deadline - time.monotonic(),
+    )
+
+
+async def _by_invite(
+    daemon: Daemon, request: local_pb2.JoinMeshRequest, invite: Invite, progress: object, deadline: float
+) -> Joined:
+    """Opens the tunnel with the invite's temporary key, redeems through it; the interface stays for the member."""
+    _needs_always_on(request)
+    if invite.expires_ms <= time.time() * 1000:
+        raise Conflict(f"the invite to {invite.mesh_name} has expired", "ask for a new one", "invite-expired")
+    check_label(invite.mesh_name, "mesh name")
+    for mesh in daemon.meshes.values():
+        if mesh.choices.mesh_id == invite.mesh_id:
+            raise Conflict(f"this machine is in {mesh.name} already", "see `meshctl status`", "already-joined")
+    daemon.check_new(invite.mesh_name)
+    name = check_label(invite.member or request.member_name or label_from_host(socket.gethostname()), "member name")
+    wishes = await _wishes(daemon, request, name, invite.mesh_name)
+    endpoints = {}
+    for node in invite.nodes:
+        endpoint = await _usable(node.endpoints)
+        if endpoint is not None:
+            endpoints[node.public_key] = endpoint
+    if not endpoints:
+        raise Conflict(
+            f"this machine has no route to any node of {invite.mesh_name}", "check its network", "unreachable"
+        )
+    machine, interface = daemon.machine, wishes.interface
+    temporary = _temporary_network(invite, wishes, endpoints)
+
+    async def restart() -> None:
+        peers = []
+        for key, peer in temporary.peers.items():
+            peers.append(PeerChange(key, remove=True))
+            peers.append(
+                PeerChange(key, endpoint=peer.endpoint, keepalive=peer.keepalive, allowed_ips=peer.allowed_ips)
+            )
+        await machine.backend.apply(interface, DeviceChange(peers=tuple(peers)))
+
+    services = [Endpoint(str(node.ipv4), node.redeem_port) for node in invite.nodes if node.public_key in endpoints]
+    try:
+        await machine.network.apply(temporary)
+        joined = await redeem(
+            invite.id,
+            redeem_token(invite.temporary_key, invite.id),
+            base32.encode(invite.ca_fingerprint),
+            services,
+            wishes,
+            restart,
+            progress,  # type: ignore[arg-type]  # the closure of _join
+            min(REDEEM_TIME, deadline - time.monotonic()),
+        )
+    except BaseException:
+        await machine.network.remove(interface, frozenset())
+        raise
+    return joined
+
+
+async def _usable(endpoints: tuple[str, ...]) -> UdpEndpoint | None:
+    for text in endpoints:
+        endpoint = Endpoint.parse(text)
+        try:
+            addresses = await resolve(endpoint.host, endpoint.port)
+        except MeshError:
+            continue
+        for address in addresses:
+            if source_towards(address) is not None:
+                return UdpEndpoint(address, endpoint.port)
+    return None
+
+
+def _temporary_network(invite: Invite, wishes: Wishes, endpoints: dict[PublicKey, UdpEndpoint]) -> Desired:
+    own: frozenset[Address] = frozenset({invite.temporary_ipv4, invite.temporary_ipv6})
+    return Desired(
+        interface=wishes.interface,
+        private_key=invite.temporary_key,
+        listen_port=wishes.listen_port,
+        mtu=defaults.MTU,
+        addresses=frozenset({ip_interface(invite.temporary_ipv4)}),
+        peers={
+            node.public_key: DesiredPeer(
+                node.public_key, frozenset({ip_network(node.ipv4)}), endpoints[node.public_key], KEEPALIVE
+            )
+            for node in invite.nodes
+            if node.public_key in endpoints
+        },
+        routes=frozenset(DesiredRoute(ip_network(node.ipv4), source=invite.temporary_ipv4) for node in invite.nodes),
+        firewall=DesiredFirewall(own, frozenset(), 0, frozenset(), 0, None, frozenset(), frozenset()),
+        forwarding=False,
+    )
+
+
+async def _checked(daemon: Daemon, joined: Joined, request: local_pb2.JoinMeshRequest) -> Joined:
+    """Names the interface after the mesh; refuses a mesh whose pools this machine uses already."""
+    settings: state_pb2.MeshSettings = joined.view.settings
+    choices = joined.identity.choices
+    daemon.check_new(settings.name)
+    interface = choices.interface
+    if not request.interface and interface == "mesh":
+        interface = await daemon.pick_interface("", settings.name)
+    ours = frozenset({interface})
+    check_local(Pools.from_settings(settings), await asyncio.to_thread(kernel_network.local_networks, ours))
+    identity = joined.identity.with_choices(interface=interface)
+    return Joined(identity, joined.view, joined.node_id)

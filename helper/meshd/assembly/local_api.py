@@ -1,0 +1,386 @@
+"""The calls of the local socket (local.proto): finds the mesh, does the work, answers with what is then true."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Address, IPv6Address
+
+from meshproto import VERSION, local_pb2, node_pb2, state_pb2
+from meshproto.cluster_key import ClusterKey
+from meshproto.invite import Invite, InviteNode, redeem_token
+from meshproto.keys import PrivateKey
+
+from meshd import defaults
+from meshd.assembly.daemon import Daemon
+from meshd.assembly.joins import join_mesh
+from meshd.assembly.mesh import Mesh
+from meshd.assembly.node_duties import raise_refusal
+from meshd.assembly.status import invite_status, member_status, mesh_status
+from meshd.model.changes.invites import DEFAULT_LIFETIME_MS
+from meshd.model.changes.routes import parse_route
+from meshd.model.errors import InvalidInput, MeshError, NotFound, Unavailable
+from meshd.model.members import Member, Role
+from meshd.observe.doctor import check_machine
+from meshd.rpc.actor import Actor
+
+WATCH_INTERVAL = 1.0
+"""Seconds between differences that only carry counters; anything else is sent at once."""
+
+NODES_IN_INVITE = 5
+"""Nodes that an invite names: enough to find one that is up, few enough for a QR code."""
+
+
+class LocalApi:
+    """One method for each RPC of `Meshd`, named in snake case."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def _status(self, mesh: str) -> local_pb2.Status:
+        meshes = [self._daemon.find(mesh)] if mesh else list(self._daemon.meshes.values())
+        return local_pb2.Status(version=VERSION, meshes=[mesh_status(one) for one in meshes])
+
+    async def get_status(self, request: local_pb2.GetStatusRequest, actor: Actor) -> local_pb2.Status:
+        return self._status(request.mesh)
+
+    async def watch(self, request: local_pb2.WatchRequest, actor: Actor) -> AsyncIterator[local_pb2.WatchUpdate]:
+        sent = self._status(request.mesh)
+        journal = self._daemon.machine.journal
+        sequence = max(journal.last_sequence - 200, 0)
+        events = journal.after(sequence)
+        sequence = journal.last_sequence
+        yield local_pb2.WatchUpdate(snapshot=sent, events=events, at_ms=int(time.time() * 1000))
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL)
+            try:
+                present = self._status(request.mesh)
+            except NotFound:
+                present = local_pb2.Status(version=VERSION)
+            update = local_pb2.WatchUpdate(
+                differences=differences(sent, present),
+                events=journal.after(sequence),
+                at_ms=int(time.time() * 1000),
+            )
+            sequence = journal.last_sequence
+            sent = present
+            if update.differences or update.events:
+                yield update
+
+    async def list_events(self, request: local_pb2.ListEventsRequest, actor: Actor) -> AsyncIterator[local_pb2.Event]:
+        if request.mesh:
+            self._daemon.find(request.mesh)
+        journal = self._daemon.machine.journal
+        since = request.since_revision if request.HasField("since_revision") else None
+
+        def wanted(event: local_pb2.Event) -> bool:
+            return (not request.mesh or event.mesh in ("", request.mesh)) and (since is None or event.revision > since)
+
+        sequence = journal.last_sequence
+        for event in journal.after(0):
+            if wanted(event):
+                yield event
+        if request.follow:
+            async for event in journal.follow(sequence):
+                if wanted(event):
+                    yield event
+
+    async def ping(self, request: local_pb2.PingRequest, actor: Actor) -> local_pb2.PingReply:
+        mesh = self._daemon.find(request.mesh)
+        member = mesh.state.find_member(request.who)
+        if member.id == mesh.choices.member_id:
+            raise InvalidInput(f"{member.name} is this machine", "name another member")
+        count = min(request.count or 4, 1000)
+        deadline = time.monotonic() + min(request.timeout_ms / 1000 or 10.0, 600.0)
+        trips = []
+        sent = 0
+        for turn in range(count):
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            sent += 1
+            trip = await mesh.prober.measure(member.ipv4, min(2.0, remaining))
+            if trip is not None:
+                trips.append(trip)
+                if turn + 1 < count:
+                    await asyncio.sleep(min(0.2, max(deadline - time.monotonic(), 0)))
+        status = member_status(mesh, member)
+        return local_pb2.PingReply(
+            sent=sent,
+            received=len(trips),
+            min_ms=min(trips, default=0),
+            avg_ms=sum(trips) / len(trips) if trips else 0,
+            max_ms=max(trips, default=0),
+            path=status.path,
+        )
+
+    async def doctor(self, request: local_pb2.DoctorRequest, actor: Actor) -> local_pb2.DoctorReply:
+        checks = await check_machine(self._daemon.choice.backend, self._daemon.choice.reason)
+        for mesh in self._daemon.meshes.values():
+            status = mesh_status(mesh)
+            good = status.state == local_pb2.CONNECTED
+            checks.append(
+                local_pb2.Check(
+                    check=f"mesh {mesh.name}",
+                    state=local_pb2.OK if good else local_pb2.WARNING,
+                    found="connected" if good else status.reason,
+                    fix="" if good else f"see `meshctl --mesh {mesh.name} events`",
+                )
+            )
+            for network, why in mesh.refused_routes.items():
+                checks.append(
+                    local_pb2.Check(
+                        check=f"route {network}",
+                        state=local_pb2.WARNING,
+                        found=f"not installed: {why}",
+                        fix=f"meshctl routes accept {network}, or meshctl routes ignore {network}",
+                    )
+                )
+        return local_pb2.DoctorReply(checks=checks)
+
+    # --- meshes -----------------------------------------------------------------------------------------------------
+
+    async def create_mesh(self, request: local_pb2.CreateMeshRequest, actor: Actor) -> local_pb2.CreateMeshReply:
+        async with self._daemon.change_lock:
+            mesh, key = await self._daemon.create(request)
+        await self._until_writable(mesh)
+        return local_pb2.CreateMeshReply(mesh=mesh_status(mesh), cluster_key=key)
+
+    async def _until_writable(self, mesh: Mesh) -> None:
+        deadline = time.monotonic() + 5
+        version = -1
+        while time.monotonic() < deadline and not (mesh.duties and mesh.duties.writable):
+            version = await mesh.wait_changed(version, min(0.1, deadline - time.monotonic()))
+
+    async def join_mesh(
+        self, request: local_pb2.JoinMeshRequest, actor: Actor
+    ) -> AsyncIterator[local_pb2.JoinProgress]:
+        async with self._daemon.change_lock:
+            async for progress in join_mesh(self._daemon, request):
+                yield progress
+
+    async def connect(self, request: local_pb2.ConnectRequest, actor: Actor) -> local_pb2.MeshReply:
+        mesh = self._daemon.find(request.mesh)
+        async with self._daemon.change_lock:
+            await self._daemon.connect(mesh)
+        return local_pb2.MeshReply(mesh=mesh_status(mesh))
+
+    async def disconnect(self, request: local_pb2.DisconnectRequest, actor: Actor) -> local_pb2.MeshReply:
+        mesh = self._daemon.find(request.mesh)
+        async with self._daemon.change_lock:
+            await self._daemon.disconnect(mesh)
+        return local_pb2.MeshReply(mesh=mesh_status(mesh))
+
+    async def leave_mesh(self, request: local_pb2.LeaveMeshRequest, actor: Actor) -> local_pb2.LeaveMeshReply:
+        mesh = self._daemon.find(request.mesh)
+        async with self._daemon.change_lock:
+            return local_pb2.LeaveMeshReply(left_behind=await self._daemon.leave(mesh, self._actor(mesh, actor)))
+
+    async def show_key(self, request: local_pb2.ShowKeyRequest, actor: Actor) -> local_pb2.ShowKeyReply:
+        mesh = self._daemon.find(request.mesh)
+        secret = mesh.identity.cluster_secret
+        if secret is None:
+            raise NotFound("peers don't have the cluster key", "run it on a node", "no-key")
+        key = ClusterKey(secret, hashlib.sha256(mesh.identity.ca_certificate).digest())
+        return local_pb2.ShowKeyReply(cluster_key=key.text())
+
+    # --- changes ----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _actor(mesh: Mesh, actor: Actor) -> str:
+        return f"{mesh.me.name if mesh.me else mesh.choices.member_id} ({actor.user})"
+
+    async def _submit(
+        self, mesh: Mesh, actor: Actor, request_id: str, **what: object
+    ) -> tuple[node_pb2.ChangeResult, local_pb2.ChangeReply]:
+        if mesh.duties is None:
+            raise Unavailable(f"{mesh.name} is disconnected on this machine", f"meshctl up {mesh.name}")
+        change = node_pb2.Change(
+            request_id=request_id or str(uuid.uuid4()),
+            actor=self._actor(mesh, actor),
+            **what,  # type: ignore[arg-type]  # one field of `what`
+        )
+        result = raise_refusal(await mesh.duties.submit(change, defaults.COMMIT_TIMEOUT))
+        version = -1
+        deadline = time.monotonic() + 2.0
+        while mesh.state.position.revision < result.position.revision and time.monotonic() < deadline:
+            version = await mesh.wait_changed(version, deadline - time.monotonic())
+        reply = local_pb2.ChangeReply(epoch=result.position.epoch, revision=result.position.revision)
+        member = mesh.members.get(result.member_id)
+        if member is not None:
+            reply.member.CopyFrom(member_status(mesh, member))
+        return result, reply
+
+    def _member(self, mesh: Mesh, who: str, role: state_pb2.Role.ValueType = state_pb2.ROLE_UNSPECIFIED) -> Member:
+        return mesh.state.find_member(who, Role.from_message(role) if role else None)
+
+    async def remove_member(self, request: local_pb2.MemberRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        member = self._member(mesh, request.who, request.role)
+        _, reply = await self._submit(
+            mesh, actor, request.request_id, remove_member=node_pb2.RemoveMember(id=member.id)
+        )
+        return reply
+
+    async def rename_member(self, request: local_pb2.RenameMemberRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        member = self._member(mesh, request.who)
+        change = node_pb2.RenameMember(id=member.id, name=request.name)
+        return (await self._submit(mesh, actor, request.request_id, rename_member=change))[1]
+
+    async def set_member_enabled(self, request: local_pb2.SetMemberFlagRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        member = self._member(mesh, request.who)
+        change = node_pb2.SetEnabled(id=member.id, enabled=request.on)
+        return (await self._submit(mesh, actor, request.request_id, set_enabled=change))[1]
+
+    async def set_member_admin(self, request: local_pb2.SetMemberFlagRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        member = self._member(mesh, request.who)
+        change = node_pb2.SetAdmin(id=member.id, admin=request.on)
+        return (await self._submit(mesh, actor, request.request_id, set_admin=change))[1]
+
+    async def authorize_peer(self, request: local_pb2.PeerRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        change = node_pb2.AuthorizeRequest(id=request.id)
+        return (await self._submit(mesh, actor, request.request_id, authorize_request=change))[1]
+
+    async def deauthorize_peer(self, request: local_pb2.PeerRequest, actor: Actor) -> local_pb2.ChangeReply:
+        """Removes a peer that was let in; refuses a request that still waits."""
+        mesh = self._daemon.find(request.mesh)
+        try:
+            member = self._member(mesh, request.id, state_pb2.ROLE_PEER)
+        except NotFound:
+            change = node_pb2.RefuseRequest(id=request.id)
+            return (await self._submit(mesh, actor, request.request_id, refuse_request=change))[1]
+        remove = node_pb2.RemoveMember(id=member.id)
+        return (await self._submit(mesh, actor, request.request_id, remove_member=remove))[1]
+
+    def _route_node(self, mesh: Mesh, name: str) -> Member:
+        if name:
+            return self._member(mesh, name, state_pb2.ROLE_NODE)
+        if mesh.is_node and mesh.me is not None:
+            return mesh.me
+        raise InvalidInput("this machine is a peer, which offers no routes", "say which node: --node WHO")
+
+    async def add_route(self, request: local_pb2.RouteRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        node = self._route_node(mesh, request.node)
+        change = node_pb2.AddRoute(cidr=request.cidr, node_id=node.id, masquerade=True)
+        return (await self._submit(mesh, actor, request.request_id, add_route=change))[1]
+
+    async def remove_route(self, request: local_pb2.RouteRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        node_id = self._route_node(mesh, request.node).id if request.node or mesh.is_node else ""
+        if not node_id:
+            offering = [one.node_id for one in mesh.state.routes.values() if one.cidr == request.cidr]
+            if len(offering) != 1:
+                raise InvalidInput(f"{len(offering)} nodes offer {request.cidr}", "say which: --node WHO")
+            node_id = offering[0]
+        change = node_pb2.RemoveRoute(cidr=request.cidr, node_id=node_id)
+        return (await self._submit(mesh, actor, request.request_id, remove_route=change))[1]
+
+    async def set_route_preference(
+        self, request: local_pb2.RoutePreferenceRequest, actor: Actor
+    ) -> local_pb2.MeshReply:
+        mesh = self._daemon.find(request.mesh)
+        cidr = str(parse_route(request.cidr))
+        accepted = set(mesh.choices.accepted_routes) - {cidr}
+        ignored = set(mesh.choices.ignored_routes) - {cidr}
+        (accepted if request.accept else ignored).add(cidr)
+        await mesh.set_choices(accepted_routes=tuple(sorted(accepted)), ignored_routes=tuple(sorted(ignored)))
+        if mesh.duties is not None:
+            await mesh.reconcile()
+        return local_pb2.MeshReply(mesh=mesh_status(mesh))
+
+    async def create_invite(self, request: local_pb2.CreateInviteRequest, actor: Actor) -> local_pb2.CreateInviteReply:
+        mesh = self._daemon.find(request.mesh)
+        key = PrivateKey.from_random(os.urandom(32))
+        invite_id = os.urandom(4).hex()
+        token = redeem_token(key, invite_id)
+        change = node_pb2.CreateInvite(
+            id=invite_id,
+            member=request.member,
+            role=state_pb2.ROLE_NODE if request.node else state_pb2.ROLE_PEER,
+            uses=request.uses,
+            lifetime_ms=request.lifetime_ms or DEFAULT_LIFETIME_MS,
+            ephemeral_ms=request.ephemeral_ms,
+            admin=request.admin,
+            cidr=request.cidr,
+            temporary_public_key=key.public.data,
+            token_sha256=hashlib.sha256(token).digest(),
+        )
+        result, _ = await self._submit(mesh, actor, request.request_id, create_invite=change)
+        stored = mesh.state.invites.get(invite_id)
+        if stored is None:
+            raise MeshError("the invite was made, but this machine has not seen it yet", "see `meshctl invites list`")
+        nodes = [
+            mesh.members[one] for one in result.applied_node_ids if one in mesh.members and mesh.members[one].endpoints
+        ]
+        if not nodes:
+            raise MeshError("no node with an endpoint has the invite's key yet", "see `meshctl nodes list`")
+        invite = Invite(
+            id=invite_id,
+            mesh_id=mesh.choices.mesh_id,
+            mesh_name=mesh.name,
+            nodes=tuple(_invite_node(node) for node in nodes[:NODES_IN_INVITE]),
+            temporary_key=key,
+            temporary_ipv4=IPv4Address(stored.temporary_ipv4),
+            temporary_ipv6=IPv6Address(stored.temporary_ipv6),
+            ca_fingerprint=hashlib.sha256(mesh.identity.ca_certificate).digest(),
+            expires_ms=stored.expires_ms,
+            member=stored.member,
+            role=stored.role,
+        )
+        return local_pb2.CreateInviteReply(
+            invite=invite_status(stored), text=invite.to_text(), uri=invite.to_uri(), file=invite.to_file()
+        )
+
+    async def revoke_invite(self, request: local_pb2.RevokeInviteRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        change = node_pb2.RevokeInvite(id=request.id)
+        return (await self._submit(mesh, actor, request.request_id, revoke_invite=change))[1]
+
+
+def _invite_node(node: Member) -> InviteNode:
+    return InviteNode(
+        node.ipv4,
+        node.ipv6,
+        node.public_key,
+        tuple(str(endpoint) for endpoint in node.endpoints[:4]),
+        node.join_port or defaults.JOIN_PORT,
+    )
+
+
+def differences(sent: local_pb2.Status, present: local_pb2.Status) -> list[local_pb2.MeshDifference]:
+    """What a watcher must be told so that it has `present` instead of `sent`. Pure."""
+    before = {mesh.id: mesh for mesh in sent.meshes}
+    found = []
+    for mesh in present.meshes:
+        old = before.pop(mesh.id, None)
+        known = {member.id: member for member in old.members} if old else {}
+        difference = local_pb2.MeshDifference(
+            mesh_id=mesh.id,
+            members=[member for member in mesh.members if known.pop(member.id, None) != member],
+        )
+        difference.removed_member_ids.extend(known)
+        head = _head(mesh)
+        if old is None or head != _head(old):
+            difference.head.CopyFrom(head)
+        if difference.members or difference.removed_member_ids or difference.HasField("head"):
+            found.append(difference)
+    found += [local_pb2.MeshDifference(mesh_id=mesh_id, removed=True) for mesh_id in before]
+    return found
+
+
+def _head(mesh: local_pb2.MeshStatus) -> local_pb2.MeshStatus:
+    copy = local_pb2.MeshStatus()
+    copy.CopyFrom(mesh)
+    del copy.members[:]
+    return copy

@@ -1,0 +1,153 @@
+"""What a peer does: watches the view at one node, reports where it may be reached, and sends changes there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import grpc.aio
+from meshproto import PROTOCOL_VERSION, node_pb2, state_pb2
+
+from meshd import defaults
+from meshd.assembly.mesh import Mesh
+from meshd.assembly.node_calls import NodeCalls
+from meshd.cluster.channels import MemberChannels
+from meshd.model.members import Member, Role
+from meshd.model.position import Position
+from meshd.model.state import State
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.5
+"""Seconds before the next node is tried."""
+
+SILENCE = 8.0
+"""Seconds without an update after which a stream is given up: a node sends one every 2 s."""
+
+
+class PeerDuties:
+    """Implements `Duties`."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._tasks: list[asyncio.Task[None]] = []
+        self._attached: Member | None = None
+        self._node_writable = False
+        self._heard = 0.0
+
+    redis_port = 0
+
+    async def start(self) -> None:
+        me = self._mesh.me
+        if me is None:
+            return
+        self._channels = MemberChannels(self._mesh.identity, defaults.MESH_PORT, me.ipv4)
+        self._calls = NodeCalls(self._channels)
+        self._tasks = [
+            asyncio.create_task(self._watch(), name=f"{self._mesh.name}: watch"),
+            asyncio.create_task(self._report(), name=f"{self._mesh.name}: report"),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "_channels"):
+            await self._channels.close()
+
+    async def erase(self) -> None:
+        """A peer keeps nothing outside its folder."""
+
+    @property
+    def writable(self) -> bool:
+        return self._node_writable and time.monotonic() - self._heard < SILENCE
+
+    def _nodes(self) -> list[Member]:
+        """The ones that answer first, then the rest, oldest first."""
+        mesh = self._mesh
+        nodes = [one for one in mesh.members.values() if one.role is Role.NODE and one.enabled]
+        return sorted(nodes, key=lambda one: (not mesh.prober.answered(one.ipv4), one.joined_ms, one.id))
+
+    async def _watch(self) -> None:
+        while True:
+            for node in self._nodes():
+                try:
+                    await self._watch_at(node)
+                except grpc.aio.AioRpcError as error:
+                    log.debug("%s: watching at %s ended: %s", self._mesh.name, node.name, error.details())
+                except TimeoutError:
+                    log.info("%s: %s has gone silent", self._mesh.name, node.name)
+                self._attached, self._node_writable = None, False
+            await asyncio.sleep(PAUSE)
+
+    async def _watch_at(self, node: Member) -> None:
+        mesh = self._mesh
+        request = node_pb2.WatchViewRequest(
+            mesh_id=mesh.choices.mesh_id, known=mesh.state.position.message, protocol_version=PROTOCOL_VERSION
+        )
+        call = self._channels.stub(node).WatchView(request)
+        try:
+            while True:
+                async with asyncio.timeout(SILENCE):
+                    update = await call.read()
+                if not isinstance(update, node_pb2.ViewUpdate):
+                    return  # grpc.aio.EOF
+                self._attached, self._heard = node, time.monotonic()
+                await self._take(update)
+        finally:
+            call.cancel()
+
+    async def _take(self, update: node_pb2.ViewUpdate) -> None:
+        mesh = self._mesh
+        self._node_writable = update.writable
+        committed = Position.from_message(update.committed)
+        if update.HasField("snapshot"):
+            state = State.from_view(update.snapshot)
+            if state.position >= mesh.state.position or state.position.epoch > mesh.state.position.epoch:
+                mesh.set_state(state)
+        elif update.entries:
+            state = mesh.state
+            entries: list[tuple[Position, state_pb2.ChangeEntry]] = []
+            for entry in update.entries:
+                position = Position(committed.epoch, state.position.revision + 1)
+                state = state.with_entry(entry, position)
+                entries.append((position, entry))
+            mesh.set_state(state, entries)
+        mesh.committed = committed
+        before = {key: (seen.online, tuple(seen.attached_node_ids)) for key, seen in mesh.presence.items()}
+        mesh.presence.update({seen.member_id: seen for seen in update.presence})
+        mesh.node_health = {one.member_id: one for one in update.nodes}
+        if before != {key: (seen.online, tuple(seen.attached_node_ids)) for key, seen in mesh.presence.items()}:
+            mesh.wake()
+        await mesh.notify()
+
+    async def _report(self) -> None:
+        mesh = self._mesh
+        while True:
+            if self._attached is not None:
+                try:
+                    await self._channels.stub(self._attached).Report(
+                        node_pb2.MemberReport(
+                            mesh_id=mesh.choices.mesh_id,
+                            member_id=mesh.choices.member_id,
+                            protocol_version=PROTOCOL_VERSION,
+                        ),
+                        timeout=defaults.REPORT_INTERVAL,
+                    )
+                except grpc.aio.AioRpcError as error:
+                    log.debug("%s: report: %s", mesh.name, error.details())
+            await asyncio.sleep(defaults.REPORT_INTERVAL)
+
+    async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult:
+        node = self._attached or next(iter(self._nodes()), None)
+        if node is None:
+            return node_pb2.ChangeResult(
+                outcome=node_pb2.ChangeResult.REFUSED,
+                code="unavailable",
+                message=f"no node of {self._mesh.name} is known",
+            )
+        request = node_pb2.SubmitRequest(
+            mesh_id=self._mesh.choices.mesh_id, change=change, timeout_ms=int(timeout * 1000)
+        )
+        return await self._calls.submit(node, request, timeout)

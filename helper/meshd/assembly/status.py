@@ -1,0 +1,203 @@
+"""A mesh as the front ends show it. What is written here is what people believe, so it is only what was seen."""
+
+from __future__ import annotations
+
+import time
+
+from meshproto import local_pb2, state_pb2
+from meshproto.keys import PublicKey
+
+from meshd.assembly.mesh import HANDSHAKE_FRESH, Mesh
+from meshd.cluster.certificates import fingerprint
+from meshd.model.members import Member, Role
+from meshd.model.position import Position
+
+GRACE = 15.0
+"""Seconds after a start in which a mesh that has not answered yet is connecting, not stale."""
+
+
+def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
+    """(state, reason); the reason is "" when connected."""
+    if not mesh.choices.up:
+        return local_pb2.DOWN, f"disconnected; connect with `meshctl up {mesh.name}`"
+    if mesh.me is None:
+        return local_pb2.DOWN, f"this machine was removed from {mesh.name}; `meshctl leave {mesh.name}` cleans up"
+    if not mesh.me.enabled:
+        return local_pb2.STALE, f"this machine is disabled in {mesh.name}"
+    if mesh.problem:
+        return local_pb2.CONNECTING, mesh.problem
+    nodes = [one for one in mesh.members.values() if one.role is Role.NODE and one.id != mesh.choices.member_id]
+    if not nodes:
+        return local_pb2.CONNECTED, ""
+    now = time.time()
+    for node in nodes:
+        handshake = mesh.session(node)
+        if mesh.prober.answered(node.ipv4) and handshake is not None and now - handshake < HANDSHAKE_FRESH:
+            return local_pb2.CONNECTED, ""
+    if mesh.is_node and not any(mesh.is_online(node) for node in nodes):
+        others = "no other node answers"
+    else:
+        others = f"no answer from {', '.join(sorted(node.name for node in nodes)[:3])}"
+    if mesh.last_answer:
+        age = max(int(now - mesh.last_answer), 0)
+        return local_pb2.STALE, f"{others} for {age} s"
+    if mesh.running_for() < GRACE:
+        return local_pb2.CONNECTING, others
+    return local_pb2.STALE, f"{others} since meshd started"
+
+
+def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
+    state, reason = mesh_state(mesh)
+    primary = mesh.members.get(mesh.state.primary_id)
+    settings = mesh.state.settings
+    connected = state == local_pb2.CONNECTED
+    return local_pb2.MeshStatus(
+        name=mesh.name,
+        id=mesh.choices.mesh_id,
+        state=state,
+        reason=reason,
+        interface=mesh.choices.interface,
+        backend=mesh.machine.backend.name,
+        self_id=mesh.choices.member_id,
+        primary=primary.name if primary else "",
+        epoch=mesh.state.position.epoch,
+        revision=mesh.state.position.revision,
+        writable=bool(connected and mesh.duties is not None and mesh.duties.writable),
+        members=[
+            member_status(mesh, member)
+            for member in sorted(
+                mesh.members.values(), key=lambda one: (one.role is not Role.NODE, one.joined_ms, one.name)
+            )
+        ],
+        routes=_routes(mesh),
+        invites=[invite_status(one) for one in sorted(mesh.state.invites.values(), key=lambda one: one.created_ms)],
+        pending=[
+            local_pb2.PendingStatus(
+                id=one.id,
+                name=one.name,
+                public_key=str(PublicKey(one.public_key)),
+                fingerprint=fingerprint(mesh.identity.ca_certificate),
+                source=one.source,
+                since_ms=one.since_ms,
+            )
+            for one in sorted(mesh.state.requests.values(), key=lambda one: one.since_ms)
+            if not one.authorized_member_id and not one.refused
+        ],
+        warnings=[f"route {network} is not installed here: {why}" for network, why in mesh.refused_routes.items()],
+        dns_domain=settings.dns_domain,
+        stale_since_ms=int(mesh.last_answer * 1000) if state == local_pb2.STALE else 0,
+    )
+
+
+def invite_status(invite: state_pb2.Invite) -> local_pb2.InviteStatus:
+    return local_pb2.InviteStatus(
+        id=invite.id,
+        member=invite.member,
+        role=invite.role,
+        uses=invite.uses,
+        used=invite.used,
+        state=invite.state,
+        created_by=invite.created_by,
+        created_ms=invite.created_ms,
+        expires_ms=invite.expires_ms,
+        cidr=invite.cidr,
+        admin=invite.admin,
+    )
+
+
+def _routes(mesh: Mesh) -> list[local_pb2.RouteStatus]:
+    offers: dict[str, list[state_pb2.Route]] = {}
+    for route in mesh.state.routes.values():
+        offers.setdefault(route.cidr, []).append(route)
+    chosen = {str(network): node for network, node in mesh.routes.items()}
+    refused = {str(network): why for network, why in mesh.refused_routes.items()}
+    result = []
+    for cidr, routes in sorted(offers.items()):
+        names = [mesh.members[one.node_id].name for one in routes if one.node_id in mesh.members]
+        node = mesh.members.get(chosen.get(cidr, ""))
+        result.append(
+            local_pb2.RouteStatus(
+                cidr=cidr,
+                nodes=sorted(names),
+                chosen=node.name if node and mesh.is_online(node) else "",
+                masquerade=any(one.masquerade for one in routes),
+                not_installed=refused.get(cidr, ""),
+            )
+        )
+    return result
+
+
+def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
+    is_self = member.id == mesh.choices.member_id
+    peer = mesh.device.peers.get(member.public_key) if mesh.device and not is_self else None
+    contact = mesh.prober.contact(member.ipv4)
+    online = member.enabled and mesh.choices.up and mesh.is_online(member)
+    path, relay, why = _path(mesh, member, online)
+    rate = mesh.rates.of(member.public_key)
+    stored = mesh.state.members.get(member.id)
+    health = mesh.node_health.get(member.id)
+    endpoint = ""
+    if peer is not None and peer.endpoint is not None and not mesh.is_transport(peer.endpoint.address):
+        endpoint = str(peer.endpoint)
+    elif member.endpoints:
+        endpoint = str(member.endpoints[0])
+    seen = mesh.presence.get(member.id)
+    return local_pb2.MemberStatus(
+        id=member.id,
+        name=member.name,
+        role=member.role.message,
+        ipv4=str(member.ipv4),
+        ipv6=str(member.ipv6) if mesh.ipv6 else "",
+        public_key=str(member.public_key),
+        subnets=[str(member.subnet)] if member.subnet else [],
+        endpoint=endpoint,
+        online=online,
+        enabled=member.enabled,
+        admin=member.admin,
+        path=path,
+        relay=relay,
+        latest_handshake_ms=int(peer.latest_handshake * 1000) if peer and peer.latest_handshake else 0,
+        rx_bytes=peer.rx_bytes if peer else 0,
+        tx_bytes=peer.tx_bytes if peer else 0,
+        rx_rate=rate.rx,
+        tx_rate=rate.tx,
+        latency_ms=(contact.rtt_ms or contact.their_rtt_ms) if online and not is_self else 0,
+        primary=member.id == mesh.state.primary_id,
+        voter=member.id in mesh.state.voters.current,
+        replica_lag=_lag(mesh, member),
+        joined_ms=member.joined_ms,
+        joined_by=stored.joined_by if stored else member.joined_by,
+        path_reason=why,
+        candidates=[*map(str, member.endpoints), *(seen.candidates if seen else ())],
+        store_state=health.store_state if health else "ok" if is_self and member.role is Role.NODE else "",
+        is_self=is_self,
+    )
+
+
+def _lag(mesh: Mesh, member: Member) -> int:
+    """Revisions that a node's Redis is behind; -1 where that is not known."""
+    if member.role is not Role.NODE:
+        return -1
+    if member.id == mesh.state.primary_id:
+        return 0
+    if member.id == mesh.choices.member_id:
+        return max(mesh.committed.revision - mesh.state.position.revision, 0)
+    health = mesh.node_health.get(member.id)
+    if health is None or not health.reachable:
+        return -1
+    return max(mesh.committed.revision - Position.from_message(health.stored).revision, 0)
+
+
+def _path(mesh: Mesh, member: Member, online: bool) -> tuple[local_pb2.Path.ValueType, str, str]:
+    """(path, relaying node, why)."""
+    if member.id == mesh.choices.member_id:
+        return local_pb2.PATH_SELF, "", ""
+    if not member.enabled:
+        return local_pb2.PATH_NONE, "", "disabled"
+    if not online:
+        return local_pb2.PATH_NONE, "", "offline"
+    way = mesh.ways.get(member.id)
+    if way is not None and way.relay:
+        node = mesh.members.get(way.relay)
+        return local_pb2.PATH_RELAYED, node.name if node else "", way.reason
+    return local_pb2.PATH_DIRECT, "", ""

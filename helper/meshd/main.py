@@ -1,0 +1,32 @@
+"""The command `meshd`: reads the settings, then runs the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from meshd import logs
+from meshd.model.errors import InvalidInput, MeshError
+from meshd.settings import load_settings
+
+
+def run() -> None:
+    """Entry point. Exit status: 0 stopped by a signal, 1 failed, 2 wrong usage."""
+    try:
+        settings = load_settings(sys.argv[1:])
+    except InvalidInput as error:
+        _complain(error)
+        sys.exit(2)
+    logs.set_up(settings.log_level, settings.log_format)
+    from meshd.assembly.daemon import serve
+    from meshd.assembly.local_api import LocalApi
+
+    try:
+        asyncio.run(serve(settings, LocalApi))
+    except MeshError as error:
+        _complain(error)
+        sys.exit(1)
+
+
+def _complain(error: MeshError) -> None:
+    sys.stderr.write(f"meshd: {error.message}\n" + (f"fix: {error.fix}\n" if error.fix else ""))
