@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv6Network, ip_address, ip_interface, ip_network
 
 from meshd.dataplane.desired import Desired, DesiredFirewall, DesiredPeer, DesiredRoute, RouteKind, UdpEndpoint
 from meshproto.keys import PrivateKey
@@ -27,7 +27,7 @@ def pair(number: int = 1, node_underlay: str = "192.0.2.1", peer_underlay: str =
     node4, node6 = ip_address(f"10.{number}.0.1"), ip_address(f"fd00:{number}::1")
     peer4, peer6 = ip_address(f"10.5{number}.0.9"), ip_address(f"fd00:{number}::9")
     pool, ula = ip_network(f"10.5{number}.0.0/16"), ip_network(f"fd00:{number}::/64")
-    transport = ip_network(f"fd01:{number}::/64")
+    transport = IPv6Network(f"fd01:{number}::/64")
     lan = ip_network("10.12.3.0/24")
     node = Desired(
         interface=f"node{tag}",

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -139,7 +140,7 @@ def test_what_is_removed_by_hand_comes_back_and_is_named(hosts: dict[str, Host])
     both = connect(hosts)
     host, interface = hosts["gateway"], both.node.interface
     peer = str(next(iter(both.node.peers)))
-    removals = {
+    removals: dict[str, Callable[[], str]] = {
         "route 10.51.0.0/16 was missing": lambda: host.ip("route", "del", "10.51.0.0/16"),
         "route 10.1.0.0/16 was missing": lambda: host.ip("route", "del", "unreachable", "10.1.0.0/16"),
         "address fd00:1::1 was missing": lambda: host.ip("addr", "del", "fd00:1::1/128", "dev", interface),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 
 from meshd.dataplane.desired import DesiredFirewall
 from meshd.dataplane.firewall import script
@@ -14,7 +14,7 @@ NODE = DesiredFirewall(
     redis_port=16379,
     temporary=frozenset({ip_address("10.51.0.9")}),
     redeem_port=9000,
-    transport_prefix=ip_network("fd01::/64"),
+    transport_prefix=IPv6Network("fd01::/64"),
     forward_to=frozenset({ip_network("10.11.0.0/16"), ip_network("10.11.3.0/24"), ip_network("0.0.0.0/0")}),
     masquerade_to=frozenset({ip_network("10.11.0.0/16")}),
 )
