@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 HANDSHAKE_FRESH = 180.0
 """Seconds that a WireGuard session lives without a new handshake (REJECT_AFTER_TIME in its paper)."""
 
+GOODBYE = 1.0
+"""Seconds that a member which removes itself can still be answered."""
+
 RESTART_AFTER = 5.0
 """Seconds of unanswered probes after which a session is started anew, at the next endpoint."""
 
@@ -89,6 +92,7 @@ class Mesh:
         self.state = State() if view is None else State.from_view(view)
         self.members: dict[str, Member] = {}  # verified
         self.provisional: dict[str, state_pb2.Member] = {}  # admitted here, not yet in our Redis
+        self.leaving: dict[str, tuple[state_pb2.Member, float]] = {}  # removed by themselves; kept until that time
         self.presence: dict[str, node_pb2.Presence] = {}
         self.node_health: dict[str, node_pb2.NodeHealth] = {}
         self.applied = Position()
@@ -114,6 +118,8 @@ class Mesh:
         self._started = time.monotonic()
         self._overlays: dict[object, str] = {}
         self._seen_problems: set[str] = set()
+        self._was_cut = False
+        self._was_online: dict[str, bool] = {}
         self._verify()
 
     # --- who and what -----------------------------------------------------------------------------------------------
@@ -167,7 +173,10 @@ class Mesh:
     def _verify(self) -> None:
         """Keeps the members that the CA vouches for. One that it doesn't is left out and reported."""
         members = {}
-        for member_id, message in {**self.provisional, **self.state.members}.items():
+        now = time.monotonic()
+        self.leaving = {key: value for key, value in self.leaving.items() if value[1] > now}
+        leaving = {key: message for key, (message, _) in self.leaving.items()}
+        for member_id, message in {**leaving, **self.provisional, **self.state.members}.items():
             member = self.state.parsed.get(member_id)
             try:
                 if member is None:
@@ -200,6 +209,12 @@ class Mesh:
         """Serves a member that the primary just admitted, before our own Redis has it."""
         self.provisional[message.id] = message
         self._verify()
+
+    def say_goodbye(self, member_id: str) -> None:
+        """Keeps a member that removes itself in the data plane for a moment, so that the answer still reaches it."""
+        message = self.state.members.get(member_id)
+        if message is not None:
+            self.leaving[member_id] = (message, time.monotonic() + GOODBYE)
 
     def wake(self) -> None:
         self._wake.set()
@@ -283,6 +298,8 @@ class Mesh:
 
     async def reconcile(self, repairing: bool = False) -> None:
         """Brings the machine to the plan once. What fails is kept as `problem` and tried again."""
+        if self.leaving:
+            self._verify()
         if self.me is None:
             self.problem = f"this machine was removed from {self.name}"
             await self.machine.network.remove(self.choices.interface, frozenset())
@@ -320,9 +337,7 @@ class Mesh:
 
     async def _situation(self, me: Member) -> Situation:
         pools = Pools.from_settings(self.state.settings)
-        self.ways = choose_ways(
-            me, self.members, {key: self._sight(one) for key, one in self.members.items()}, self.ways
-        )
+        self.ways = choose_ways(me, self.members, self._sights())
         online = frozenset(
             member.id for member in self.members.values() if member.role is Role.NODE and self.is_online(member)
         )
@@ -421,6 +436,9 @@ class Mesh:
         peer = self.device.peers.get(member.public_key) if self.device else None
         return peer is not None and peer.endpoint is not None and self.is_transport(peer.endpoint.address)
 
+    def _sights(self) -> dict[str, Sight]:
+        return {key: self._sight(member) for key, member in self.members.items()}
+
     def _sight(self, member: Member) -> Sight:
         contact = self.prober.contact(member.ipv4)
         over_transport = self._over_transport(member)
@@ -515,9 +533,7 @@ class Mesh:
         if any(self.prober.answered(node.ipv4) for node in self.members.values() if node.role is Role.NODE):
             self.last_answer = time.time()
         before = dict(self.ways)
-        self.ways = choose_ways(
-            me, self.members, {key: self._sight(one) for key, one in self.members.items()}, self.ways
-        )
+        self.ways = choose_ways(me, self.members, self._sights())
         if {key: way.relay for key, way in before.items()} != {key: way.relay for key, way in self.ways.items()}:
             self.wake()
         now = time.monotonic()
@@ -531,7 +547,21 @@ class Mesh:
             ):
                 self._restarted[node.id] = now
                 await self._restart_session(node)
+        await self._renew_sessions(me)
         await self.notify()
+
+    async def _renew_sessions(self, me: Member) -> None:
+        """After one end was away, the other may hold a session that is gone there: it is started anew."""
+        cut = not any(self.prober.alive(node.ipv4) for node in self.members.values() if node.role is Role.NODE)
+        back = self._was_cut and not cut
+        self._was_cut = cut
+        online = {member.id: self.is_online(member) for member in self.members.values()}
+        if me.role is Role.PEER:
+            for member in self.members.values():
+                returned = online[member.id] and self._was_online.get(member.id) is False
+                if member.role is Role.PEER and member.id != me.id and (back or returned) and self.session(member):
+                    await self._restart_session(member)
+        self._was_online = online
 
     async def _restart_session(self, node: Member) -> None:
         """Removes and adds the peer in one set, at its next endpoint: WireGuard alone would need about 15 s."""
@@ -551,7 +581,7 @@ class Mesh:
             keepalive=peer.keepalive,
             allowed_ips=peer.allowed_ips,
         )
-        log.info("%s: the session with %s is dead; starting it anew", self.name, node.name)
+        log.info("%s: starting the session with %s anew", self.name, node.name)
         try:
             await self.machine.backend.apply(
                 self.choices.interface, DeviceChange(peers=(PeerChange(node.public_key, remove=True), again))

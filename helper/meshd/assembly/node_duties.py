@@ -315,6 +315,8 @@ class NodeDuties:
                 result=_refused(Unavailable(f"{self._mesh.name} has another primary by now", "try again"))
             )
         timeout = min(request.timeout_ms / 1000 or defaults.COMMIT_TIMEOUT, 30.0)
+        if request.change.WhichOneof("what") == "remove_member" and request.change.remove_member.id == member.id:
+            self._mesh.say_goodbye(member.id)
         return node_pb2.SubmitReply(result=await self.submit(request.change, timeout))
 
     async def report(self, member: Member, request: node_pb2.MemberReport) -> node_pb2.ReportReply:

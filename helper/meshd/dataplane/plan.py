@@ -141,7 +141,8 @@ def _routes(situation: Situation, me: Member, others: list[Member]) -> list[Desi
         if me.transport:
             routes.append(DesiredRoute(situation.transport, source=me.transport))
     for member in others:
-        mtu = RELAYED_MTU if member.id in situation.relayed else 0
+        between_peers = me.role is Role.PEER and member.role is Role.PEER
+        mtu = RELAYED_MTU if between_peers or member.id in situation.relayed else 0
         if member.subnet:
             routes.append(DesiredRoute(member.subnet, mtu=mtu, source=me.ipv4))
         if situation.ipv6 and mtu != mesh_mtu:

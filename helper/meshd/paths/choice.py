@@ -26,32 +26,27 @@ class Way:
     reason: str
 
 
-def choose_ways(
-    me: Member, members: Mapping[str, Member], sights: Mapping[str, Sight], previous: Mapping[str, Way]
-) -> dict[str, Way]:
-    """A way for every other member. A relay is kept while it works, so that nothing moves without a reason."""
-    near = [
-        member.id
+def choose_ways(me: Member, members: Mapping[str, Member], sights: Mapping[str, Sight]) -> dict[str, Way]:
+    """A way for every other member.
+
+    Both ends must choose the same relay, because WireGuard takes a source address from one peer only. So it is the
+    lowest id of the nodes that both are attached to, by what the nodes tell everybody; history does not go into it.
+    """
+    return {
+        member.id: _way(me, member, sights)
         for member in members.values()
-        if member.role is Role.NODE and member.id != me.id and sights[member.id].alive_direct
-    ]
-    ways = {}
-    for member in members.values():
-        if member.id == me.id or member.role is Role.DEVICE:
-            continue
-        ways[member.id] = _way(me, member, sights[member.id], sorted(near), previous.get(member.id))
-    return ways
+        if member.id != me.id and member.role is not Role.DEVICE
+    }
 
 
-def _way(me: Member, member: Member, sight: Sight, near: list[str], before: Way | None) -> Way:
+def _way(me: Member, member: Member, sights: Mapping[str, Sight]) -> Way:
+    sight = sights[member.id]
     between_peers = me.role is Role.PEER and member.role is Role.PEER
-    usable = [node for node in near if node in sight.attached and node != member.id]
-    if between_peers and not usable:
-        usable = near
     if not between_peers and (sight.alive_direct or not sight.dead_direct):
         return Way(None, "")
-    if member.transport is None or me.transport is None or not usable:
-        return Way(None, "no node reaches both ends" if sight.dead_direct else "")
-    relay = before.relay if before is not None and before.relay in usable else usable[0]
-    reason = "both are behind a node" if between_peers else "its endpoints don't answer"
-    return Way(relay, reason)
+    # A relay that this machine can't hear straight would itself need one, and they would point at each other.
+    near = {node for node, seen in sights.items() if seen.alive_direct}
+    shared = sorted((sight.attached & sights[me.id].attached & near) - {me.id, member.id})
+    if member.transport is None or me.transport is None or not shared:
+        return Way(None, "no node reaches both ends")
+    return Way(shared[0], "both are behind a node" if between_peers else "its endpoints don't answer")

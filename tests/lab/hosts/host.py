@@ -1,0 +1,197 @@
+"""One host: its own network, mounts, processes, /etc, /run and /var/lib/meshd, in namespaces that die with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+
+# The host's init: mounts, says it is ready, then reaps children until it is killed.
+_INIT = r"""
+set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/wireguard /run/netns /run/u /run/w /var/lib/meshd /run/lib
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/u,workdir=/run/w /etc
+mount -t sysfs sysfs /sys
+mount --bind "$LAB_STATE" /var/lib/meshd
+hostname "$LAB_NAME"
+ip link set lo up
+echo ready > "$LAB_STATE/../ready"
+trap : CHLD
+while :; do sleep 3600 & wait $!; done
+"""
+
+
+def wait_until(condition: Callable[[], Any], limit: float, what: str) -> Any:
+    """The condition's value once it is true. Fails naming what was waited for."""
+    deadline = time.monotonic() + limit
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {limit} s for: {what}")
+        time.sleep(0.05)
+
+
+class CommandFailed(AssertionError):
+    """A command in a host ended with another status than 0."""
+
+
+class Host:
+    """Enter with `run`; `destroy` ends every process in it and removes its folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._folder = Path(tempfile.mkdtemp(prefix=f"meshlab-{name}-"))
+        self.state = self._folder / "state"
+        self.state.mkdir(mode=0o700)
+        self._daemons: list[subprocess.Popen[bytes]] = []
+        self.meshd: subprocess.Popen[bytes] | None = None
+        self._boot()
+
+    def _boot(self) -> None:
+        ready = self._folder / "ready"
+        ready.unlink(missing_ok=True)
+        self._init = subprocess.Popen(
+            ["unshare", "--kill-child", "-n", "-m", "-p", "-u", "-f", "--mount-proc", "--propagation", "private",
+             "sh", "-c", _INIT],
+            env={**os.environ, "LAB_STATE": str(self.state), "LAB_NAME": self.name},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # unshare complains when its child is killed, which is how a host ends
+            start_new_session=True,
+        )  # fmt: skip
+        wait_until(ready.exists, 10, f"host {self.name} to boot")
+        children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
+        self.pid = int(children[0])
+
+    @property
+    def enter(self) -> list[str]:
+        """The command prefix that runs something in this host."""
+        return ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "-u", "-r", "-w"]
+
+    def popen(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([*self.enter, *command], start_new_session=True, **options)
+        self._daemons.append(process)
+        return process
+
+    def run(
+        self, command: list[str] | str, *, check: bool = True, timeout: float = 60, input: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Runs a command, or a line for sh. Raises CommandFailed with its output."""
+        words = ["sh", "-c", command] if isinstance(command, str) else command
+        done = subprocess.run(
+            [*self.enter, *words],
+            capture_output=True, text=True, timeout=timeout, check=False, input=input,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+        if check and done.returncode != 0:
+            raise CommandFailed(f"{self.name}: {words} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    # --- the product ------------------------------------------------------------------------------------------------
+
+    def start_meshd(self, *options: str) -> None:
+        log = open(self._folder / "meshd.log", "ab")  # noqa: SIM115  # the child keeps it
+        self.meshd = self.popen([str(BIN / "meshd"), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        socket = Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
+        wait_until(lambda: socket.exists() or self._meshd_ended(), 20, f"meshd on {self.name}\n{self.log()}")
+
+    def _meshd_ended(self) -> bool:
+        if self.meshd is not None and self.meshd.poll() is not None:
+            raise AssertionError(f"meshd on {self.name} ended with {self.meshd.returncode}:\n{self.log()}")
+        return False
+
+    def log(self) -> str:
+        path = self._folder / "meshd.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def meshd_pid(self) -> int:
+        """The pid of meshd itself, as the machine outside sees it."""
+        assert self.meshd is not None
+        children = Path(f"/proc/{self.meshd.pid}/task/{self.meshd.pid}/children").read_text().split()
+        return int(children[0]) if children else self.meshd.pid
+
+    def stop_meshd(self, number: int = signal.SIGTERM) -> None:
+        assert self.meshd is not None
+        os.kill(self.meshd_pid(), number)
+        self.meshd.wait(20)
+        socket = Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
+        if number == signal.SIGKILL:
+            socket.unlink(missing_ok=True)
+        self.meshd = None
+
+    def meshctl(self, *arguments: str, input: str | None = None, timeout: float = 60) -> Any:
+        """What `meshctl --json` answers. Raises CommandFailed with the error it gave."""
+        done = self.meshctl_raw("--json", *arguments, input=input, timeout=timeout)
+        if done.returncode != 0:
+            raise CommandFailed(
+                f"{self.name}: meshctl {arguments} ended with {done.returncode}: {done.stdout}{done.stderr}"
+            )
+        lines = done.stdout.strip()
+        return json.loads(lines) if lines else None
+
+    def meshctl_raw(
+        self, *arguments: str, input: str | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run([str(BIN / "meshctl"), *arguments], check=False, input=input, timeout=timeout)
+
+    def ping(self, address: str, count: int = 3, interval: float = 0.2) -> int:
+        """How many of `count` pings were answered."""
+        done = self.run(
+            ["ping", "-q", "-c", str(count), "-i", str(interval), "-W", "2", address],
+            check=False,
+            timeout=count * 3 + 10,
+        )
+        for line in done.stdout.splitlines():
+            if " received" in line:
+                return int(line.split(",")[1].split()[0])
+        return 0
+
+    def network_state(self) -> dict[str, str]:
+        """What must be as before once a mesh is left: compare two of them."""
+        commands = {
+            "links": "ip -br link | sed 's/@.*//' | awk '{print $1}' | sort",
+            "addresses": "ip -br addr | grep -v fe80 | sort",
+            "routes": "ip route show table all | grep -v 'table local' | sort",
+            "routes6": "ip -6 route show table all | grep -v fe80 | grep -v 'table local' | grep -v ff00 | sort",
+            "rules": "ip rule; ip -6 rule",
+            "nftables": "nft list ruleset",
+            "sysctls": "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; "
+            "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do case $f in */all/*|*/default/*) cat $f;; esac; done",
+            "hosts": "cat /etc/hosts",
+            "processes": "ps -eo comm | grep -E 'wireguard-go|redis-server' | sort || true",
+            "wireguard": "ls /run/wireguard",
+        }
+        return {name: self.run(command, check=False).stdout for name, command in commands.items()}
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def power_off(self) -> None:
+        """As if the plug was pulled: every process ends at once; the disk stays."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._init.wait(10)
+        for process in self._daemons:
+            process.wait(10)
+        self._daemons, self.meshd = [], None
+
+    def power_on(self) -> None:
+        """A boot; whoever owns the network attaches it again."""
+        self._boot()
+
+    def destroy(self) -> None:
+        if self._init.poll() is None:
+            self.power_off()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""An underlay: a router with separate subnets, hosts on them, NAT where wanted. Documentation prefixes only."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lab.hosts.host import Host
+
+_counter = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a host hangs on the router; kept so that a rebooted host is attached again."""
+
+    number: int
+    ipv4: str | None
+    ipv6: str | None
+    gateway4: str | None
+    gateway6: str | None
+    nat: bool
+
+
+class Network:
+    """`attach` gives a host a subnet of its own; `close` destroys everything."""
+
+    def __init__(self) -> None:
+        self.router = Host("router")
+        self.router.run("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
+        self.router.run("nft add table ip nat; nft 'add chain ip nat post { type nat hook postrouting priority 100; }'")
+        self.hosts: dict[str, Host] = {}
+        self._links: dict[str, Link] = {}
+
+    def host(self, name: str, *, ipv4: bool = True, ipv6: bool = True, nat: bool = False) -> Host:
+        """A new host on its own subnet. Behind NAT it has a private IPv4 address and no IPv6."""
+        number = next(_counter) % 60 + 1
+        if nat:
+            ipv4_text, gateway4 = f"192.168.{number}.2/24", f"192.168.{number}.1/24"
+            ipv6 = False
+        else:
+            base = number * 4
+            ipv4_text, gateway4 = f"198.51.100.{base + 2}/30", f"198.51.100.{base + 1}/30"
+        link = Link(
+            number,
+            ipv4_text if ipv4 else None,
+            f"2001:db8:{number:x}::2/64" if ipv6 else None,
+            gateway4 if ipv4 else None,
+            f"2001:db8:{number:x}::1/64" if ipv6 else None,
+            nat,
+        )
+        host = Host(name)
+        self.hosts[name], self._links[name] = host, link
+        self.attach(name)
+        return host
+
+    def attach(self, name: str) -> None:
+        """Plugs the cable in: also after `power_on`."""
+        host, link = self.hosts[name], self._links[name]
+        inside = f"lk{link.number}"
+        self.router.run(f"ip link del {inside} 2>/dev/null", check=False)
+        subprocess.run(
+            ["ip", "link", "add", inside, "netns", str(self.router.pid), "type", "veth",
+             "peer", "name", "eth0", "netns", str(host.pid)],
+            check=True,
+        )  # fmt: skip
+        host.run("ip link set eth0 up")
+        self.router.run(f"ip link set {inside} up")
+        for side, interface, address in (
+            (host, "eth0", link.ipv4), (host, "eth0", link.ipv6),
+            (self.router, inside, link.gateway4), (self.router, inside, link.gateway6),
+        ):  # fmt: skip
+            if address:
+                side.run(f"ip addr add {address} dev {interface} {'nodad' if ':' in address else ''}")
+        if link.gateway4:
+            host.run(f"ip route add default via {link.gateway4.split('/')[0]}")
+        if link.gateway6:
+            host.run(f"ip -6 route add default via {link.gateway6.split('/')[0]}")
+        if link.nat and link.ipv4:
+            # The outside address of the NAT is the router's own on every other subnet.
+            subnet = f"192.168.{link.number}.0/24"
+            rules = self.router.run("nft list chain ip nat post").stdout
+            if subnet not in rules:
+                self.router.run(f"nft add rule ip nat post ip saddr {subnet} masquerade")
+            block = f"nft add rule inet nat{link.number} fwd_ ip daddr {subnet} ct state new drop"
+            self.router.run(f"nft add table inet nat{link.number}")
+            self.router.run(
+                f"nft 'add chain inet nat{link.number} fwd_ {{ type filter hook forward priority 0; }}'; {block}"
+            )
+
+    def address(self, name: str) -> str:
+        """The host's underlay IPv4 address, else its IPv6 one."""
+        link = self._links[name]
+        return (link.ipv4 or link.ipv6 or "").split("/")[0]
+
+    def add_lan_host(self, gateway: str, subnet: str, address: str) -> Host:
+        """A host without meshd behind a gateway: on its own LAN, with the gateway as its only way out."""
+        host = Host(f"{gateway}-lan")
+        self.hosts[host.name] = host
+        router = self.hosts[gateway]
+        subprocess.run(
+            ["ip", "link", "add", "lan0", "netns", str(router.pid), "type", "veth",
+             "peer", "name", "eth0", "netns", str(host.pid)],
+            check=True,
+        )  # fmt: skip
+        prefix = subnet.split("/")[1]
+        router_address = str(subnet.rsplit(".", 1)[0]) + ".1"
+        router.run(f"ip link set lan0 up; ip addr add {router_address}/{prefix} dev lan0")
+        host.run(f"ip link set eth0 up; ip addr add {address}/{prefix} dev eth0")
+        return host
+
+    def close(self) -> None:
+        for host in [*self.hosts.values(), self.router]:
+            host.destroy()
+
+    def logs(self, names: Iterable[str] = ()) -> str:
+        chosen = list(names) or list(self.hosts)
+        return "\n".join(f"--- {name}\n{self.hosts[name].log()[-4000:]}" for name in chosen)
