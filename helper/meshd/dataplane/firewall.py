@@ -6,6 +6,7 @@ replacing a table instead loses packets (measured: 25 of 100 replacements did, f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 TIME_LIMIT = 20.0
 """Seconds for one nft call; 3,000 set elements take well under one."""
+
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where nft is looked for: a person's PATH may lack sbin, or hold something else of that name."""
 
 _CHAINS = (
     ("input", "filter", "input", "filter - 5"),
@@ -171,16 +175,28 @@ class Tables:
     def remove(self, interface: str) -> None:
         """Deletes the table; nothing happens when it is gone."""
         self._set.pop(interface, None)
-        _nft(["-f", "-"], f"add table inet {table_name(interface)}\ndelete table inet {table_name(interface)}\n")
+        with contextlib.suppress(FileNotFoundError):  # no nft, no table
+            _run(["-f", "-"], f"add table inet {table_name(interface)}\ndelete table inet {table_name(interface)}\n")
 
 
 def _nft(arguments: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            ["nft", *arguments], input=text, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
-        )
+        return _run(arguments, text)
     except FileNotFoundError as error:
         raise Failed("nft is not installed", "apt install nftables", "missing") from error
+
+
+def _run(arguments: list[str], text: str | None) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["nft", *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
+            check=False,
+            env={"PATH": SYSTEM_PATH},
+        )
     except subprocess.TimeoutExpired as error:
         raise Failed("nft did not finish", "look at `nft list ruleset`") from error
 

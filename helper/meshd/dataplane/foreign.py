@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from meshd.dataplane.firewall import SYSTEM_PATH, TIME_LIMIT
 from meshd.model.errors import Failed
 
-TIME_LIMIT = 20.0
 _DEPTH = 16
 """Jumps that the kernel itself allows (NFT_JUMP_STACK_SIZE, net/netfilter/nf_tables.h)."""
 
@@ -62,7 +62,12 @@ def read_findings(wanted: list[Packet]) -> list[Finding]:
     """Reads the ruleset. Raises Failed when nft is missing or refuses. Blocks."""
     try:
         done = subprocess.run(
-            ["nft", "-j", "list", "ruleset"], capture_output=True, text=True, timeout=TIME_LIMIT, check=False
+            ["nft", "-j", "list", "ruleset"],
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
+            check=False,
+            env={"PATH": SYSTEM_PATH},
         )
     except FileNotFoundError as error:
         raise Failed("nft is not installed", "apt install nftables", "missing") from error
