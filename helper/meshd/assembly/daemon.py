@@ -306,6 +306,7 @@ class Daemon:
             change = node_pb2.Change(
                 request_id=str(uuid.uuid4()), actor=actor, remove_member=node_pb2.RemoveMember(id=me.id)
             )
+            mesh.leaves = True
             result = await mesh.duties.submit(change, 4.0)
             if result.outcome != node_pb2.ChangeResult.DONE:
                 left_behind = f"{me.name} stays in the member list of {mesh.name}: {result.message}"

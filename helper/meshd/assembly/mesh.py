@@ -118,6 +118,7 @@ class Mesh:
         self._started = time.monotonic()
         self._overlays: dict[object, str] = {}
         self._seen_problems: set[str] = set()
+        self.leaves = False  # a person is taking this machine out of the mesh
         self._was_cut = False
         self._was_online: dict[str, bool] = {}
         self._verify()
@@ -300,6 +301,8 @@ class Mesh:
         """Brings the machine to the plan once. What fails is kept as `problem` and tried again."""
         if self.leaving:
             self._verify()
+        if self.me is None and self.leaves:
+            return  # the answer to our own removal still has to come through
         if self.me is None:
             self.problem = f"this machine was removed from {self.name}"
             await self.machine.network.remove(self.choices.interface, frozenset())
