@@ -17,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from meshd.dataplane.desired import Address, DesiredRoute, Interface, Network, RouteKind
+from meshd.dataplane.route_dump import read_routes
 from meshd.model.errors import Conflict, Failed
 
 PROTOCOL = 0x6D
@@ -41,6 +42,8 @@ def _netlink(what: str) -> Iterator[Any]:
                 f"{what}: not permitted", "meshd needs CAP_NET_ADMIN: run it as root or by its service"
             ) from error
         raise Failed(f"{what}: {error.args[1] if len(error.args) > 1 else error}") from error
+    except OSError as error:
+        raise Failed(f"{what}: {error.strerror}") from error
 
 
 # --- links --------------------------------------------------------------------------------------------------------
@@ -145,31 +148,14 @@ def routes_of(interface: str, unreachable: frozenset[Network]) -> frozenset[Desi
     """Our routes through the interface, and those of our `unreachable` routes that are among the given networks."""
     with _netlink("reading the routes") as route:
         index = _index(route, interface)
-        read = [_read_route(message, index) for message in _dump(route) if message["proto"] == PROTOCOL]
-    return frozenset(one for one in read if one and (one.kind is RouteKind.UNICAST or one.destination in unreachable))
-
-
-def _dump(route: Any) -> Iterator[Any]:
-    for family in _FAMILIES:
-        yield from route.get_routes(family=family, table=MAIN_TABLE)
-
-
-def _destination(message: Any) -> Network:
-    anything = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
-    return ip_network(f"{message.get_attr('RTA_DST') or anything}/{message['dst_len']}")
-
-
-def _read_route(message: Any, index: int) -> DesiredRoute | None:
-    metric = message.get_attr("RTA_PRIORITY") or 0
-    if message["family"] == socket.AF_INET6 and metric == _IPV6_METRIC:
-        metric = 0
-    if message["type"] == _UNREACHABLE:
-        return DesiredRoute(_destination(message), RouteKind.UNREACHABLE, metric=metric)
-    if message["type"] != _UNICAST or message.get_attr("RTA_OIF") != index:
-        return None
-    metrics, source = message.get_attr("RTA_METRICS"), message.get_attr("RTA_PREFSRC")
-    mtu = (metrics.get_attr("RTAX_MTU") or 0) if metrics is not None else 0
-    return DesiredRoute(_destination(message), RouteKind.UNICAST, mtu, ip_address(source) if source else None, metric)
+        found = set()
+        for one in read_routes(PROTOCOL):
+            metric = 0 if one.destination.version == 6 and one.metric == _IPV6_METRIC else one.metric
+            if one.kind == _UNREACHABLE and one.destination in unreachable:
+                found.add(DesiredRoute(one.destination, RouteKind.UNREACHABLE, metric=metric))
+            elif one.kind == _UNICAST and one.interfaces == (index,):
+                found.add(DesiredRoute(one.destination, RouteKind.UNICAST, one.mtu, one.source, metric))
+        return frozenset(found)
 
 
 def add_route(interface: str, wanted: DesiredRoute) -> None:
@@ -219,34 +205,24 @@ def _route_fields(route: Any, interface: str, wanted: DesiredRoute) -> dict[str,
 def remove_unreachable(networks: frozenset[Network]) -> None:
     """Removes our `unreachable` routes to these networks."""
     with _netlink("removing routes") as route:
-        for message in list(_dump(route)):
-            if message["proto"] != PROTOCOL or message["type"] != _UNREACHABLE:
-                continue
-            destination = _destination(message)
-            if destination in networks:
+        for one in read_routes(PROTOCOL):
+            if one.kind == _UNREACHABLE and one.destination in networks:
+                wanted = DesiredRoute(one.destination, RouteKind.UNREACHABLE, metric=one.metric)
                 with _expecting(errno.ESRCH):
-                    route.route(
-                        "del",
-                        dst=str(destination),
-                        family=message["family"],
-                        table=MAIN_TABLE,
-                        proto=PROTOCOL,
-                        type="unreachable",
-                        priority=message.get_attr("RTA_PRIORITY") or 0,
-                    )
+                    route.route("del", **_route_fields(route, "", wanted))
 
 
 def uplinks() -> frozenset[str]:
     """The interfaces with a default route of somebody else's."""
     with _netlink("reading the routes") as route:
         names = _names(route)
-        found = set()
-        for message in _dump(route):
-            if message["dst_len"] == 0 and message["type"] == _UNICAST and message["proto"] != PROTOCOL:
-                hops = message.get_attr("RTA_MULTIPATH") or []
-                indexes = [message.get_attr("RTA_OIF"), *(hop["oif"] for hop in hops)]
-                found |= {names[index] for index in indexes if index in names}
-    return frozenset(found)
+        indexes = {
+            index
+            for one in read_routes()
+            if one.destination.prefixlen == 0 and one.kind == _UNICAST and one.protocol != PROTOCOL
+            for index in one.interfaces
+        }
+        return frozenset(names[index] for index in indexes if index in names)
 
 
 def networks_by_interface(without: frozenset[str] = frozenset()) -> dict[Network, str]:
@@ -257,10 +233,10 @@ def networks_by_interface(without: frozenset[str] = frozenset()) -> dict[Network
     found: dict[Network, str] = {}
     with _netlink("reading the routes") as route:
         names = _names(route)
-        for message in _dump(route):
-            name = names.get(message.get_attr("RTA_OIF"), "")
-            if message["proto"] != PROTOCOL and message["type"] != _MULTICAST and name not in without:
-                found.setdefault(_destination(message), name)
+        for one in read_routes():
+            through = [names.get(index, "") for index in one.interfaces] or [""]
+            if one.protocol != PROTOCOL and one.kind != _MULTICAST and not without.issuperset(through):
+                found.setdefault(one.destination, through[0])
         for message in route.get_addr():
             name = names.get(message["index"], "")
             if name not in without:

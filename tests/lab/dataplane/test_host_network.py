@@ -12,7 +12,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
-from meshd.dataplane import kernel_network
+from meshd.dataplane import kernel_network, route_dump
 from meshd.dataplane.desired import Desired, DesiredPeer, DesiredRoute, UdpEndpoint
 from meshd.dataplane.watch import KernelWatch
 from meshd.model.errors import Conflict
@@ -333,3 +333,32 @@ def test_a_third_cable_is_watched_for_strict_filtering(hosts: dict[str, Host]) -
         "sysctl net.ipv6.conf.up1.accept_ra was not 2",
         "sysctl net.ipv4.conf.up1.rp_filter was not 2",
     ]
+
+
+def test_routes_are_read_as_ip_shows_them(hosts: dict[str, Host]) -> None:
+    host = hosts["gateway"]
+    quiet(host)
+    for text in (
+        "198.51.100.0/24 via 192.0.2.2 mtu 1328 metric 7 src 192.0.2.1",
+        "203.0.113.0/24 nexthop via 192.0.2.2 nexthop via 10.12.3.2",
+        "unreachable 10.77.0.0/16 metric 9",
+        "2001:db8::/64 dev up0 proto 109",
+    ):
+        host.ip("route", "add", *text.split())
+
+    async def read() -> tuple[list[route_dump.KernelRoute], list[route_dump.KernelRoute]]:
+        return route_dump.read_routes(), route_dump.read_routes(kernel_network.PROTOCOL)
+
+    found, ours = host.do(read())
+    shown = [
+        one for family in ("-4", "-6") for one in json.loads(host.ip("-j", family, "route")) if one["dst"] != "ff00::/8"
+    ]
+    assert sorted(str(one.destination) for one in found) == sorted(
+        str(ip_network({"default": "0.0.0.0/0"}.get(one["dst"], one["dst"]))) for one in shown
+    )
+    by_destination = {str(one.destination): one for one in found}
+    rich = by_destination["198.51.100.0/24"]
+    assert (rich.mtu, rich.metric, str(rich.source), len(rich.interfaces)) == (1328, 7, "192.0.2.1", 1)
+    assert len(by_destination["203.0.113.0/24"].interfaces) == 2
+    assert (by_destination["10.77.0.0/16"].kind, by_destination["10.77.0.0/16"].metric) == (7, 9)
+    assert [str(one.destination) for one in ours] == ["2001:db8::/64"]
