@@ -24,7 +24,9 @@ from meshd.cluster.identity import Choices, Identity, delete_identity, save_choi
 from meshd.dataplane import kernel_network
 from meshd.dataplane.apply import HostNetwork
 from meshd.dataplane.desired import Desired, Network, UdpEndpoint
+from meshd.dataplane.overlap import filter_routes
 from meshd.dataplane.plan import Situation, TemporaryPeer, plan
+from meshd.dataplane.watch import KernelWatch
 from meshd.dataplane.wireguard.backend import Backend, DeviceChange, DeviceState, PeerChange
 from meshd.model.addresses import Pools
 from meshd.model.changes.routes import choose_routes
@@ -111,7 +113,8 @@ class Mesh:
         self.ipv6 = True
         self.prober = Prober(self._is_overlay, os.urandom)
         self._wake = asyncio.Event()
-        self._applied_once = asyncio.Event()
+        self._last_desired: Desired | None = None
+        self._watch = KernelWatch(self.wake)
         self._tasks: list[asyncio.Task[None]] = []
         self._endpoint_turn: dict[str, int] = {}
         self._restarted: dict[str, float] = {}
@@ -235,6 +238,7 @@ class Mesh:
         if self.me is not None:
             await self.prober.start(self.me.ipv4, defaults.MESH_PORT)
         await self.reconcile()
+        self._watch.start()
         self._tasks = [
             asyncio.create_task(self._follow_plan(), name=f"{self.name}: plan"),
             asyncio.create_task(self._probe(), name=f"{self.name}: probes"),
@@ -244,6 +248,7 @@ class Mesh:
 
     async def stop(self) -> None:
         """Stops the helper's part; the tunnel stays up."""
+        self._watch.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -290,14 +295,13 @@ class Mesh:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            woken = self._wake.is_set()
             self._wake.clear()
-            await self.reconcile(repairing=not woken)
+            await self.reconcile()
             if self.state.position > saved:
                 saved = self.state.position
                 await asyncio.to_thread(save_view, self.folder / "view", self.state.to_view())
 
-    async def reconcile(self, repairing: bool = False) -> None:
+    async def reconcile(self) -> None:
         """Brings the machine to the plan once. What fails is kept as `problem` and tried again."""
         if self.leaving:
             self._verify()
@@ -321,12 +325,13 @@ class Mesh:
                 self.event("repair", error.message, severity="error")
             self.problem = error.message
         else:
-            if repairing and self._applied_once.is_set():
+            # What had to be done although the plan is the same was undone by somebody else.
+            repairing, self._last_desired = desired == self._last_desired, desired
+            if repairing:
                 for operation in operations:
                     self.event("repair", f"repaired: {operation.describe()}", severity="warning")
             self.problem = ""
             self.applied = position
-            self._applied_once.set()
         await self.notify()
 
     def _names(self) -> list[Entry]:
@@ -389,28 +394,22 @@ class Mesh:
         if not wanted:
             self.refused_routes = {}
             return {}
-        local = await asyncio.to_thread(kernel_network.local_networks, frozenset({self.choices.interface}))
+        own = await asyncio.to_thread(kernel_network.networks_by_interface, frozenset({self.choices.interface}))
         endpoints = [
             peer.endpoint.address for peer in (self.device.peers.values() if self.device else ()) if peer.endpoint
         ]
-        refused: dict[Network, str] = {}
-        for network in wanted:
-            if str(network) in self.choices.ignored_routes:
-                refused[network] = "ignored on this machine"
-                continue
-            if str(network) in self.choices.accepted_routes:
-                continue
-            for theirs in local:
-                if theirs.version == network.version and theirs.overlaps(network):
-                    refused[network] = f"overlaps {theirs}, which this machine has a route for"
-            for endpoint in endpoints:
-                if endpoint.version == network.version and endpoint in network:
-                    refused[network] = f"holds {endpoint}, the endpoint of a member"
+        installed, refused = filter_routes(
+            wanted,
+            own,
+            endpoints,
+            frozenset(map(ip_network, self.choices.accepted_routes)),
+            frozenset(map(ip_network, self.choices.ignored_routes)),
+        )
         for network, reason in refused.items():
             if network not in self.refused_routes:
                 self.event("route", f"route {network} is not installed here: {reason}", severity="warning")
         self.refused_routes = refused
-        return {network: node for network, node in wanted.items() if network not in refused}
+        return {network: wanted[network] for network in installed}
 
     # --- paths ------------------------------------------------------------------------------------------------------
 
