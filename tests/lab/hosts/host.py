@@ -27,8 +27,11 @@ mount --bind "$LAB_STATE" /var/lib/meshd
 hostname "$LAB_NAME"
 ip link set lo up
 echo ready > "$LAB_STATE/../ready"
+set +e
 trap : CHLD
-while :; do sleep 3600 & wait $!; done
+sleep infinity &
+sleeper=$!
+while :; do wait $sleeper; done
 """
 
 
@@ -85,6 +88,14 @@ class Host:
         self._daemons.append(process)
         return process
 
+    def record(self, command: list[str], name: str) -> subprocess.Popen[bytes]:
+        """Starts a command whose output goes to the file `name` (see `recorded`)."""
+        with open(self._folder / name, "wb") as file:
+            return self.popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+
+    def recorded(self, name: str) -> str:
+        return (self._folder / name).read_text(errors="replace")
+
     def run(
         self, command: list[str] | str, *, check: bool = True, timeout: float = 60, input: str | None = None,
         environment: Mapping[str, str] | None = None,
@@ -93,7 +104,7 @@ class Host:
         words = ["sh", "-c", command] if isinstance(command, str) else command
         done = subprocess.run(
             [*self.enter, *words],
-            capture_output=True, text=True, timeout=timeout, check=False, input=input,
+            capture_output=True, text=True, errors="replace", timeout=timeout, check=False, input=input,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
         if check and done.returncode != 0:
@@ -103,7 +114,7 @@ class Host:
     # --- the product ------------------------------------------------------------------------------------------------
 
     def start_meshd(self, *options: str) -> None:
-        log = open(self._folder / "meshd.log", "ab")  # noqa: SIM115  # the child keeps it
+        log = open(self._folder / "meshd.log", "ab")
         self.meshd = self.popen([str(BIN / "meshd"), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
         socket = Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
