@@ -49,6 +49,9 @@ from meshd.store.view_file import load_view, save_view
 
 log = logging.getLogger(__name__)
 
+LEAVE_LIMIT = 4.0
+"""Seconds that leaving tries to tell the mesh; then this machine is cleaned up all the same."""
+
 PROBE_ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
 """Where a default route is looked up; nothing is sent there (documentation prefixes, RFC 5737 and RFC 3849)."""
 
@@ -298,6 +301,15 @@ class Daemon:
             await mesh.down()
             mesh.event("state", "disconnected by a person")
 
+    async def _submit_patiently(self, duties: Duties, change: node_pb2.Change) -> node_pb2.ChangeResult:
+        """Asks again for a few seconds while no node can be reached: right after a start that passes by itself."""
+        deadline = time.monotonic() + LEAVE_LIMIT
+        while True:
+            result = await duties.submit(change, max(deadline - time.monotonic(), 0.5))
+            if result.code != "unavailable" or time.monotonic() + 0.3 > deadline:
+                return result
+            await asyncio.sleep(0.3)
+
     async def leave(self, mesh: Mesh, actor: str) -> str:
         """Takes this machine out of the mesh. Returns what stays behind elsewhere, "" when nothing does."""
         left_behind = ""
@@ -307,7 +319,7 @@ class Daemon:
                 request_id=str(uuid.uuid4()), actor=actor, remove_member=node_pb2.RemoveMember(id=me.id)
             )
             mesh.leaves = True
-            result = await mesh.duties.submit(change, 4.0)
+            result = await self._submit_patiently(mesh.duties, change)
             if result.outcome != node_pb2.ChangeResult.DONE:
                 left_behind = f"{me.name} stays in the member list of {mesh.name}: {result.message}"
         elif me is not None and mesh.duties is None and len(mesh.members) > 1:

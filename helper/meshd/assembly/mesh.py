@@ -157,6 +157,7 @@ class Mesh:
         """Takes a newer committed state over, stores it and has the data plane follow."""
         before = self.state.position
         self.state = state
+        self.provisional = {key: message for key, message in self.provisional.items() if key not in state.members}
         self._verify()
         for position, entry in entries:
             if position <= before:
@@ -211,8 +212,9 @@ class Mesh:
 
     def add_provisional(self, message: state_pb2.Member) -> None:
         """Serves a member that the primary just admitted, before our own Redis has it."""
-        self.provisional[message.id] = message
-        self._verify()
+        if message.id not in self.state.members:
+            self.provisional[message.id] = message
+            self._verify()
 
     def say_goodbye(self, member_id: str) -> None:
         """Keeps a member that removes itself in the data plane for a moment, so that the answer still reaches it."""

@@ -186,7 +186,6 @@ class NodeDuties:
                         if position > state.position:
                             state = state.with_entry(entry, position)
                     self._recent = [*self._recent, *update.entries][-RECENT:]
-                    mesh.provisional = {k: v for k, v in mesh.provisional.items() if k not in state.members}
                     mesh.set_state(state, update.entries)
             except StoreFailed as error:
                 log.error("%s: the replica can't be read: %s", mesh.name, error)
