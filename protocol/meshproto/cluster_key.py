@@ -122,12 +122,12 @@ def _split(text: str) -> list[str]:
     plain = "".join(text.split()).lower()
     if plain.startswith(PREFIX):
         return plain.removeprefix(PREFIX).split("-")
+    if PREFIX.startswith(plain) and plain:
+        raise FormatError("the cluster key is cut short", _COPY_AGAIN, "key-truncated")
     rest = plain.removeprefix("meshkey")
     version, _, _ = rest.partition("-")
     if plain.startswith("meshkey") and version and set(version) <= set(string.digits):
         raise FormatError(
             "the cluster key is of a newer kind than this version reads", "upgrade meshtui here", "key-newer"
         )
-    if PREFIX.startswith(plain) and plain:
-        raise FormatError("the cluster key is cut short", _COPY_AGAIN, "key-truncated")
     raise FormatError("that is not a cluster key", "a cluster key starts with meshkey1-", "key-unreadable")
