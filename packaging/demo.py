@@ -70,7 +70,8 @@ def remove(hosts: list[Host], steps: Steps) -> None:
     """Every member leaves; nothing of the mesh may be left on any host. Raises AssertionError."""
     for host in reversed(hosts):
         host.meshctl("leave", "home", "--yes")
-        left = host.run("ip -br link show dev home 2>/dev/null; nft list tables; ls /run/wireguard", check=False).stdout.strip()
+        looks = "ip -br link show dev home 2>/dev/null; nft list tables; ls /run/wireguard"
+        left = host.run(looks, check=False).stdout.strip()
         if left or "meshd" in host.run("cat /etc/hosts").stdout:
             raise AssertionError(f"{host.name} still has something of the mesh: {left}")
     steps.step("every member left; nothing of the mesh remains on any host")
