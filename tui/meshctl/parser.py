@@ -13,6 +13,13 @@ def _command(commands: Commands, name: str, text: str, **options: Any) -> argpar
         name, help=text, description=text[0].upper() + text[1:] + ".", **options
     )
     parser.set_defaults(command=name)
+    # What stands before the command may also stand after it.
+    hidden: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    parser.add_argument("--json", action="store_true", **hidden)
+    parser.add_argument("--mesh", **hidden)
+    parser.add_argument("--socket", **hidden)
+    if name != "wait":
+        parser.add_argument("--timeout", type=float, **hidden)
     return parser
 
 
