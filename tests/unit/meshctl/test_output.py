@@ -1,0 +1,139 @@
+"""What meshctl prints: the JSON of the interface, text that no name can break, and the exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from meshctl import as_json, as_text
+from meshctl.commands import COMMANDS
+from meshctl.completions import script, words
+from meshctl.main import main
+from meshctl.parser import make_parser
+from meshproto import local_pb2, state_pb2
+
+MEMBER = local_pb2.MemberStatus(
+    id="9e91aaaa-0000-4000-8000-000000003467",
+    name="gw-berlin",
+    role=state_pb2.ROLE_NODE,
+    ipv4="10.11.0.1",
+    ipv6="fd00::1",
+    public_key="k=",
+    subnets=["10.11.0.0/16"],
+    endpoint="192.0.2.1:10100",
+    online=True,
+    enabled=True,
+    path=local_pb2.PATH_DIRECT,
+    latest_handshake_ms=1_700_000_000_123,
+    rx_bytes=5_000_000_000,
+    tx_bytes=7,
+    latency_ms=1.23456,
+    primary=True,
+    voter=True,
+)
+
+
+def test_member_has_every_field() -> None:
+    assert as_json.member(MEMBER) == {
+        "id": "9e91aaaa-0000-4000-8000-000000003467",
+        "name": "gw-berlin",
+        "role": "node",
+        "ipv4": "10.11.0.1",
+        "ipv6": "fd00::1",
+        "public_key": "k=",
+        "subnets": ["10.11.0.0/16"],
+        "endpoint": "192.0.2.1:10100",
+        "online": True,
+        "enabled": True,
+        "admin": False,
+        "path": "direct",
+        "latest_handshake": "2023-11-14T22:13:20.123Z",
+        "rx_bytes": 5_000_000_000,
+        "tx_bytes": 7,
+        "latency_ms": 1.235,
+        "primary": True,
+        "voter": True,
+        "replica_lag": 0,
+    }
+
+
+def test_what_is_unknown_is_null() -> None:
+    member = as_json.member(local_pb2.MemberStatus(name="laptop-ada", role=state_pb2.ROLE_PEER, replica_lag=-1))
+    assert [name for name, value in member.items() if value is None] == [
+        "ipv6", "endpoint", "latest_handshake", "latency_ms", "replica_lag",
+    ]  # fmt: skip
+
+
+def test_mesh_has_every_field() -> None:
+    mesh = as_json.mesh(
+        local_pb2.MeshStatus(
+            name="home", id="m", state=local_pb2.STALE, reason="why", interface="home", backend="userspace",
+            self_id=MEMBER.id, primary="gw-berlin", epoch=2, revision=9, writable=True, members=[MEMBER],
+        )
+    )  # fmt: skip
+    assert mesh.pop("self") == as_json.member(MEMBER)
+    assert mesh.pop("members") == [as_json.member(MEMBER)]
+    assert mesh == {
+        "name": "home", "id": "m", "state": "stale", "reason": "why", "interface": "home", "backend": "userspace",
+        "primary": "gw-berlin", "epoch": 2, "revision": 9, "writable": True,
+    }  # fmt: skip
+
+
+def test_invite_and_route_have_every_field() -> None:
+    invite = as_json.invite(local_pb2.InviteStatus(id="4f1c", uses=1, state=state_pb2.INVITE_STATE_REVOKED))
+    assert list(invite) == [
+        "id", "member", "role", "uses", "used", "state", "created_by", "created", "expires", "cidr", "admin",
+    ]  # fmt: skip
+    assert invite["state"] == "revoked"
+    route = local_pb2.RouteStatus(cidr="203.0.113.0/24", nodes=["gw-berlin"], masquerade=True)
+    assert as_json.route(route) == {
+        "cidr": "203.0.113.0/24", "nodes": ["gw-berlin"], "chosen": None, "masquerade": True,
+    }  # fmt: skip
+
+
+def test_columns_are_aligned_and_hostile_names_are_tamed() -> None:
+    hostile = local_pb2.MemberStatus(name="evil\x1b[2J\nroot\u202e", ipv4="10.51.0.1", role=state_pb2.ROLE_PEER)
+    text = as_text.members([MEMBER, hostile], "nobody")
+    lines = text.splitlines()
+    assert len(lines) == 3
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert lines[0].index("ADDRESS") == lines[1].index("10.11.0.1") == lines[2].index("10.51.0.1")
+    assert lines[0].index("RECEIVED") + len("RECEIVED") == lines[1].index("5.0 GB") + len("5.0 GB")
+
+
+def test_no_mesh_says_what_to_do() -> None:
+    assert "meshctl create" in as_text.status(local_pb2.Status())
+
+
+def test_no_helper_is_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--socket", str(tmp_path / "none.sock"), "--json", "status"]) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["code"] == "helper-unreachable"
+    assert "systemctl start meshd" in captured.err
+
+
+@pytest.mark.parametrize("path", [path for path, _ in words(make_parser())])
+def test_every_command_has_help(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*path.split(), "--help"])
+    assert ended.value.code == 0
+    assert "usage: meshctl" in capsys.readouterr().out
+
+
+def test_every_command_of_the_parser_is_carried_out() -> None:
+    leaves = {path for path, following in words(make_parser()) if not any(not one.startswith("-") for one in following)}
+    assert leaves - {"completions"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions_name_the_commands(shell: str) -> None:
+    assert "authorize" in script(shell, make_parser())
+
+
+def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["nodes", "promote", "gw-berlin"])
+    assert ended.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err
