@@ -17,7 +17,7 @@ class Choice:
 
 
 async def choose_backend(setting: str) -> Choice:
-    """`setting` is auto, kernel or userspace. Raises Failed when what is asked for, or anything it needs, is missing."""
+    """`setting` is auto, kernel or userspace. Raises Failed when what is asked for, or what it needs, is missing."""
     if setting == "kernel":
         raise Failed("this release can't use the kernel's WireGuard yet", "use --backend userspace, or leave it out")
     if not await asyncio.to_thread(os.path.exists, "/dev/net/tun"):
