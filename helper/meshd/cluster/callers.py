@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from meshd.cluster.certificates import UNREADABLE
 from meshd.model.errors import NotPermitted
 from meshd.model.members import Member
 from meshd.model.state import State
@@ -46,7 +47,7 @@ def caller(context: Any, state: Callable[[], State]) -> Member:
         raise NotPermitted("no client certificate")
     try:
         fingerprint = _fingerprint(bytes(pems[0]))
-    except ValueError:
+    except UNREADABLE:
         raise NotPermitted("the client certificate can't be read") from None
     member = state().by_certificate(fingerprint)
     if member is None:

@@ -26,10 +26,20 @@ from meshd.model.state import State
 RECORD_LABEL = b"meshd-member-1:"
 """Before each member statement that the CA signs, so that its signature can't be taken for one of something else."""
 
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    IndexError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for foreign certificates and requests that it can't read."""
+
 _AWAIT_LABEL = b"meshd-await-1"
-
-
-_BAD_EXTENSIONS = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 def new_private_key() -> ec.EllipticCurvePrivateKey:
@@ -44,7 +54,7 @@ def certificate_pem(der: bytes) -> bytes:
     """Raises InvalidInput when the bytes are no certificate."""
     try:
         return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise InvalidInput("a certificate can't be read") from error
 
 
@@ -65,7 +75,7 @@ def read_signing_request(der: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_der_x509_csr(der)
         key = request.public_key()
         valid = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except UNREADABLE as error:
         raise InvalidInput("the certificate request can't be read") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1) or not valid:
         raise InvalidInput("the certificate request has no valid P-256 key")
@@ -84,7 +94,7 @@ def identity_of(certificate_der: bytes) -> tuple[str, Role, str]:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         member_id, role, mesh_id = names.get_values_for_type(x509.DNSName)[0].split(".")
         return str(uuid.UUID(member_id)), Role(role), str(uuid.UUID(mesh_id))
-    except (ValueError, IndexError, UnsupportedAlgorithm, *_BAD_EXTENSIONS) as error:
+    except UNREADABLE as error:
         raise InvalidInput("the certificate is not a member's") from error
 
 
@@ -105,7 +115,7 @@ def check_await_signature(csr: bytes, request_id: str, signature: bytes) -> None
 def _ca_key(ca_der: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = x509.load_der_x509_certificate(ca_der).public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise InvalidInput("the certificate of the mesh CA can't be read") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise InvalidInput("the mesh CA has no P-256 key")

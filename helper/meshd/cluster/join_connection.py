@@ -20,7 +20,7 @@ from cryptography import x509
 from meshproto import PROTOCOL_VERSION, join_pb2
 from meshproto.join_pb2_grpc import JoinStub
 
-from meshd.cluster.certificates import certificate_pem, fingerprint, identity_of
+from meshd.cluster.certificates import UNREADABLE, certificate_pem, fingerprint, identity_of
 from meshd.cluster.channels import CHANNEL_OPTIONS, host_port
 from meshd.model.errors import Conflict, Failed, InvalidInput, MeshError, NotPermitted, Unavailable
 from meshd.model.members import Role
@@ -147,7 +147,7 @@ async def _verified(address: Address, port: int, where: str, leaf: bytes, expect
 def _check_clock(leaf: bytes, where: str) -> None:
     try:
         certificate = x509.load_der_x509_certificate(leaf)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise InvalidInput(f"the certificate of {where} can't be read") from error
     now = time.time()
     if now < certificate.not_valid_before_utc.timestamp():
