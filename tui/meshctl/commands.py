@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import grpc
 from meshproto import local_pb2, state_pb2
@@ -66,7 +66,7 @@ class Session:
         return found[0]
 
     def show(self, data: Any, text: str) -> None:
-        print(json.dumps(data, ensure_ascii=False) if self.options.json else text)
+        print(json.dumps(data) if self.options.json else text)
 
     def done(self, reply: local_pb2.ChangeReply, text: str) -> None:
         self.show({"epoch": reply.epoch, "revision": reply.revision}, text)
@@ -99,24 +99,37 @@ def create(session: Session) -> None:
     session.show({"mesh": as_json.mesh(reply.mesh), "cluster_key": reply.cluster_key}, text)
 
 
-def _what(options: argparse.Namespace) -> str:
-    """The key or invite: from the argument, a file, standard input, or MESHD_KEY."""
-    given = options.what or os.environ.get("MESHD_KEY", "")
+def _is_secret(text: str) -> bool:
+    return text.strip().lower().startswith(("mesh1-", "meshkey", "mesh:"))
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name: then it is none, and may be a secret that nobody shows
+        return False
+
+
+def _what(options: argparse.Namespace) -> tuple[str, list[str]]:
+    """The key or invite, from the argument, a file, standard input, or MESHD_KEY; and the hosts."""
+    given, hosts = str(options.what), list(options.hosts)
+    key = os.environ.get("MESHD_KEY", "")
+    if key and given != "-" and not _is_secret(given) and not _is_file(given):
+        given, hosts = key, [given, *hosts] if given else hosts
     if given == "-":
-        return sys.stdin.read(65536).strip()
+        return sys.stdin.read(65536).strip(), hosts
     if not given:
         raise HelperError("invalid", "nothing to join with", "give a cluster key or an invite, or - for standard input")
-    path = Path(given)
-    if not given.startswith(("mesh1-", "meshkey", "mesh://")) and len(given) < 4096 and path.is_file():
-        return path.read_text(errors="replace")[:65536]
-    return str(given)
+    if not _is_secret(given) and _is_file(given):
+        return Path(given).read_text(errors="replace")[:65536], hosts
+    return given, hosts
 
 
 def join(session: Session) -> None:
     options = session.options
     timeout = options.timeout or (24 * 3600.0 if options.request else 25.0)
     request = local_pb2.JoinMeshRequest(
-        hosts=[options.request] if options.request else options.hosts,
+        hosts=[options.request] if options.request else [],
         member_name=options.member_name,
         endpoints=options.endpoint,
         listen_port=max(options.listen_port, 0),
@@ -128,13 +141,15 @@ def join(session: Session) -> None:
         fingerprint=options.fingerprint,
     )
     if not options.request:
-        request.what = _what(options)
+        request.what, hosts = _what(options)
+        request.hosts.extend(hosts)
     final: local_pb2.MeshStatus | None = None
     for progress in session.stream("JoinMesh", request, timeout + GRACE):
         if progress.stage == "done":
             final = progress.mesh
         elif progress.stage == "pending":
-            print(f"request {progress.request_id}, fingerprint of the mesh: {progress.fingerprint}", file=sys.stderr)
+            text = f"request {progress.request_id}, fingerprint of the mesh: {progress.fingerprint}"
+            print(as_text.clean(text), file=sys.stderr)
             print(as_text.clean(progress.text), file=sys.stderr)
         elif not options.json:
             print(f"{progress.stage}: {as_text.clean(progress.text)}", file=sys.stderr)
@@ -188,7 +203,10 @@ def leave(session: Session) -> None:
     if not options.yes:
         if not sys.stdin.isatty():
             raise HelperError("invalid", f"leaving {options.mesh_name} removes its keys from this machine", "add --yes")
-        answer = input(f"Leave {options.mesh_name}? This machine's keys for it are deleted. [y/N] ")
+        try:
+            answer = input(f"Leave {options.mesh_name}? This machine's keys for it are deleted. [y/N] ")
+        except EOFError:
+            answer = ""
         if answer.strip().lower() not in ("y", "yes"):
             raise HelperError("failed", "nothing was changed")
     reply = session.call("LeaveMesh", local_pb2.LeaveMeshRequest(mesh=session.mesh), max(session.timeout, 15.0))
@@ -309,6 +327,10 @@ def _prefer(accept: bool) -> Callable[[Session], None]:
     return command
 
 
+def _new_file(path: str) -> TextIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+
+
 def invites_create(session: Session) -> None:
     options = session.options
     request = local_pb2.CreateInviteRequest(
@@ -322,12 +344,19 @@ def invites_create(session: Session) -> None:
         node=options.node,
         request_id=_request_id(),
     )
-    reply = session.call("CreateInvite", request)
+    # The file comes first: an invite whose secret could not be kept would stay open for nobody.
+    file = _new_file(options.file) if options.file else None
+    try:
+        reply = session.call("CreateInvite", request)
+    except HelperError:
+        if file:
+            file.close()
+            os.unlink(options.file)
+        raise
     lines = [f"invite {reply.invite.id} for {as_text.clean(reply.invite.member) or 'anybody'}"]
     lines[0] += f", until {as_json.moment(reply.invite.expires_ms)}"
-    if options.file:
-        descriptor = os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+    if file:
+        with file:
             file.write(reply.file)
         lines.append(f"written to {options.file}; on the other machine: meshctl join {options.file} --always-on")
     if options.qr:
@@ -431,6 +460,8 @@ def run_command(name: str, options: argparse.Namespace) -> None:
         COMMANDS[name](Session(options))
     except FormatError as error:
         raise HelperError("invalid", error.message, error.fix) from error
+    except BrokenPipeError:
+        raise
     except FileExistsError as error:
         raise HelperError("failed", f"{error.filename} exists already", "choose another --file") from error
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -11,11 +12,16 @@ from meshctl.parser import make_parser
 
 def run() -> None:
     """Entry point; see INTERFACES.md for the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ● gets a question mark
     sys.exit(main(sys.argv[1:]))
 
 
 def main(arguments: list[str]) -> int:
     parser = make_parser()
+    if any("\udc80" <= letter <= "\udcff" for argument in arguments for letter in argument):
+        parser.error("the arguments are not UTF-8")
     options = parser.parse_args(arguments)
     group = getattr(options, "group", "")
     name = f"{group} {options.command}".strip()
@@ -34,7 +40,7 @@ def main(arguments: list[str]) -> int:
     except HelperError as error:
         if options.json:
             document = {"error": {"code": error.code, "message": error.message, "fix": error.fix or None}}
-            print(json.dumps(document, ensure_ascii=False))
+            print(json.dumps(document))
         from meshctl.as_text import clean
 
         sys.stderr.write(f"meshctl: {clean(error.message)}\n")

@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
+LONGEST_S = 30 * 86400
+"""A month: in milliseconds it still fits the 32 bits that it has on the wire."""
+
 Commands = Any  # argparse's type of a set of subparsers is private
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        found = int(text)
+        if not least <= found <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not between {least} and {most}")
+        return found
+
+    return number
+
+
+_port = _number(0, 65535)
+
+
+def _seconds(text: str) -> float:
+    found = float(text)
+    if not 0 < found <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds between 0 and {LONGEST_S}")
+    return found
 
 
 def _command(commands: Commands, name: str, text: str, **options: Any) -> argparse.ArgumentParser:
@@ -19,7 +43,7 @@ def _command(commands: Commands, name: str, text: str, **options: Any) -> argpar
     parser.add_argument("--mesh", **hidden)
     parser.add_argument("--socket", **hidden)
     if name != "wait":
-        parser.add_argument("--timeout", type=float, **hidden)
+        parser.add_argument("--timeout", type=_seconds, **hidden)
     return parser
 
 
@@ -43,7 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--mesh", default="", metavar="MESH", help="which mesh, when this machine is in several")
     parser.add_argument("--json", action="store_true", help="answer in JSON, for programs")
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds a command may take (default 10, join 25)")
+    parser.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="seconds a command may take (default 10, join 25)"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="outer")
     _meshes(commands)
     _members(commands)
@@ -58,16 +84,20 @@ def _meshes(commands: Commands) -> None:
     create.add_argument("name", metavar="NAME")
     create.add_argument("--endpoint", default="", metavar="HOST[:PORT]", help="where others reach this machine")
     create.add_argument("--node-pool", default="", metavar="CIDR", help="first node's subnet (default 10.11.0.0/16)")
-    create.add_argument("--node-prefix", type=int, default=0, metavar="N", help="prefix length of a node's subnet")
+    create.add_argument(
+        "--node-prefix", type=_number(0, 128), default=0, metavar="N", help="prefix length of a node's subnet"
+    )
     create.add_argument("--peer-pool", default="", metavar="CIDR", help="addresses of peers (default 10.51.0.0/16)")
     create.add_argument("--network", default="", metavar="CIDR", help="one network for everything")
     create.add_argument("--addressing", default="", choices=["", "sequential", "hash"], help="how peers get addresses")
     create.add_argument("--interface", default="", metavar="IF")
-    create.add_argument("--listen-port", type=int, default=0, metavar="P", help="WireGuard's UDP port (default 10100)")
-    create.add_argument("--join-port", type=int, metavar="P", help="TCP port to join at (default 9000); 0: none")
+    create.add_argument(
+        "--listen-port", type=_port, default=0, metavar="P", help="WireGuard's UDP port (default 10100)"
+    )
+    create.add_argument("--join-port", type=_port, metavar="P", help="TCP port to join at (default 9000); 0: none")
     create.add_argument("--dns-domain", default="", metavar="D", help="suffix of names (default NAME.wg)")
     create.add_argument("--name", dest="member_name", default="", metavar="MEMBER", help="this machine's name in it")
-    create.add_argument("--mtu", type=int, default=0, metavar="N")
+    create.add_argument("--mtu", type=_number(0, 65535), default=0, metavar="N")
     join = _command(commands, "join", "make this machine a member of a mesh")
     join.add_argument(
         "what", nargs="?", default="", metavar="WHAT", help="cluster key, invite, or - for standard input"
@@ -75,11 +105,11 @@ def _meshes(commands: Commands) -> None:
     join.add_argument("hosts", nargs="*", metavar="HOST[:PORT]", help="nodes to join through (with a cluster key)")
     join.add_argument("--name", dest="member_name", default="", metavar="MEMBER")
     join.add_argument("--endpoint", action="append", default=[], metavar="HOST[:PORT]")
-    join.add_argument("--listen-port", type=int, default=0, metavar="P")
-    join.add_argument("--join-port", type=int, metavar="P")
+    join.add_argument("--listen-port", type=_port, default=0, metavar="P")
+    join.add_argument("--join-port", type=_port, metavar="P")
     join.add_argument("--interface", default="", metavar="IF")
     join.add_argument("--always-on", action="store_true", help="keep the keys in a file that only root reads")
-    join.add_argument("--wait", type=float, metavar="S", help="wait that long for the mesh to be connected")
+    join.add_argument("--wait", type=_seconds, metavar="S", help="wait that long for the mesh to be connected")
     join.add_argument("--request", metavar="HOST[:PORT]", help="ask to be let in as a peer")
     join.add_argument("--fingerprint", default="", metavar="F", help="the mesh CA's, to check (with --request)")
     for name, text in (
@@ -94,7 +124,7 @@ def _meshes(commands: Commands) -> None:
     wait = _command(commands, "wait", "wait until a mesh is connected")
     wait.add_argument("mesh_name", nargs="?", default="", metavar="MESH")
     wait.add_argument("--for", dest="wanted", choices=["connected"], default="connected")
-    wait.add_argument("--timeout", dest="wait_timeout", type=float, metavar="S")
+    wait.add_argument("--timeout", dest="wait_timeout", type=_seconds, metavar="S")
 
 
 def _members(commands: Commands) -> None:
@@ -139,7 +169,7 @@ def _invites(commands: Commands) -> None:
     create = _command(inner, "create", "make an invite")
     create.add_argument("member", nargs="?", default="", metavar="MEMBER", help="the name its user will have")
     create.add_argument("--expires", default="14d", metavar="TIME")
-    create.add_argument("--uses", type=int, default=1, metavar="N")
+    create.add_argument("--uses", type=_number(1, 2**31 - 1), default=1, metavar="N")
     create.add_argument("--ephemeral", default="", metavar="TIME", help="remove its members when offline for so long")
     create.add_argument("--cidr", default="", metavar="NAME")
     create.add_argument("--admin", action="store_true")
@@ -155,10 +185,10 @@ def _rest(commands: Commands) -> None:
     _command(_group(commands, "key", "the cluster key, which lets machines join as nodes"), "show", "show it")
     events = _command(commands, "events", "show what happened")
     events.add_argument("--follow", action="store_true", help="go on with what happens")
-    events.add_argument("--since", type=int, metavar="REVISION")
+    events.add_argument("--since", type=_number(0, 2**63 - 1), metavar="REVISION")
     ping = _command(commands, "ping", "measure the way to a member")
     ping.add_argument("who", metavar="WHO")
-    ping.add_argument("--count", type=int, default=4, metavar="N")
+    ping.add_argument("--count", type=_number(1, 10_000), default=4, metavar="N")
     _command(commands, "doctor", "find what would stop a mesh from working here, and the fix")
     completions = _command(commands, "completions", "print a completion script")
     completions.add_argument("shell", choices=["bash", "zsh", "fish"])

@@ -1,0 +1,167 @@
+"""meshctl against a real gRPC server on a Unix socket, with canned answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+from meshctl.main import main
+from meshproto import local_pb2, local_pb2_grpc
+
+
+class Canned(local_pb2_grpc.MeshdServicer):
+    def __init__(self) -> None:
+        self.meshes: list[local_pb2.MeshStatus] = []
+        self.joins: list[local_pb2.JoinMeshRequest] = []
+        self.invites = 0
+
+    def GetStatus(self, request, context):  # type: ignore[no-untyped-def]
+        return local_pb2.Status(version="1", meshes=self.meshes)
+
+    def RemoveMember(self, request, context):  # type: ignore[no-untyped-def]
+        context.set_trailing_metadata((("mesh-code", request.who), ("mesh-fix-bin", b"do this")))
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is so")
+
+    def JoinMesh(self, request, context):  # type: ignore[no-untyped-def]
+        self.joins.append(request)
+        yield local_pb2.JoinProgress(stage="pending", request_id="7\x1b[2J", fingerprint="f\x1b[2J", text="t")
+        yield local_pb2.JoinProgress(stage="done", mesh=local_pb2.MeshStatus(name="home"))
+
+    def Watch(self, request, context):  # type: ignore[no-untyped-def]
+        yield local_pb2.WatchUpdate(snapshot=local_pb2.Status(meshes=self.meshes))
+        head = local_pb2.MeshStatus(name="home", state=local_pb2.CONNECTED)
+        self.meshes = [head]
+        yield local_pb2.WatchUpdate(differences=[local_pb2.MeshDifference(mesh_id="m", head=head)])
+
+    def CreateInvite(self, request, context):  # type: ignore[no-untyped-def]
+        self.invites += 1
+        if request.member == "refused":
+            context.abort(grpc.StatusCode.INTERNAL, "no")
+        return local_pb2.CreateInviteReply(text="mesh1-abc", file="contents")
+
+    def ListEvents(self, request, context):  # type: ignore[no-untyped-def]
+        while context.is_active():
+            yield local_pb2.Event(mesh="home", at_ms=1, text="something" * 100)
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
+    canned, socket = Canned(), tmp_path / "s"
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    local_pb2_grpc.add_MeshdServicer_to_server(canned, server)  # type: ignore[no-untyped-call, unused-ignore]
+    server.add_insecure_port(f"unix:{socket}")
+    server.start()
+    monkeypatch.setenv("MESHD_SOCKET", str(socket))
+    monkeypatch.delenv("MESHD_KEY", raising=False)
+    yield canned
+    server.stop(None).wait()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("not-found", 1), ("invalid", 2), ("not-permitted", 4), ("outcome-unknown", 5)],
+)
+def test_refusals(helper: Canned, code: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "nodes", "remove", code]) == status
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"error": {"code": code, "message": "it is so", "fix": "do this"}}
+    assert captured.err == "meshctl: it is so\nfix: do this\n"
+
+
+def test_no_mesh_is_exit_1(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nodes", "list"]) == 1
+    assert "this machine is in no mesh" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["invites", "create", "--uses", "5000000000"],
+        ["invites", "create", "--uses", "-3"],
+        ["events", "--since", "-1"],
+        ["create", "home", "--listen-port", "99999999999"],
+        ["--timeout", "inf", "status"],
+        ["--timeout", "nan", "status"],
+        ["peers", "rename", "\udcff", "laptop-ada"],
+    ],
+)
+def test_what_no_message_can_hold_is_wrong_usage(helper: Canned, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("text", ["MESH1-" + "A" * 600, " mesh1-" + "a" * 600, "MESH1-" + "A" * 5000])
+def test_an_invite_is_never_taken_for_a_file(helper: Canned, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["join", text]) == 0
+    assert helper.joins[0].what == text
+    assert text[10:40] not in capsys.readouterr().err
+
+
+def test_a_secret_that_nobody_knows_is_not_shown(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["join", "x" * 600]) == 0
+    assert "x" * 40 not in capsys.readouterr().err
+
+
+def test_the_key_of_the_environment_leaves_the_hosts(helper: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESHD_KEY", "meshkey1-a-b")
+    assert main(["join", "gw-berlin.example", "192.0.2.1"]) == 0
+    assert helper.joins[0].what == "meshkey1-a-b"
+    assert list(helper.joins[0].hosts) == ["gw-berlin.example", "192.0.2.1"]
+    assert main(["join", "mesh1-other"]) == 0
+    assert (helper.joins[1].what, list(helper.joins[1].hosts)) == ("mesh1-other", [])
+
+
+def test_progress_is_cleaned(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["join", "--request", "192.0.2.1"]) == 0
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_wait_hears_a_difference(helper: Canned) -> None:
+    helper.meshes = [local_pb2.MeshStatus(name="home", state=local_pb2.CONNECTING)]
+    assert main(["wait", "home", "--timeout", "5"]) == 0
+
+
+def test_invite_file(helper: Canned, tmp_path: Path) -> None:
+    path = tmp_path / "ada.mesh"
+    assert main(["invites", "create", "refused", "--file", str(path)]) == 1
+    assert not path.exists()
+    assert main(["invites", "create", "ada", "--file", str(path)]) == 0
+    assert path.read_text() == "contents"
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = helper.invites
+    assert main(["invites", "create", "ada", "--file", str(path)]) == 1
+    assert helper.invites == before, "an invite was made whose secret nobody has"
+
+
+def _start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", "from meshctl.main import run; run()", *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_a_closed_pipe_is_quiet(helper: Canned) -> None:
+    with _start("events", "--follow") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_terminal_without_shapes(helper: Canned) -> None:
+    helper.meshes = [local_pb2.MeshStatus(name="home", state=local_pb2.CONNECTED)]
+    with _start("status", PYTHONIOENCODING="ascii") as process:
+        out, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert b"home  connected" in out
