@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+from kept import keep, kept, remove_kept
 from lab.hosts.host import BIN, Host, wait_until
 from lab.hosts.network import Network
 
@@ -77,32 +78,77 @@ def remove(hosts: list[Host], steps: Steps) -> None:
     steps.step("every member left; nothing of the mesh remains on any host")
 
 
+def watch(enter: list[str]) -> bool:
+    """meshtui on the host that `enter` leads to; then whether the mesh is to be kept. Raises AssertionError."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run([*enter, str(BIN / "meshtui")], env=environment, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"meshtui ended with {done.returncode}")
+    answer = input("\nThe mesh still runs. [k]eep it or [r]emove it? [r] ")
+    return answer.strip().lower() in ("k", "keep")
+
+
+def say_kept(enter: list[str]) -> None:
+    print(f"""
+It is kept. Look again:  ./packaging/demo
+A shell on laptop-ada:   {" ".join(enter)} env PATH={BIN}:$PATH bash
+Remove it:               ./packaging/demo --remove""")
+
+
+def look_again() -> int:
+    """The mesh that was kept."""
+    ada = next(host for host in kept() if host.name == "laptop-ada")
+    try:
+        if watch(ada.enter):
+            say_kept(ada.enter)
+            return 0
+    except AssertionError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    remove_kept()
+    print("the mesh is removed")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--check", action="store_true", help="try everything without a terminal, then remove it")
+    parser.add_argument("--remove", action="store_true", help="remove the mesh that was kept")
     options = parser.parse_args()
+    if options.remove:
+        print("the mesh is removed" if remove_kept() else "no mesh was kept")
+        return 0
     if not options.check and not sys.stdin.isatty():
         print("demo: no terminal; ./packaging/demo --check needs none", file=sys.stderr)
         return 2
+    hosts = kept()
+    if hosts and not options.check:
+        if all(host.runs for host in hosts):
+            return look_again()
+        remove_kept()
     steps = Steps()
     began = time.monotonic()
     network = Network()
+    keeping = False
     try:
         gateways, laptops = build(network, steps)
         if options.check:
             check(network, gateways, laptops, steps)
             remove([*gateways, *laptops], steps)
         else:
-            environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PS1": "laptop-ada# "}
-            print("\nA shell on laptop-ada. Try: meshctl status, meshctl ping laptop-grace. `exit` removes the mesh.")
-            subprocess.run([*laptops[0].enter, "bash", "--norc"], env=environment, check=False)
+            keeping = watch(laptops[0].enter)
+            if keeping:
+                keep([*network.hosts.values(), network.router])
+                say_kept(laptops[0].enter)
+                return 0
     except AssertionError as error:
         print(f"\ndemo: {error}\n\n{network.logs()}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         return 130
     finally:
-        network.close()
+        if not keeping:
+            network.close()
     print(f"\n{'all good' if options.check else 'the mesh is removed'}: {time.monotonic() - began:.0f} s in all")
     return 0
 

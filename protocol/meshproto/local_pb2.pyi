@@ -422,7 +422,10 @@ class Status(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     MESHES_FIELD_NUMBER: _builtins.int
+    CALLER_TIER_FIELD_NUMBER: _builtins.int
     version: _builtins.str
+    caller_tier: Global___Tier.ValueType
+    """what the one who asked may do here; absent in differences"""
     @_builtins.property
     def meshes(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeshStatus]: ...
     def __init__(
@@ -430,10 +433,11 @@ class Status(_message.Message):
         *,
         version: _builtins.str = ...,
         meshes: _abc.Iterable[Global___MeshStatus] | None = ...,
+        caller_tier: Global___Tier.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["meshes", b"meshes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_tier", b"caller_tier", "meshes", b"meshes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from meshd.model.changes.routes import parse_route
 from meshd.model.errors import InvalidInput, MeshError, NotFound, Unavailable
 from meshd.model.members import Member, Role
 from meshd.observe.doctor import check_machine
-from meshd.rpc.actor import Actor
+from meshd.rpc.actor import Actor, Tier
 
 WATCH_INTERVAL = 1.0
 """Seconds between differences that only carry counters; anything else is sent at once."""
@@ -43,15 +43,16 @@ class LocalApi:
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    def _status(self, mesh: str) -> local_pb2.Status:
+    def _status(self, mesh: str, actor: Actor) -> local_pb2.Status:
         meshes = [self._daemon.find(mesh)] if mesh else list(self._daemon.meshes.values())
-        return local_pb2.Status(version=VERSION, meshes=[mesh_status(one) for one in meshes])
+        tier = local_pb2.TIER_OPERATE if actor.tier is Tier.OPERATE else local_pb2.TIER_OBSERVE
+        return local_pb2.Status(version=VERSION, meshes=[mesh_status(one) for one in meshes], caller_tier=tier)
 
     async def get_status(self, request: local_pb2.GetStatusRequest, actor: Actor) -> local_pb2.Status:
-        return self._status(request.mesh)
+        return self._status(request.mesh, actor)
 
     async def watch(self, request: local_pb2.WatchRequest, actor: Actor) -> AsyncIterator[local_pb2.WatchUpdate]:
-        sent = self._status(request.mesh)
+        sent = self._status(request.mesh, actor)
         journal = self._daemon.machine.journal
         sequence = max(journal.last_sequence - 200, 0)
         events = journal.after(sequence)
@@ -60,7 +61,7 @@ class LocalApi:
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
             try:
-                present = self._status(request.mesh)
+                present = self._status(request.mesh, actor)
             except NotFound:
                 present = local_pb2.Status(version=VERSION)
             update = local_pb2.WatchUpdate(

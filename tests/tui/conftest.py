@@ -1,0 +1,94 @@
+"""The app against a recorded meshd, at a fixed moment, so that pictures are the same every time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import meshproto.client  # noqa: F401  # before grpc: it silences the C core's own log
+import pytest
+from meshproto import local_pb2
+from meshtui.app import MeshtuiApp
+from meshtui.clock import Clock
+from meshtui.model import LinkState
+from textual.pilot import Pilot
+from tui.recorded_meshd import RecordedMeshd
+
+from tui import recordings
+
+
+class FakeClock:
+    """Unix seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = recordings.NOW_MS / 1000
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def make_app(tmp_path: Path, clock: FakeClock) -> Callable[..., MeshtuiApp]:
+    def make(**options: Any) -> MeshtuiApp:
+        return MeshtuiApp(tmp_path / "meshd.sock", clock=Clock(clock, UTC), retry_s=0.05, **options)
+
+    return make
+
+
+@pytest.fixture
+def make_meshd(tmp_path: Path) -> Iterator[Callable[..., RecordedMeshd]]:
+    made: list[RecordedMeshd] = []
+
+    def make(status: local_pb2.Status, events: list[local_pb2.Event] | None = None) -> RecordedMeshd:
+        meshd = RecordedMeshd(tmp_path / "meshd.sock", status, events)
+        meshd.start()
+        made.append(meshd)
+        return meshd
+
+    yield make
+    for meshd in made:
+        meshd.stop()
+
+
+async def until(condition: Callable[[], Any], what: str, limit: float = 10) -> None:
+    """Waits while the app runs on."""
+    deadline = asyncio.get_running_loop().time() + limit
+    while not condition():
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"waited {limit} s for: {what}")
+        await asyncio.sleep(0.01)
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """The first snapshot, or the first refusal, is on screen."""
+    app = pilot.app
+    assert isinstance(app, MeshtuiApp)
+    await until(lambda: app.model.known or app.link.state is LinkState.LOST, "a first word about meshd")
+    await pilot.pause()
+
+
+def typing(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
+    """For `run_before`: settles, then presses keys."""
+
+    async def run(pilot: Pilot[None]) -> None:
+        await settled(pilot)
+        for key in keys:
+            await pilot.press(key)
+        await pilot.pause()
+
+    return run
+
+
+def screen_text(app: MeshtuiApp) -> str:
+    """What is on screen, as lines of plain text."""
+    width, height = app.size
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips[:height])[: width * height + height]

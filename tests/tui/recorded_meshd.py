@@ -1,0 +1,79 @@
+"""A real gRPC server on a Unix socket that says what a test hands it: the front end can't tell it from meshd."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from meshproto import local_pb2
+from meshproto.local_pb2_grpc import MeshdServicer, add_MeshdServicer_to_server
+
+
+class RecordedMeshd(MeshdServicer):
+    """`status` is the snapshot that a new watcher gets; `push` sends everybody an update; `calls` is what was asked."""
+
+    def __init__(self, socket: Path, status: local_pb2.Status, events: list[local_pb2.Event] | None = None) -> None:
+        self.status = status
+        self.events = events or []
+        self.calls: list[Any] = []
+        self.refuse: tuple[str, str] | None = None
+        self.silent = threading.Event()
+        self._socket = socket
+        self._watchers: list[queue.SimpleQueue[local_pb2.WatchUpdate | None]] = []
+        self._server: grpc.Server | None = None
+
+    def start(self) -> None:
+        self._socket.unlink(missing_ok=True)
+        self._server = grpc.server(ThreadPoolExecutor(8))
+        add_MeshdServicer_to_server(self, self._server)
+        self._server.add_insecure_port(f"unix:{self._socket}")
+        self._server.start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            for watcher in self._watchers:
+                watcher.put(None)
+            self._watchers.clear()
+            self._server.stop(0).wait(5)
+            self._server = None
+        self._socket.unlink(missing_ok=True)
+
+    def push(self, update: local_pb2.WatchUpdate) -> None:
+        for watcher in self._watchers:
+            watcher.put(update)
+
+    # --- the calls --------------------------------------------------------------------------------------------------
+
+    def Watch(self, request: local_pb2.WatchRequest, context: Any) -> Iterator[local_pb2.WatchUpdate]:
+        mine: queue.SimpleQueue[local_pb2.WatchUpdate | None] = queue.SimpleQueue()
+        self._watchers.append(mine)
+        if not self.silent.is_set():
+            yield local_pb2.WatchUpdate(snapshot=self.status, events=self.events)
+        while (update := mine.get()) is not None:
+            yield update
+
+    def _answer(self, request: Any, context: Any) -> None:
+        self.calls.append(request)
+        if self.refuse is not None:
+            message, fix = self.refuse
+            context.set_trailing_metadata((("mesh-code", "refused"), ("mesh-fix-bin", fix.encode())))
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, message)
+
+    def Ping(self, request: local_pb2.PingRequest, context: Any) -> local_pb2.PingReply:
+        self._answer(request, context)
+        return local_pb2.PingReply(
+            sent=4, received=4, min_ms=28.2, avg_ms=31.04, max_ms=44.5, path=local_pb2.PATH_RELAYED
+        )
+
+    def SetMemberEnabled(self, request: local_pb2.SetMemberFlagRequest, context: Any) -> local_pb2.ChangeReply:
+        self._answer(request, context)
+        return local_pb2.ChangeReply(revision=42)
+
+    def RenameMember(self, request: local_pb2.RenameMemberRequest, context: Any) -> local_pb2.ChangeReply:
+        self._answer(request, context)
+        return local_pb2.ChangeReply(revision=42)

@@ -1,0 +1,175 @@
+"""Every state that has an appearance of its own, as a picture that a person has looked at.
+
+After a wanted change: pytest tests/tui --snapshot-update, and look at the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from meshproto import local_pb2
+from meshtui.app import MeshtuiApp
+from tui.conftest import typing
+from tui.recorded_meshd import RecordedMeshd
+from tui.recordings import MIN, NOW_MS, S
+
+from tui import recordings
+
+MakeApp = Callable[..., MeshtuiApp]
+MakeMeshd = Callable[..., RecordedMeshd]
+Snapshot = Callable[..., bool]
+SMALL, LARGE = (80, 24), (160, 48)
+both_sizes = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x48"])
+
+
+@both_sizes
+@pytest.mark.parametrize("tab", ["members", "nodes", "routes", "events"])
+def test_tab(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int], tab: str) -> None:
+    make_meshd(recordings.status(recordings.mesh()), recordings.events())
+    keys = {"members": (), "nodes": ("2",), "routes": ("3",), "events": ("4",)}[tab]
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing(*keys))
+
+
+@both_sizes
+def test_story_of_a_relayed_peer(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]
+) -> None:
+    make_meshd(recordings.status(recordings.mesh()), recordings.events())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing("j", "j", "j", "j", "enter"))
+
+
+@both_sizes
+def test_meshd_is_not_running(snap_compare: Snapshot, make_app: MakeApp, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
+
+
+@both_sizes
+def test_no_mesh_yet(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]) -> None:
+    make_meshd(recordings.status())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
+
+
+def test_another_mesh_than_the_one_asked_for(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(mesh="office"), terminal_size=SMALL, run_before=typing())
+
+
+@both_sizes
+def test_stale(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]) -> None:
+    reason = "no answer from gw-berlin, gw-oslo, gw-paris for 8 s"
+    mesh = recordings.mesh(
+        state=local_pb2.STALE, reason=reason, stale_since_ms=NOW_MS - 8 * S, writable=False,
+        members=[recordings.laptop_ada(), *recordings.offline(recordings.members()[:3])],
+    )  # fmt: skip
+    make_meshd(recordings.status(mesh), recordings.events())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
+
+
+def test_connecting(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    mesh = recordings.mesh(
+        state=local_pb2.CONNECTING, reason="no answer from gw-berlin", writable=False,
+        members=[recordings.laptop_ada(), *recordings.offline(recordings.members()[:1])],
+    )  # fmt: skip
+    make_meshd(recordings.status(mesh))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing())
+
+
+def test_down(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    mesh = recordings.mesh(
+        state=local_pb2.DOWN, reason="disconnected; connect with `meshctl up home`", writable=False,
+        members=[recordings.laptop_ada(), *recordings.offline(recordings.members()[:3])],
+    )  # fmt: skip
+    make_meshd(recordings.status(mesh))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing())
+
+
+def test_alone(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    alone = recordings.member(1, "gw-berlin", is_self=True, primary=True, path=local_pb2.PATH_SELF)
+    make_meshd(recordings.status(recordings.mesh(self_id=alone.id, members=[alone], routes=[])))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing())
+
+
+def test_no_members_known(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh(members=[], routes=[], primary="")))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing())
+
+
+@both_sizes
+def test_warnings_and_a_machine_that_waits(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]
+) -> None:
+    mesh = recordings.mesh(
+        routes=recordings.routes(),
+        warnings=["route 192.0.2.0/24 is not installed here: eth0 has it"],
+        pending=[local_pb2.PendingStatus(id="4f2a", name="desk-alan", source="192.0.2.77", since_ms=NOW_MS - MIN)],
+    )
+    make_meshd(recordings.status(mesh), recordings.events())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing("3"))
+
+
+def test_two_meshes(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    office = recordings.mesh("office", state=local_pb2.CONNECTING, reason="no answer from gw-hq", writable=False)
+    make_meshd(recordings.status(recordings.mesh(), office))
+    assert snap_compare(make_app(), terminal_size=LARGE, run_before=typing())
+
+
+def test_who_may_only_look(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ada")
+    make_meshd(recordings.status(recordings.mesh(), tier=local_pb2.TIER_OBSERVE))
+    assert snap_compare(make_app(), terminal_size=(120, 24), run_before=typing("j", "e"))
+
+
+@both_sizes
+def test_hostile_names(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]) -> None:
+    names = [
+        "[red]markup[/red] [/] [@click=app.quit]x", "\x1b[31mescape\x1b[2J\x07\r\n\ttab", "\u202egnp.exe\u2066\u200b",
+        "a" * 63, "🏳️‍🌈👩‍👩‍👧‍👦 emoji 🇩🇪", "漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字", "z̷̢̛̖̗̘̙̜̝̞̟̠a̷̡̢̛̖̗̘̙̜̝̞̟l̵g̴o̶", "",
+    ]  # fmt: skip
+    hostile = [recordings.member(number + 5, name, relay=name) for number, name in enumerate(names)]
+    events = [recordings.event(number, S, name, subject=name, actor=name) for number, name in enumerate(names)]
+    mesh = recordings.mesh(members=[recordings.laptop_ada(), *hostile], primary=names[0])
+    make_meshd(recordings.status(mesh), events)
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing("j"))
+
+
+def test_three_thousand_members(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh(members=recordings.crowd(3000))))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("G"))
+
+
+def test_filter(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("/", *"lap", "space", *"!ada"))
+
+
+def test_filter_without_a_match(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("/", *"xyz", "enter"))
+
+
+def test_sorted(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("s", "s", "S"))
+
+
+@pytest.mark.parametrize("keys", ["e", "r", "question_mark", "colon"])
+def test_dialog(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, keys: str) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("j", keys))
+
+
+@pytest.mark.parametrize("theme", ["light", "contrast"])
+def test_theme(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, theme: str) -> None:
+    make_meshd(recordings.status(recordings.mesh()), recordings.events())
+    assert snap_compare(make_app(theme=theme), terminal_size=(120, 32), run_before=typing())
+
+
+def test_without_colours(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    make_meshd(recordings.status(recordings.mesh()), recordings.events())
+    assert snap_compare(make_app(), terminal_size=(120, 32), run_before=typing())

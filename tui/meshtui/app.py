@@ -1,0 +1,161 @@
+"""The application: holds the model, keeps it true through the connection, and hands a View to the screens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from meshtui.actions import Actions
+from meshtui.clock import Clock
+from meshtui.connection import RETRY_S, Connection
+from meshtui.history import History
+from meshtui.listings.listing import Cell
+from meshtui.mirror import fold
+from meshtui.model import Link, Mesh, Model
+from meshtui.screens.ask_screen import AskScreen
+from meshtui.screens.main_screen import MainScreen
+from meshtui.screens.rename_screen import RenameScreen
+from meshtui.screens.story_screen import StoryScreen
+from meshtui.themes import DEFAULT, THEMES
+from meshtui.view import View
+
+if TYPE_CHECKING:
+    from meshproto import local_pb2 as wire
+    from textual.command import Provider
+
+MANY = 200
+"""Members in an update from which on it is folded in a thread, so that no key waits for it."""
+
+
+def _commands() -> type[Provider]:
+    from meshtui.commands import Commands
+
+    return Commands
+
+
+class MeshtuiApp(App[None]):
+    TITLE = "meshtui"
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        "screens/main_screen.tcss",
+        "screens/story_screen.tcss",
+        "screens/dialogs.tcss",
+        "widgets/table.tcss",
+        "widgets/listing_pane.tcss",
+    ]
+    COMMANDS = {_commands}  # noqa: RUF012  # Textual's own declaration
+    COMMAND_PALETTE_BINDING = "colon"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("T", "next_theme", "next theme", show=False),
+        Binding("ctrl+c", "quit", "quit", show=False, priority=True),
+    ]
+
+    def __init__(
+        self, socket: Path, mesh: str = "", theme: str = DEFAULT, clock: Clock | None = None, retry_s: float = RETRY_S
+    ) -> None:
+        super().__init__()
+        for one in THEMES:
+            self.register_theme(one)
+        self.theme = theme
+        self._clock = clock or Clock()
+        self._started_ms = self._clock.now_ms()
+        self._wanted = mesh
+        self._mesh_id = ""
+        self.link = Link()
+        self.model = Model()
+        self._history = History()
+        self._main = MainScreen(Actions(self))
+        self._presented_ms = 0
+        self.connection = Connection(socket, self, self._clock.now_ms, retry_s)
+
+    def get_default_screen(self) -> MainScreen:
+        return self._main
+
+    def on_mount(self) -> None:
+        self.present()
+        self.run_worker(self.connection.run(), name="watch", group="watch")
+        self.set_interval(1.0, self._tick)
+
+    # --- what the helper says ---------------------------------------------------------------------------------------
+
+    def link_changed(self, link: Link) -> None:
+        self.link = link
+        self.present()
+
+    async def update_came(self, update: wire.WatchUpdate) -> None:
+        members = sum(len(one.members) for one in update.differences)
+        members += sum(len(mesh.members) for mesh in update.snapshot.meshes)
+        if members > MANY:
+            self.model = await asyncio.to_thread(fold, self.model, update)
+        else:
+            self.model = fold(self.model, update)
+        self._history.learn(self.model, self._clock.now_ms())
+        self.present()
+
+    def _tick(self) -> None:
+        """Ages grow, and values that nobody corrected still hold."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._presented_ms >= 900:
+            self._history.learn(self.model, now_ms)
+            self.present()
+
+    # --- what is shown ----------------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        return View(
+            link=self.link,
+            model=self.model,
+            mesh=self._mesh(),
+            wanted=self._wanted,
+            started_ms=self._started_ms,
+            now_ms=self._clock.now_ms(),
+            clock=self._clock,
+            history=self._history,
+        )
+
+    def _mesh(self) -> Mesh | None:
+        """The one chosen with m; else the one named on the command line; else the first."""
+        chosen = self.model.mesh(self._mesh_id)
+        if chosen is not None:
+            return chosen
+        if self._wanted:
+            return next((mesh for mesh in self.model.meshes if mesh.name == self._wanted), None)
+        return next(iter(self.model.meshes), None)
+
+    def present(self) -> None:
+        view = self.view()
+        self._presented_ms = view.now_ms
+        for screen in self.screen_stack:
+            if isinstance(screen, MainScreen | StoryScreen) and screen.is_mounted:
+                screen.present(view)
+
+    def next_mesh(self) -> None:
+        meshes = self.model.meshes
+        if meshes:
+            shown = self._mesh()
+            at = meshes.index(shown) + 1 if shown is not None else 0
+            self._mesh_id = meshes[at % len(meshes)].id
+            self.present()
+
+    def say(self, *cells: Cell) -> None:
+        self._main.say(*cells)
+
+    async def ask(self, question: str, effect: str, yes: str) -> bool:
+        screen: Screen[bool] = AskScreen(question, effect, yes)
+        return await self.push_screen_wait(screen)
+
+    async def ask_name(self, name: str, taken: Collection[str]) -> str | None:
+        screen: Screen[str | None] = RenameScreen(name, taken)
+        return await self.push_screen_wait(screen)
+
+    def action_theme(self, name: str) -> None:
+        self.theme = name
+
+    def action_next_theme(self) -> None:
+        names = [theme.name for theme in THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]

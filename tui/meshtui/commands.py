@@ -1,0 +1,70 @@
+"""What the palette offers: every action by name, with the reason beside those that are not allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+from meshtui.permissions import Deed, refusal
+from meshtui.screens.main_screen import MainScreen
+from meshtui.themes import THEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Command(NamedTuple):
+    name: str
+    help: str
+    action: str
+    allowed: bool = True
+
+
+class Commands(Provider):
+    def _commands(self) -> Iterator[Command]:
+        screen = self.screen
+        if isinstance(screen, MainScreen) and screen.listed:
+            member, view = screen.pane.member(), screen.view
+            name = member.name if member is not None else ""
+            if member is not None and view is not None:
+                for deed, title, about in (
+                    (Deed.PING, f"Ping {name}", "Through the tunnel, four times"),
+                    (Deed.COPY, f"Copy the address of {name}", "To the clipboard, over SSH too"),
+                    (Deed.ENABLE, f"{'Disable' if member.enabled else 'Enable'} {name}", "Asks first"),
+                    (Deed.RENAME, f"Rename {name}", "Its address stays"),
+                ):
+                    refused = refusal(deed, view, member)
+                    about = str(refused) if refused is not None else about
+                    yield Command(title, about, f"screen.act('{deed.value}')", refused is None)
+            names = [pane.listing.name.lower() for pane in screen.panes]
+            for number, listed in enumerate(names):
+                yield Command(f"Show {listed}", f"Key {number + 1}", f"screen.tab({number})")
+            yield Command("Filter", "Key /: words that must match, !word must not", "screen.filter")
+            yield Command("Sort by the next column", "Key s", "screen.sort")
+            yield Command("Sort the other way round", "Key S", "screen.reverse")
+        for theme in THEMES:
+            yield Command(f"Theme: {theme.name}", "Key T goes through them", f"app.theme('{theme.name}')")
+        yield Command("Help", "Key ?", "screen.help")
+        yield Command("Quit", "Key q; the mesh runs on", "app.quit")
+
+    def _run(self, command: Command) -> Callable[[], Awaitable[object]]:
+        async def run() -> None:
+            await self.app.run_action(command.action, self.screen)
+
+        return run
+
+    async def discover(self) -> Hits:
+        for one in self._commands():
+            title = Content.styled(one.name, "" if one.allowed else "dim")
+            yield DiscoveryHit(title, self._run(one), text=one.name, help=one.help)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for one in self._commands():
+            score = matcher.match(one.name)
+            if score > 0:
+                title = matcher.highlight(one.name)
+                yield Hit(score, title if one.allowed else title.stylize("dim"), self._run(one), help=one.help)

@@ -1,0 +1,115 @@
+"""The connection to the helper: one task that keeps `Watch` running, and the calls behind the actions.
+
+The client is imported on first use, in a thread, so that the first frame does not wait for gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from meshtui.format import plain
+from meshtui.model import Link, LinkState
+
+if TYPE_CHECKING:
+    from meshproto import local_pb2 as wire
+
+RETRY_S = 1.0
+CALL_TIMEOUT_S = 10.0
+
+
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """Raised when the helper, or the way to it, says no. `str()` is why, `fix` what to do."""
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(plain(message))
+        self.fix = plain(fix)
+
+
+class Listener(Protocol):
+    def link_changed(self, link: Link) -> None: ...
+    async def update_came(self, update: wire.WatchUpdate) -> None: ...
+
+
+class Connection:
+    """Owned by the app: `run()` is its task, the rest are the actions."""
+
+    def __init__(self, socket: Path, listener: Listener, now_ms: Callable[[], int], retry_s: float = RETRY_S) -> None:
+        self._socket = socket
+        self._listener = listener
+        self._now_ms = now_ms
+        self._retry_s = retry_s
+        self._lost_since_ms = 0
+
+    async def run(self) -> None:
+        """Watches for ever; says through the listener how it goes. Ends by cancellation only."""
+        await asyncio.to_thread(_client)
+        while True:
+            try:
+                await self._with_stub(self._watch)
+            except Refused as error:
+                self._lost_since_ms = self._lost_since_ms or self._now_ms()
+                self._listener.link_changed(Link(LinkState.LOST, str(error), error.fix, self._lost_since_ms))
+            await asyncio.sleep(self._retry_s)
+
+    async def _watch(self, stub: Any, local: Any) -> None:
+        async for update in stub.Watch(local.WatchRequest()):
+            if update.HasField("snapshot"):
+                self._lost_since_ms = 0
+                self._listener.link_changed(Link(LinkState.LIVE))
+            await self._listener.update_came(update)
+        raise Refused("meshd ended the connection", "sudo systemctl start meshd")
+
+    async def ping(self, mesh: str, who: str, count: int = 4) -> wire.PingReply:
+        async def call(stub: Any, local: Any) -> wire.PingReply:
+            request = local.PingRequest(mesh=mesh, who=who, count=count, timeout_ms=int(CALL_TIMEOUT_S * 900))
+            reply: wire.PingReply = await stub.Ping(request, timeout=CALL_TIMEOUT_S)
+            return reply
+
+        return await self._with_stub(call)
+
+    async def set_enabled(self, mesh: str, who: str, on: bool) -> None:
+        async def call(stub: Any, local: Any) -> None:
+            request = local.SetMemberFlagRequest(mesh=mesh, who=who, on=on, request_id=str(uuid.uuid4()))
+            await stub.SetMemberEnabled(request, timeout=CALL_TIMEOUT_S)
+
+        await self._with_stub(call)
+
+    async def rename(self, mesh: str, who: str, name: str) -> None:
+        async def call(stub: Any, local: Any) -> None:
+            request = local.RenameMemberRequest(mesh=mesh, who=who, name=name, request_id=str(uuid.uuid4()))
+            await stub.RenameMember(request, timeout=CALL_TIMEOUT_S)
+
+        await self._with_stub(call)
+
+    async def _with_stub(self, use: Callable[[Any, Any], Awaitable[T]]) -> T:
+        """Runs `use` with a stub on a connection of its own. Raises Refused."""
+        client, grpc, local = _client()
+        channel, stub = client.connect_async(self._socket)
+        async with channel:
+            try:
+                return await use(stub, local)
+            except grpc.aio.AioRpcError as error:
+                raise self._refusal(client.error_of(error, self._socket)) from error
+
+    def _refusal(self, error: Any) -> Refused:
+        if error.code != "helper-unreachable":
+            return Refused(error.message, error.fix)
+        if os.path.exists(self._socket) and not os.access(self._socket, os.W_OK):
+            return Refused(f"You may not open {self._socket}", f"ls -l {self._socket}")
+        return Refused("meshd is not running", error.fix)
+
+
+def _client() -> tuple[Any, Any, Any]:
+    """The typed client, gRPC, and the generated messages."""
+    names = ("meshproto.client", "grpc.aio", "grpc", "meshproto.local_pb2")
+    client, _, grpc, local = (importlib.import_module(name) for name in names)
+    return client, grpc, local

@@ -1,0 +1,147 @@
+"""The form that every listing has: columns that know how to draw, sort and give way, and the story of one row. Pure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from rich.cells import cell_len
+
+from meshtui.look import Mark, Tone
+from meshtui.model import Member
+from meshtui.view import View
+
+Row = TypeVar("Row")
+GAP = 2
+"""Cells between two columns."""
+
+
+class Cell(NamedTuple):
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """`draw` gets the row, the view and the width. Sizes in terminal cells.
+
+    A column without `longest` always takes `width`; with it, as much as its rows need, between `width` and `longest`.
+    Columns with the highest `rank` go first where there is no room; 0 stays.
+    """
+
+    title: str
+    width: int
+    draw: Callable[[Row, View, int], Cell]
+    order: Callable[[Row, View], Any] | None = None
+    longest: int = 0
+    right: bool = False
+    rank: int = 0
+    stretches: tuple[int, ...] = ()
+    """Widths that it takes where there is room to spare."""
+    gap: int = GAP
+    """Cells after it."""
+
+
+class Placed(NamedTuple):
+    """A column's place on the line."""
+
+    column: Column[Any]
+    at: int
+    width: int
+
+
+def place(columns: Sequence[Column[Any]], needs: Mapping[str, int], room: int) -> list[Placed]:
+    """Which columns are shown, and how wide, in `room` cells. The least telling go first, then wide ones give way."""
+    shown = list(columns)
+
+    def wanted(column: Column[Any]) -> int:
+        most = min(max(column.width, needs.get(column.title, 0)), column.longest) if column.longest else column.width
+        return max(most, len(column.title))
+
+    def gaps() -> int:
+        return sum(column.gap for column in shown[:-1])
+
+    while sum(map(wanted, shown)) + gaps() > room and any(column.rank for column in shown):
+        shown.remove(max(shown, key=lambda column: column.rank))
+    widths = {column.title: wanted(column) for column in shown}
+    for column in sorted(shown, key=lambda one: -widths[one.title]):
+        over = sum(widths.values()) + gaps() - room
+        if over > 0 and column.longest:
+            widths[column.title] -= min(over, max(widths[column.title] - column.width, 0))
+    spare = room - sum(widths.values()) - gaps()
+    for column in shown:
+        for width in column.stretches:
+            if width - column.width <= spare:
+                widths[column.title] = width
+    placed, at = [], 0
+    for column in shown:
+        placed.append(Placed(column, at, widths[column.title]))
+        at += widths[column.title] + column.gap
+    return placed
+
+
+class Line(NamedTuple):
+    """One line of a story: what it is about, and parts that follow one another."""
+
+    label: str
+    parts: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What there is to say about one row. `title` is its name, with what belongs beside it."""
+
+    title: tuple[Cell, ...]
+    lines: tuple[Line, ...] = ()
+
+
+class Listing(ABC, Generic[Row]):
+    """`name` is the tab's; `noun` counts rows."""
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    follows: ClassVar[bool] = False
+    """New rows come at the end, and a cursor at the end stays there."""
+    columns: tuple[Column[Row], ...]
+
+    @abstractmethod
+    def rows(self, view: View) -> dict[str, Row]:
+        """By a key that a row keeps, in the order that it has until a person sorts."""
+
+    @abstractmethod
+    def words(self, row: Row) -> tuple[str, str]:
+        """What the filter looks through: the name, and every field."""
+
+    @abstractmethod
+    def story(self, row: Row, view: View, width: int) -> Story: ...
+
+    @abstractmethod
+    def empty(self, view: View) -> str:
+        """Said where there is no row."""
+
+    def hint(self, view: View, count: int) -> str:
+        """Said under the last row, where there is room."""
+        return ""
+
+    def summary(self, view: View) -> tuple[Cell, ...]:
+        """A line above the table; none when empty."""
+        return ()
+
+    def badge(self, view: View) -> Mark | None:
+        """What waits behind the tab."""
+        return None
+
+    def member(self, row: Row, view: View) -> Member | None:
+        """Whom the actions on a row are about."""
+        return None
+
+
+def needs(columns: Sequence[Column[Any]], rows: Sequence[Any], view: View) -> dict[str, int]:
+    """The longest text of each column whose width depends on it."""
+    return {
+        column.title: max((cell_len(column.draw(row, view, column.longest).text) for row in rows), default=0)
+        for column in columns
+        if column.longest
+    }

@@ -1,0 +1,56 @@
+"""What every key does, and what the shapes mean."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from meshtui.listings.listing import Cell
+from meshtui.look import Tone
+from meshtui.paint import content
+
+KEYS = (
+    ("Move", (
+        ("j k ↓ ↑", "next, previous row"), ("g G", "first, last row"), ("ctrl+d ctrl+u", "half a page"),
+        ("1 … 4", "tab"), ("tab h l", "next, previous tab"), ("⏎", "details"), ("esc", "back"), ("m", "next mesh"),
+    )),
+    ("Find", (
+        ("/", "filter: words that must match, !word must not"), ("s", "sort by the next column"),
+        ("S", "sort the other way round"),
+    )),
+    ("Member", (
+        ("p", "ping it through the tunnel"), ("c", "copy its address, over SSH too"),
+        ("e", "disable or enable it"), ("r", "rename it"),
+    )),
+    ("Program", ((":", "every command by name"), ("T", "next theme"), ("?", "this"), ("q", "quit"))),
+)  # fmt: skip
+SHAPES = (
+    ("●", Tone.GOOD, "online, reached"), ("◐", Tone.CAUTION, "in between"), ("○", Tone.DIM, "offline"),
+    ("⊘", Tone.DIM, "disabled"), ("▲", Tone.CAUTION, "look at this"), ("★", Tone.PLAIN, "primary"),
+)  # fmt: skip
+
+
+class HelpScreen(ModalScreen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark", "app.pop_screen", "back"),
+        Binding("j", "scroll(1)", "down", show=False),
+        Binding("k", "scroll(-1)", "up", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"), VerticalScroll():
+            for title, keys in KEYS:
+                yield Static(content([Cell(title, Tone.STRONG)]))
+                for key, text in keys:
+                    yield Static(content([Cell(f"  {key:<14}"), Cell(text, Tone.DIM)]))
+            yield Static(content([Cell("Shapes", Tone.STRONG)]))
+            for shape, tone, text in SHAPES:
+                yield Static(content([Cell(f"  {shape:<14}", tone), Cell(text, Tone.DIM)]))
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

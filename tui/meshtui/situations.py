@@ -1,0 +1,126 @@
+"""What a person should know about the whole, in words: why there is no table, and what is wrong with the mesh shown.
+
+Every sentence that is not about one row is declared here, with what to do next. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshtui.format import age, plain
+from meshtui.listings.listing import Cell
+from meshtui.look import MESHES, Tone
+from meshtui.model import LinkState, Mesh, MeshState
+from meshtui.view import View
+
+TRYING = "trying again every second"
+PATIENCE_MS = 3000
+"""After this long without the first snapshot, meshd is said to be silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Shown in the place of everything else. `commands` are what a person may type next, with what each does."""
+
+    shape: str
+    tone: Tone
+    title: str
+    text: str
+    commands: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line above the tables."""
+
+    shape: str
+    tone: Tone
+    text: str
+    fix: str = ""
+
+
+def situation(view: View) -> Situation | None:
+    """None when there is a mesh to show."""
+    if not view.model.known:
+        return _before_the_first_snapshot(view)
+    if not view.model.meshes:
+        return Situation(
+            "⬡",
+            Tone.PLAIN,
+            "No mesh yet.",
+            "This machine is in no mesh. It appears here as soon as it is.",
+            (
+                ("meshctl create NAME", "begins a mesh on this machine"),
+                ("meshctl join - --always-on", "joins as a peer: paste the invite"),
+                ("meshctl join - HOST", "joins as a node: paste the cluster key"),
+            ),
+        )
+    if view.mesh is None:
+        joined = ", ".join(mesh.name for mesh in view.model.meshes)
+        return Situation(
+            "▲",
+            Tone.CAUTION,
+            f"This machine is not in a mesh named {plain(view.wanted)}.",
+            f"It is in {joined}: press m to see that.",
+        )
+    return None
+
+
+def _before_the_first_snapshot(view: View) -> Situation:
+    link = view.link
+    if link.state is LinkState.LOST:
+        fix = ((link.fix, "in another terminal"),) if link.fix else ()
+        return Situation("▲", Tone.BAD, f"{link.reason}.", f"{TRYING[0].upper()}{TRYING[1:]}.", fix)
+    if view.now_ms - view.started_ms > PATIENCE_MS:
+        return Situation(
+            "◐",
+            Tone.CAUTION,
+            f"meshd has not answered for {age(view.started_ms, view.now_ms).removesuffix(' ago')}.",
+            "It was reached, but says nothing. Still waiting.",
+            (("sudo systemctl restart meshd", "tunnels stay up meanwhile"), ("journalctl -u meshd", "its log")),
+        )
+    return Situation("◌", Tone.DIM, "Asking meshd …", "The first snapshot is on its way.")
+
+
+def answer(view: View, mesh: Mesh) -> list[Cell]:
+    """Is this network all right? With the reason where it is not."""
+    mark = MESHES[mesh.state]
+    cells = [Cell(f"{mesh.name} ", Tone.STRONG), Cell(f"{mark.shape} ", mark.tone), Cell(mark.word)]
+    if mesh.reason:
+        cells.append(Cell(f": {mesh.reason}", mark.tone))
+    return cells
+
+
+def census(mesh: Mesh) -> str:
+    """`4 of 5 online`. Disabled members don't count: they are off by decision."""
+    enabled = [member for member in mesh.members.values() if member.enabled]
+    return f"{sum(member.online or member.is_self for member in enabled)} of {len(enabled)} online"
+
+
+def broken_link(view: View) -> list[Cell]:
+    """Said before everything else while what is shown is old."""
+    if view.link.state is LinkState.LIVE or not view.model.known:
+        return []
+    return [Cell("▲ ", Tone.BAD), Cell(f"{view.link.reason or 'meshd is gone'}, {TRYING}", Tone.BAD)]
+
+
+def notices(view: View) -> list[Notice]:
+    """What the first line has no room for. Worst first."""
+    found: list[Notice] = []
+    if view.link.state is not LinkState.LIVE and view.model.known:
+        since = age(view.link.since_ms, view.now_ms)
+        found.append(Notice("▲", Tone.BAD, f"Below is what meshd said {since}.", view.link.fix))
+    mesh = view.mesh
+    if mesh is None:
+        return found
+    if mesh.state is MeshState.STALE and "disabled" not in mesh.reason:
+        since = f" Last word {age(mesh.stale_since_ms, view.now_ms)}." if mesh.stale_since_ms else ""
+        found.append(Notice("▲", Tone.BAD, f"Below is what {mesh.name} was like.{since}", "meshctl doctor"))
+    if not mesh.writable and mesh.state is MeshState.CONNECTED:
+        found.append(Notice("▲", Tone.CAUTION, "No change is accepted now: no majority of the nodes answers."))
+    found.extend(Notice("▲", Tone.CAUTION, f"{warning[:1].upper()}{warning[1:]}.") for warning in mesh.warnings)
+    found.extend(
+        Notice("①", Tone.STRONG, f"{one.name} at {one.source} asks to be let in.", f"meshctl peers authorize {one.id}")
+        for one in mesh.pending
+    )
+    return found

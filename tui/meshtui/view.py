@@ -1,0 +1,41 @@
+"""What a frame is made from, in one value. Widgets get it through `present(view)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshtui.clock import Clock
+from meshtui.history import History, Past
+from meshtui.model import Event, Link, Member, Mesh, Model
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`mesh` is the chosen one; `wanted` what the command line asked for, "" when nothing."""
+
+    link: Link
+    model: Model
+    mesh: Mesh | None
+    wanted: str
+    started_ms: int
+    now_ms: int
+    clock: Clock
+    history: History
+
+    def events(self) -> tuple[Event, ...]:
+        """Those of the chosen mesh and those of the helper itself, newest last."""
+        name = self.mesh.name if self.mesh else ""
+        return tuple(event for event in self.model.events if event.mesh in ("", name))
+
+    def past(self, member: Member) -> Past:
+        return self.history.of(self.mesh.id if self.mesh else "", member.id)
+
+    def moment(self, at_ms: int) -> str:
+        """`14:02:11` today, `11-19 14:02` earlier; a dash for never."""
+        if at_ms <= 0:
+            return "–"
+        then, now = self.clock.local(at_ms), self.clock.local(self.now_ms)
+        return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%m-%d %H:%M}"
+
+    def day(self, at_ms: int) -> str:
+        return f"{self.clock.local(at_ms):%Y-%m-%d %H:%M}" if at_ms > 0 else "–"

@@ -1,0 +1,29 @@
+"""What a person should know, a line each, above the table; takes no room when there is nothing."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from meshtui.listings.listing import Cell
+from meshtui.look import Tone
+from meshtui.paint import content
+from meshtui.situations import notices
+from meshtui.view import View
+
+MOST = 3
+
+
+class NoticeLines(Static):
+    def present(self, view: View) -> None:
+        found = notices(view)
+        lines = []
+        for notice in found[: MOST if len(found) <= MOST else MOST - 1]:
+            cells = [Cell(f"{notice.shape} ", notice.tone), Cell(notice.text)]
+            if notice.fix:
+                cells += [Cell("  → ", Tone.DIM), Cell(notice.fix, Tone.STRONG)]
+            lines.append(content(cells).truncate(max(self.app.size.width - 2, 1), ellipsis=True))
+        if len(found) > MOST:
+            lines.append(content([Cell(f"  and {len(found) - MOST + 1} more: meshctl doctor", Tone.DIM)]))
+        self.display = bool(lines)
+        self.update(Content("\n").join(lines))

@@ -1,0 +1,235 @@
+"""A table of any listing. Draws only the rows on screen, and redraws only those that read differently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from meshtui.format import fit
+from meshtui.listings.listing import Cell, Column, Listing, Placed, needs, place
+from meshtui.look import Tone
+from meshtui.view import View
+
+GUTTER = 2
+"""Cells before the first column: the cursor's mark."""
+
+
+class Table(ScrollView, can_focus=True):
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "table--header", "table--sorted", "table--hint", "table--cursor", "table--cursor-blur",
+        *(f"table--{tone.value}" for tone in Tone),
+    }  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", "page down", show=False),
+        Binding("ctrl+u", "page(-0.5)", "half a page up", show=False),
+        Binding("ctrl+d", "page(0.5)", "half a page down", show=False),
+        Binding("home,g", "edge(False)", "first row", show=False),
+        Binding("end,G", "edge(True)", "last row", show=False),
+        Binding("enter", "open", "open", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor came to another row, or its row is gone."""
+
+    class Opened(Message):
+        """Enter, or a second click, on a row."""
+
+    class HeaderClicked(Message):
+        def __init__(self, title: str) -> None:
+            super().__init__()
+            self.title = title
+
+    def __init__(self, listing: Listing[Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.listing = listing
+        self.key = ""
+        """Of the row under the cursor; "" when there is none."""
+        self._keys: Sequence[str] = ()
+        self._places: dict[str, int] = {}
+        self._rows: dict[str, Any] = {}
+        self._view: View | None = None
+        self._needs: dict[str, int] = {}
+        self._layout_of: tuple[int, tuple[int, ...]] | None = None
+        self._placed: list[Placed] = []
+        self._drawn: dict[int, tuple[str, bool, tuple[Cell, ...]]] = {}
+        self._sorted: tuple[str, bool] | None = None
+        self._hint = ""
+
+    # --- what is shown ----------------------------------------------------------------------------------------------
+
+    def present(
+        self, view: View, rows: dict[str, Any], keys: Sequence[str], order: tuple[str, bool] | None, hint: str
+    ) -> None:
+        """`keys` are those of `rows` to be shown, in order; `order` is (column title, reversed) for the arrow."""
+        follows = self.listing.follows and (not self.key or self._index() >= len(self._keys) - 1)
+        at = self._index()
+        self._view, self._rows, self._keys = view, rows, keys
+        self._places = {key: place for place, key in enumerate(keys)}
+        if order != self._sorted or hint != self._hint:
+            self._sorted, self._hint = order, hint
+            self._redraw()
+        if follows and keys:
+            self._select(keys[-1])
+        elif self.key not in self._places:
+            self._select(keys[min(at, len(keys) - 1)] if keys else "")
+        if self.virtual_size != (size := Size(self.size.width, len(keys) + 1)):
+            self.virtual_size = size
+            if follows:
+                self._show_cursor()
+        self._place_columns()
+        self._refresh_changed()
+
+    def _index(self) -> int:
+        return self._places.get(self.key, 0)
+
+    def _place_columns(self) -> None:
+        if self._view is None:
+            return
+        wanted = needs(self.listing.columns, list(self._rows.values()), self._view)
+        # Columns only grow, so that nothing jumps when the longest text gets shorter for a moment.
+        self._needs = {title: max(width, self._needs.get(title, 0)) for title, width in wanted.items()}
+        basis = self.size.width, tuple(self._needs.values())
+        if basis != self._layout_of:
+            self._layout_of = basis
+            self._placed = place(self.listing.columns, self._needs, max(self.size.width - GUTTER - 1, 0))
+            self._redraw()
+
+    def _redraw(self) -> None:
+        self._drawn.clear()
+        self.refresh()
+
+    def _refresh_changed(self) -> None:
+        """Asks for the lines whose text differs from what is on screen."""
+        for y in range(1, self.size.height):
+            if self._drawn.get(y) != self._line_of(y):
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def _line_of(self, y: int) -> tuple[str, bool, tuple[Cell, ...]] | None:
+        index = self.scroll_offset.y + y - 1
+        if index >= len(self._keys) or self._view is None:
+            return None
+        key = self._keys[index]
+        row, view = self._rows[key], self._view
+        return key, key == self.key, tuple(one.column.draw(row, view, one.width) for one in self._placed)
+
+    def render_line(self, y: int) -> Strip:
+        if y == 0:
+            return self._header()
+        line = self._line_of(y)
+        if line is None:
+            self._drawn.pop(y, None)
+            return self._below(y)
+        self._drawn[y] = line
+        _, chosen, cells = line
+        segments = [Segment("▸ " if chosen else "  ", self._style(Tone.STRONG, chosen))]
+        for one, cell in zip(self._placed, cells, strict=True):
+            text = fit(cell.text, one.width, one.column.right) + " " * one.column.gap
+            segments.append(Segment(text, self._style(cell.tone, chosen)))
+        return Strip(segments).adjust_cell_length(self.size.width, self._style(Tone.PLAIN, chosen))
+
+    def _header(self) -> Strip:
+        base = self.get_component_rich_style("table--header")
+        segments = [Segment(" " * GUTTER, base)]
+        title, reverse = self._sorted or ("", False)
+        for one in self._placed:
+            name = one.column.title
+            sorted_by = bool(name) and name == title
+            if sorted_by:
+                name = fit(f"{name} {'↓' if reverse else '↑'}", max(one.width, len(name)))[: one.width].strip()
+            style = self.get_component_rich_style("table--sorted") if sorted_by else base
+            segments.append(Segment(fit(name, one.width, one.column.right), style))
+            segments.append(Segment(" " * one.column.gap, base))
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def _below(self, y: int) -> Strip:
+        base = self._style(Tone.PLAIN, False)
+        if self._hint and y == len(self._keys) + 2 - self.scroll_offset.y:
+            style = self.get_component_rich_style("table--hint")
+            return Strip([Segment("  " + fit(self._hint, max(self.size.width - 2, 0)), style)])
+        return Strip.blank(self.size.width, base)
+
+    def _style(self, tone: Tone, chosen: bool) -> Style:
+        style = self.get_component_rich_style(f"table--{tone.value}")
+        if chosen:
+            cursor = self.get_component_rich_style("table--cursor" if self.has_focus else "table--cursor-blur")
+            style += Style(bgcolor=cursor.bgcolor)
+        return style
+
+    # --- moving -----------------------------------------------------------------------------------------------------
+
+    def _select(self, key: str) -> None:
+        if key != self.key:
+            self.key = key
+            self.post_message(self.Moved())
+
+    def move_to(self, index: int) -> None:
+        if not self._keys:
+            return
+        self._select(self._keys[max(0, min(index, len(self._keys) - 1))])
+        self._show_cursor()
+        self._refresh_changed()
+
+    def _show_cursor(self) -> None:
+        index, rows = self._index(), max(self.size.height - 1, 1)
+        first = self.scroll_offset.y
+        if index < first:
+            self.scroll_to(y=index, animate=False)
+        elif index >= first + rows:
+            self.scroll_to(y=index - rows + 1, animate=False)
+
+    def action_move(self, steps: int) -> None:
+        self.move_to(self._index() + steps)
+
+    def action_page(self, pages: float) -> None:
+        self.move_to(self._index() + int(pages * max(self.size.height - 2, 1)))
+
+    def action_edge(self, last: bool) -> None:
+        self.move_to(len(self._keys) - 1 if last else 0)
+
+    def action_open(self) -> None:
+        if self.key:
+            self.post_message(self.Opened())
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            for one in self._placed:
+                if one.at <= event.x - GUTTER < one.at + one.width + one.column.gap and one.column.order is not None:
+                    self.post_message(self.HeaderClicked(one.column.title))
+            return
+        index = self.scroll_offset.y + event.y - 1
+        if index < len(self._keys):
+            self.move_to(index)
+            if event.chain > 1:
+                self.action_open()
+
+    def on_resize(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._keys) + 1)
+        self._place_columns()
+        self._show_cursor()
+        self._redraw()
+
+    def on_focus(self) -> None:
+        self._redraw()
+
+    def on_blur(self) -> None:
+        self._redraw()
+
+    def sortable(self) -> list[Column[Any]]:
+        """The columns on screen that have an order."""
+        return [one.column for one in self._placed if one.column.order is not None]
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._drawn.clear()

@@ -1,0 +1,41 @@
+"""The first line: is my network all right? Every mesh with its true state and the reason, the traffic, the time."""
+
+from __future__ import annotations
+
+from textual.widgets import Static
+
+from meshtui.format import rate
+from meshtui.listings.listing import Cell
+from meshtui.look import MESHES, Tone
+from meshtui.model import Mesh, MeshState
+from meshtui.paint import beside
+from meshtui.situations import answer, broken_link, census
+from meshtui.view import View
+
+
+class TopLine(Static):
+    def present(self, view: View) -> None:
+        width = max(self.app.size.width - 2, 20)
+        left = [Cell("⬡ ", Tone.GOOD), *([Cell("meshtui   ")] if width >= 100 or view.mesh is None else [])]
+        broken = broken_link(view)
+        left += broken
+        if view.mesh is not None and not broken:
+            left += answer(view, view.mesh)
+            if view.mesh.state is MeshState.CONNECTED:
+                left.append(Cell(f" · {census(view.mesh)}", Tone.DIM))
+        elif not view.model.meshes and not broken:
+            left.append(Cell("no mesh yet" if view.model.known else "", Tone.DIM))
+        for mesh in view.model.meshes:
+            if mesh is not view.mesh:
+                mark = MESHES[mesh.state]
+                left += [Cell(f"   {mesh.name} "), Cell(mark.shape, mark.tone), Cell(f" {mark.word}")]
+        connected = view.mesh is not None and view.mesh.state is MeshState.CONNECTED and not broken
+        right = _traffic(view.mesh) if view.mesh is not None and connected and width >= 78 else []
+        right.append(Cell(f"{view.clock.local(view.now_ms):%H:%M}", Tone.DIM))
+        self.update(beside(left, right, width))
+
+
+def _traffic(mesh: Mesh) -> list[Cell]:
+    others = [member for member in mesh.members.values() if not member.is_self]
+    down, up = (rate(sum(getattr(one, which) for one in others)) for which in ("rx_rate", "tx_rate"))
+    return [Cell(f"↓ {down:>8}  ↑ {up:>8}  ")]
