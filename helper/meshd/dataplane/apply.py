@@ -92,7 +92,8 @@ class HostNetwork:
             await asyncio.to_thread(self._saved.claim, interface, needed)
             problems: list[MeshError] = []
             done: list[Operation] = [MakeInterface(interface)] if made else []
-            for operation in difference(desired, actual):
+            # In a thread: 50 ms for 3,000 peers is too long for the loop, which keeps the primary's lease.
+            for operation in await asyncio.to_thread(difference, desired, actual):
                 try:
                     await self._execute(desired, operation)
                 except MeshError as error:

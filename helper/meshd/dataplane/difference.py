@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from meshproto.keys import PrivateKey, PublicKey
 
@@ -28,6 +29,9 @@ from meshd.dataplane.operations import (
 )
 from meshd.dataplane.sysctls import needed
 from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState
+
+_BY_BYTES = attrgetter("data")
+"""Keys in their own order, several times as fast as comparing the keys themselves."""
 
 Place = tuple[Network, int]
 """Destination and metric: the kernel keeps one route for each in a table."""
@@ -134,14 +138,14 @@ def device_difference(desired: Desired, actual: DeviceState) -> tuple[ChangeDevi
     """
     wanted = _one_owner(desired.peers)
     owned = {network for networks in wanted.values() for network in networks}
-    surplus = sorted(key for key in actual.peers if key not in desired.peers)
+    surplus = sorted((key for key in actual.peers if key not in desired.peers), key=_BY_BYTES)
     parting = [key for key in surplus if not actual.peers[key].allowed_ips & owned]
     leaving = [key for key in surplus if actual.peers[key].allowed_ips & owned]
 
     changes: list[PeerChange] = []
     gone: set[Network] = set()
     added = 0
-    for key in sorted(desired.peers):
+    for key in sorted(desired.peers, key=_BY_BYTES):
         known = actual.peers.get(key)
         if known is None:
             peer = desired.peers[key]
@@ -170,7 +174,7 @@ def _one_owner(peers: Mapping[PublicKey, DesiredPeer]) -> dict[PublicKey, frozen
     """Allowed-ips, each at one peer only, as WireGuard has it; the lowest key wins, whatever the order."""
     taken: set[Network] = set()
     owners = {}
-    for key in sorted(peers):
+    for key in sorted(peers, key=_BY_BYTES):
         owners[key] = frozenset(peers[key].allowed_ips - taken)
         taken |= owners[key]
     return owners

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from meshproto.keys import PrivateKey, PublicKey
@@ -46,6 +47,17 @@ def _peer_lines(peer: PeerChange) -> Iterator[str]:
         yield "replace_allowed_ips=true"
     for network in sorted(peer.allowed_ips, key=lambda one: (one.version, int(one.network_address), one.prefixlen)):
         yield f"allowed_ip={network}"
+
+
+@lru_cache(maxsize=1 << 16)
+def _network(text: str) -> Network:
+    """The same few thousand are read every few seconds, and `ip_network` is slow."""
+    return ip_network(text, strict=False)
+
+
+@lru_cache(maxsize=1 << 14)
+def _key(text: str) -> PublicKey:
+    return PublicKey(bytes.fromhex(text))
 
 
 @dataclass(slots=True)
@@ -92,7 +104,7 @@ def decode_state(reply: bytes) -> DeviceState:
                 data = bytes.fromhex(value)
                 private_key = PrivateKey(data) if any(data) else None
             elif key == "public_key":
-                peer = _Peer(PublicKey(bytes.fromhex(value)))
+                peer = _Peer(_key(value))
                 peers[peer.public_key] = peer
             elif peer is None:
                 if key in numbers:
@@ -113,7 +125,7 @@ def _set_field(peer: _Peer, key: str, value: str) -> None:
         host, _, port = value.rpartition(":")
         peer.endpoint = UdpEndpoint(ip_address(host.strip("[]").split("%")[0]), int(port))
     elif key == "allowed_ip":
-        peer.allowed_ips.add(ip_network(value, strict=False))
+        peer.allowed_ips.add(_network(value))
     elif key == "persistent_keepalive_interval":
         peer.keepalive = int(value)
     elif key == "last_handshake_time_sec":
