@@ -1004,15 +1004,19 @@ class LeaveMeshRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MESH_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     mesh: _builtins.str
+    timeout_ms: _builtins.int
+    """0: a few seconds"""
     def __init__(
         self,
         *,
         mesh: _builtins.str = ...,
+        timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from meshproto import local_pb2, state_pb2
-from meshproto.durations import format_since
+from meshproto.durations import format_age, format_since
 
 from meshctl import as_json
 
@@ -59,6 +59,19 @@ def amount(number: float) -> str:
 
 def _ago(unix_ms: int) -> str:
     return format_since(unix_ms, int(time.time() * 1000)) if unix_ms else "–"
+
+
+def moment(unix_ms: int) -> str:
+    """When something ends: the date here and how far off it is."""
+    if not unix_ms:
+        return "–"
+    remaining = unix_ms - int(time.time() * 1000)
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_ms / 1000))
+    return f"{day} (in {_largest(remaining)})" if remaining > 0 else f"{day} ({format_age(-remaining)})"
+
+
+def _largest(span_ms: int) -> str:
+    return format_age(span_ms).removesuffix(" ago").replace("now", "a moment")
 
 
 def _member_row(one: local_pb2.MemberStatus) -> list[str]:
@@ -162,7 +175,7 @@ def invites(found: Sequence[local_pb2.InviteStatus]) -> str:
             as_json.ROLES.get(one.role, "peer") + (", admin" if one.admin else ""),
             f"{one.used}/{one.uses}",
             as_json.INVITES.get(one.state, "open"),
-            as_json.moment(one.expires_ms) or "–",
+            moment(one.expires_ms),
             one.created_by,
         ]
         for one in found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 
-from meshctl.parser import make_parser
+from meshctl.parser import NAMES, WrongUsage, make_parser
 
 
 def run() -> None:
@@ -15,20 +14,39 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ● gets a question mark
-    sys.exit(main(sys.argv[1:]))
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+    except BrokenPipeError:
+        status = 1  # whoever read us has gone
+    # Without the interpreter's own tidying, which takes as long as most commands.
+    os._exit(status)
 
 
 def main(arguments: list[str]) -> int:
-    parser = make_parser()
+    """The exit status. `--help` and `--version` raise SystemExit."""
+    try:
+        return _main(arguments)
+    except WrongUsage as error:
+        return _report("invalid", error.message, error.fix, 2, "--json" in arguments, error.parser.prog)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _main(arguments: list[str]) -> int:
     if any("\udc80" <= letter <= "\udcff" for argument in arguments for letter in argument):
-        parser.error("the arguments are not UTF-8")
-    options = parser.parse_args(arguments)
-    group = getattr(options, "group", "")
-    name = f"{group} {options.command}".strip()
+        raise WrongUsage(make_parser(), "the arguments are not UTF-8")
+    try:
+        options = make_parser(next((one for one in arguments if one in NAMES), "")).parse_args(arguments)
+    except WrongUsage:
+        options = make_parser().parse_args(arguments)  # it was an option's value, or the error wants all commands
+    name = f"{getattr(options, 'group', '')} {options.command}".strip()
     if name == "completions":
         from meshctl.completions import script
 
-        print(script(options.shell, parser))
+        print(script(options.shell, make_parser()))
         return 0
     from meshproto.client import HelperError
 
@@ -38,19 +56,19 @@ def main(arguments: list[str]) -> int:
         run_command(name, options)
         sys.stdout.flush()
     except HelperError as error:
-        if options.json:
-            document = {"error": {"code": error.code, "message": error.message, "fix": error.fix or None}}
-            print(json.dumps(document))
-        from meshctl.as_text import clean
-
-        sys.stderr.write(f"meshctl: {clean(error.message)}\n")
-        if error.fix:
-            sys.stderr.write(f"fix: {clean(error.fix)}\n")
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read us has gone; closing standard output again at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _report(error.code, error.message, error.fix, error.exit_status, options.json)
     return 0
+
+
+def _report(code: str, message: str, fix: str, status: int, as_json: bool, program: str = "meshctl") -> int:
+    """One or two lines for a person; the same as JSON for a program."""
+    if as_json:
+        import json
+
+        print(json.dumps({"error": {"code": code, "message": message, "fix": fix or None}}), flush=True)
+    from meshctl.as_text import clean
+
+    sys.stderr.write(f"{program}: {clean(message)}\n")
+    if fix:
+        sys.stderr.write(f"fix: {clean(fix)}\n")
+    return status

@@ -66,6 +66,7 @@ class Daemon:
         self.meshes: dict[str, Mesh] = {}
         self.change_lock = asyncio.Lock()
         self.meshes_changed = asyncio.Event()
+        self._leaving: set[asyncio.Task[str]] = set()
 
     # --- finding ----------------------------------------------------------------------------------------------------
 
@@ -105,6 +106,7 @@ class Daemon:
                 self.machine.journal.add(folder.name, "state", f"does not come up: {error}", severity="error")
 
     async def stop_meshes(self) -> None:
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await asyncio.gather(*(mesh.stop() for mesh in self.meshes.values()))
 
     def _duties(self, mesh: Mesh) -> Duties:
@@ -301,17 +303,35 @@ class Daemon:
             await mesh.down()
             mesh.event("state", "disconnected by a person")
 
-    async def _submit_patiently(self, duties: Duties, change: node_pb2.Change) -> node_pb2.ChangeResult:
+    async def _submit_patiently(self, duties: Duties, change: node_pb2.Change, limit: float) -> node_pb2.ChangeResult:
         """Asks again for a few seconds while no node can be reached: right after a start that passes by itself."""
-        deadline = time.monotonic() + LEAVE_LIMIT
+        deadline = time.monotonic() + limit
         while True:
-            result = await duties.submit(change, max(deadline - time.monotonic(), 0.5))
+            result = await duties.submit(change, max(deadline - time.monotonic(), 0.1))
             if result.code != "unavailable" or time.monotonic() + 0.3 > deadline:
                 return result
             await asyncio.sleep(0.3)
 
-    async def leave(self, mesh: Mesh, actor: str) -> str:
-        """Takes this machine out of the mesh. Returns what stays behind elsewhere, "" when nothing does."""
+    async def leave(self, mesh: Mesh, actor: str, limit: float) -> str:
+        """Takes this machine out of the mesh, to the end also when the caller goes away in the middle.
+
+        `limit`: seconds that the caller waits, 0 for a default. Returns what stays behind elsewhere, "" for nothing.
+        """
+        task = asyncio.create_task(self._leave(mesh, actor, min(limit / 2 or LEAVE_LIMIT, LEAVE_LIMIT)))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        return await asyncio.shield(task)
+
+    async def _leave(self, mesh: Mesh, actor: str, limit: float) -> str:
+        async with self.change_lock:
+            if self.meshes.get(mesh.name) is not mesh:
+                raise NotFound(f"this machine has left {mesh.name} already", "see `meshctl status`")
+            left_behind = await self._tell_and_erase(mesh, actor, limit)
+        self.meshes_changed.set()
+        self.machine.journal.add(mesh.name, "state", "left", actor=actor)
+        return left_behind
+
+    async def _tell_and_erase(self, mesh: Mesh, actor: str, limit: float) -> str:
         left_behind = ""
         me = mesh.me
         if me is not None and mesh.duties is not None and len(mesh.members) > 1:
@@ -319,7 +339,7 @@ class Daemon:
                 request_id=str(uuid.uuid4()), actor=actor, remove_member=node_pb2.RemoveMember(id=me.id)
             )
             mesh.leaves = True
-            result = await self._submit_patiently(mesh.duties, change)
+            result = await self._submit_patiently(mesh.duties, change, limit)
             if result.outcome != node_pb2.ChangeResult.DONE:
                 left_behind = f"{me.name} stays in the member list of {mesh.name}: {result.message}"
         elif me is not None and mesh.duties is None and len(mesh.members) > 1:
@@ -331,8 +351,6 @@ class Daemon:
             await server.start()
             await server.erase()
         self.meshes.pop(mesh.name, None)
-        self.meshes_changed.set()
-        self.machine.journal.add(mesh.name, "state", "left", actor=actor)
         return left_behind
 
 

@@ -180,8 +180,8 @@ class LocalApi:
 
     async def leave_mesh(self, request: local_pb2.LeaveMeshRequest, actor: Actor) -> local_pb2.LeaveMeshReply:
         mesh = self._daemon.find(request.mesh)
-        async with self._daemon.change_lock:
-            return local_pb2.LeaveMeshReply(left_behind=await self._daemon.leave(mesh, self._actor(mesh, actor)))
+        left = await self._daemon.leave(mesh, self._actor(mesh, actor), request.timeout_ms / 1000)
+        return local_pb2.LeaveMeshReply(left_behind=left)
 
     async def show_key(self, request: local_pb2.ShowKeyRequest, actor: Actor) -> local_pb2.ShowKeyReply:
         mesh = self._daemon.find(request.mesh)

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -20,7 +22,10 @@ class Canned(local_pb2_grpc.MeshdServicer):
     def __init__(self) -> None:
         self.meshes: list[local_pb2.MeshStatus] = []
         self.joins: list[local_pb2.JoinMeshRequest] = []
+        self.leaves: list[local_pb2.LeaveMeshRequest] = []
+        self.updates: list[local_pb2.WatchUpdate] = []
         self.invites = 0
+        self.never = threading.Event()
 
     def GetStatus(self, request, context):  # type: ignore[no-untyped-def]
         return local_pb2.Status(version="1", meshes=self.meshes)
@@ -35,6 +40,9 @@ class Canned(local_pb2_grpc.MeshdServicer):
         yield local_pb2.JoinProgress(stage="done", mesh=local_pb2.MeshStatus(name="home"))
 
     def Watch(self, request, context):  # type: ignore[no-untyped-def]
+        if self.updates:
+            yield from self.updates
+            self.never.wait(20)
         yield local_pb2.WatchUpdate(snapshot=local_pb2.Status(meshes=self.meshes))
         head = local_pb2.MeshStatus(name="home", state=local_pb2.CONNECTED)
         self.meshes = [head]
@@ -45,6 +53,18 @@ class Canned(local_pb2_grpc.MeshdServicer):
         if request.member == "refused":
             context.abort(grpc.StatusCode.INTERNAL, "no")
         return local_pb2.CreateInviteReply(text="mesh1-abc", file="contents")
+
+    def LeaveMesh(self, request, context):  # type: ignore[no-untyped-def]
+        self.leaves.append(request)
+        return local_pb2.LeaveMeshReply(left_behind="laptop-ada stays in the member list")
+
+    def CreateMesh(self, request, context):  # type: ignore[no-untyped-def]
+        return local_pb2.CreateMeshReply(mesh=local_pb2.MeshStatus(name="home"), cluster_key="meshkey1-secret")
+
+    def SetMemberEnabled(self, request, context):  # type: ignore[no-untyped-def]
+        self.never.wait(20)
+
+    Doctor = SetMemberEnabled
 
     def ListEvents(self, request, context):  # type: ignore[no-untyped-def]
         while context.is_active():
@@ -61,6 +81,7 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
     monkeypatch.setenv("MESHD_SOCKET", str(socket))
     monkeypatch.delenv("MESHD_KEY", raising=False)
     yield canned
+    canned.never.set()
     server.stop(None).wait()
 
 
@@ -93,9 +114,7 @@ def test_no_mesh_is_exit_1(helper: Canned, capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_what_no_message_can_hold_is_wrong_usage(helper: Canned, arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
+    assert main(arguments) == 2
 
 
 @pytest.mark.parametrize("text", ["MESH1-" + "A" * 600, " mesh1-" + "a" * 600, "MESH1-" + "A" * 5000])
@@ -122,6 +141,92 @@ def test_the_key_of_the_environment_leaves_the_hosts(helper: Canned, monkeypatch
 def test_progress_is_cleaned(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["join", "--request", "192.0.2.1"]) == 0
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--json", "nodes", "list"], ["nodes", "--json", "list"], ["nodes", "list", "--json"]],
+)
+def test_options_stand_anywhere(helper: Canned, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    helper.meshes = [local_pb2.MeshStatus(name="home")]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_leaving_ends_in_time_and_says_what_stays(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leave", "home", "--yes", "--timeout", "2"]) == 0
+    assert capsys.readouterr().out == "left home; laptop-ada stays in the member list\n"
+    assert 0 < helper.leaves[0].timeout_ms < 2000
+
+
+def test_leaving_asks_first(helper: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert main(["leave", "home"]) == 2
+    assert helper.leaves == []
+
+
+def test_a_change_without_an_answer_has_an_unknown_outcome(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    assert main(["peers", "disable", "laptop-ada", "--timeout", "0.3"]) == 5
+    assert "may or may not" in capsys.readouterr().err
+    assert main(["doctor", "--timeout", "0.3"]) == 1
+    assert "did not answer in time" in capsys.readouterr().err
+    assert time.monotonic() - began < 5
+
+
+def test_the_key_is_shown_on_a_terminal_only(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["create", "home"]) == 0
+    out = capsys.readouterr().out
+    assert "meshkey1" not in out
+    assert "Keep it secret" not in out
+    assert "meshctl key show" in out
+    assert main(["create", "home", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cluster_key"] == "meshkey1-secret"
+
+
+def test_nobody_has_the_secret_of_an_invite(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    helper.meshes = [local_pb2.MeshStatus(name="home", invites=[local_pb2.InviteStatus(id="4f1c77aa", uses=1)])]
+    assert main(["invites", "show", "4f1c"]) == 0
+    assert main(["invites", "show", "4f1c", "--qr"]) == 1
+    assert "meshctl invites revoke 4f1c77aa" in capsys.readouterr().err
+    assert main(["invites", "show", ""]) == 1
+
+
+def _head(state: local_pb2.MeshState.ValueType, reason: str = "") -> local_pb2.WatchUpdate:
+    head = local_pb2.MeshStatus(name="home", state=state, reason=reason)
+    return local_pb2.WatchUpdate(snapshot=local_pb2.Status(meshes=[head]))
+
+
+def test_waiting_for_a_mesh_that_is_left_meanwhile(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    removed = local_pb2.WatchUpdate(differences=[local_pb2.MeshDifference(mesh_id="m", removed=True)])
+    helper.updates = [_head(local_pb2.CONNECTED), removed]  # and GetStatus knows none by now
+    assert main(["wait", "home", "--timeout", "5"]) == 1
+    assert "has left home" in capsys.readouterr().err
+
+
+def test_waiting_ends_with_the_reason(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    helper.updates = [_head(local_pb2.CONNECTING, "no node answers")]
+    assert main(["wait", "home", "--timeout", "0.5"]) == 1
+    assert capsys.readouterr().err == (
+        "meshctl: home is not connected after 0.5 s: no node answers\nfix: see `meshctl doctor`\n"
+    )
+
+
+def test_standard_input_that_nobody_closes(helper: Canned) -> None:
+    reading, writing = os.pipe()
+    with (
+        os.fdopen(reading) as pipe,
+        subprocess.Popen(
+            [sys.executable, "-c", "from meshctl.main import run; run()", "join", "-", "--timeout", "0.5"],
+            stdin=pipe,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
+        assert process.stderr is not None
+        assert b"standard input did not end" in process.stderr.read()
+    os.close(writing)
+    assert process.returncode == 1
 
 
 def test_wait_hears_a_difference(helper: Canned) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from meshctl import as_json, as_text
 from meshctl.commands import COMMANDS
-from meshctl.completions import script, words
+from meshctl.completions import Place, places
 from meshctl.main import main
 from meshctl.parser import make_parser
 from meshproto import local_pb2, state_pb2
@@ -114,26 +114,51 @@ def test_no_helper_is_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "systemctl start meshd" in captured.err
 
 
-@pytest.mark.parametrize("path", [path for path, _ in words(make_parser())])
+@pytest.mark.parametrize("path", [place.path for place in places(make_parser())])
 def test_every_command_has_help(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*path.split(), "--help"])
     assert ended.value.code == 0
-    assert "usage: meshctl" in capsys.readouterr().out
+    assert f"usage: meshctl {path}".strip() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", places(make_parser()), ids=lambda place: place.path or "meshctl")
+def test_every_option_says_what_it_does(place: Place) -> None:
+    hidden = {"--socket", "--mesh", "--json", "--timeout"} if place.path else set()
+    assert [one.name for one in place.options if not one.text and one.name not in hidden] == []
 
 
 def test_every_command_of_the_parser_is_carried_out() -> None:
-    leaves = {path for path, following in words(make_parser()) if not any(not one.startswith("-") for one in following)}
+    leaves = {place.path for place in places(make_parser()) if not place.commands}
     assert leaves - {"completions"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completions_name_the_commands(shell: str) -> None:
-    assert "authorize" in script(shell, make_parser())
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nodes", "promote", "gw-berlin"], "invalid choice"),
+        (["nodes"], "required: COMMAND"),
+        (["frobnicate"], "invalid choice"),
+        (["routes", "add"], "required: CIDR"),
+        (["--timeout", "soon", "status"], "'soon' is not a number of seconds"),
+        (["--mes", "home", "status"], "invalid choice"),
+    ],
+)
+def test_wrong_usage_is_exit_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.splitlines()[-1].startswith("fix: meshctl ")
+    assert main([*arguments, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "invalid"
 
 
-def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["nodes", "promote", "gw-berlin"])
-    assert ended.value.code == 2
-    assert "invalid choice" in capsys.readouterr().err
+def test_a_value_that_is_named_like_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--mesh", "nodes", "--socket", str(tmp_path / "none.sock"), "status"]) == 3
+
+
+def test_moments_are_said_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_000_000.0)
+    assert as_text.moment(1_000_000_000 + 13 * 86_400_000).endswith("(in 13 d)")
+    assert as_text.moment(1_000_000_000 - 12_000).endswith("(12 s ago)")
