@@ -76,10 +76,14 @@ class MeshtuiApp(App[None]):
     def get_default_screen(self) -> MainScreen:
         return self._main
 
-    def on_mount(self) -> None:
+    def on_ready(self) -> None:
         self.present()
-        self.run_worker(self.connection.run(), name="watch", group="watch")
         self.set_interval(1.0, self._tick)
+        # gRPC takes a while to import: the first frame comes before it.
+        self.call_after_refresh(self._connect)
+
+    def _connect(self) -> None:
+        self.run_worker(self.connection.run(), name="watch", group="watch")
 
     # --- what the helper says ---------------------------------------------------------------------------------------
 
@@ -143,7 +147,11 @@ class MeshtuiApp(App[None]):
             self.present()
 
     def say(self, *cells: Cell) -> None:
-        self._main.say(*cells)
+        """On the topmost screen with a status line."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, MainScreen | StoryScreen):
+                screen.say(*cells)
+                return
 
     async def ask(self, question: str, effect: str, yes: str) -> bool:
         screen: Screen[bool] = AskScreen(question, effect, yes)

@@ -52,7 +52,7 @@ class Events(Listing[Event]):
         bad = any(event.severity is Severity.ERROR for event in recent)
         return Mark("▲", Tone.BAD, "an error in the last 15 minutes") if bad else None
 
-    def story(self, row: Event, view: View, width: int) -> Story:
+    def story(self, row: Event, view: View) -> Story:
         mark = EVENTS[row.severity]
         lines = [
             Line("When", (Cell(f"{view.day(row.at_ms)} · {age(row.at_ms, view.now_ms)}"),)),

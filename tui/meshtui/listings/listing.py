@@ -91,10 +91,13 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What there is to say about one row. `title` is its name, with what belongs beside it."""
+    """What there is to say about one row. `title` is its name, with what belongs beside it; `aside` stands at the end
+    of that line; `more` is what only a screen of its own has room for."""
 
     title: tuple[Cell, ...]
     lines: tuple[Line, ...] = ()
+    aside: tuple[Cell, ...] = ()
+    more: tuple[Line, ...] = ()
 
 
 class Listing(ABC, Generic[Row]):
@@ -115,7 +118,7 @@ class Listing(ABC, Generic[Row]):
         """What the filter looks through: the name, and every field."""
 
     @abstractmethod
-    def story(self, row: Row, view: View, width: int) -> Story: ...
+    def story(self, row: Row, view: View) -> Story: ...
 
     @abstractmethod
     def empty(self, view: View) -> str:

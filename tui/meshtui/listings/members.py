@@ -112,11 +112,17 @@ class Members(Listing[Member]):
             return "Nobody else is here yet. `meshctl invites create NAME` makes an invite for a laptop."
         return "Nobody else is here yet."
 
-    def story(self, row: Member, view: View, width: int) -> Story:
+    def story(self, row: Member, view: View) -> Story:
         title = (
             Cell(row.name, Tone.STRONG),
             Cell(f"  {role_word(row)} · id {shortened(row.id)} · key {shortened(row.public_key)}", Tone.DIM),
-            Cell("  " + " · ".join(str(one) for one in (row.ipv4, row.ipv6) if one) if row.ipv4 or row.ipv6 else ""),
+        )
+        addresses = " · ".join([str(row.ipv4 or ""), short_ipv6(row.ipv6) if row.ipv6 else ""]).strip(" ·")
+        more = (
+            Line("IPv4", (Cell(str(row.ipv4 or NOTHING)),)),
+            Line("IPv6", (Cell(str(row.ipv6 or NOTHING)),)),
+            Line("Id", (Cell(row.id),)),
+            Line("Key", (Cell(row.public_key),)),
         )
         lines = [Line("State", _state(row, view)), Line("Path", _way(row))]
         if not row.is_self:
@@ -133,7 +139,7 @@ class Members(Listing[Member]):
             lines.append(
                 Line("" if number else "Events", (Cell(f"{view.moment(event.at_ms)}  ", Tone.DIM), Cell(event.text)))
             )
-        return Story(title, tuple(lines))
+        return Story(title, tuple(lines), (Cell(addresses),), more)
 
 
 def _state(member: Member, view: View) -> tuple[Cell, ...]:

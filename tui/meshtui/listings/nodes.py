@@ -74,8 +74,8 @@ class Nodes(Listing[Member]):
     def member(self, row: Member, view: View) -> Member | None:
         return row
 
-    def story(self, row: Member, view: View, width: int) -> Story:
-        return self._members.story(row, view, width)
+    def story(self, row: Member, view: View) -> Story:
+        return self._members.story(row, view)
 
     def empty(self, view: View) -> str:
         return "No node is known yet: the first view of the mesh is on its way."

@@ -70,7 +70,7 @@ class Routes(Listing[Route]):
         bad = any(route.not_installed or not route.chosen for route in routes)
         return Mark("▲", Tone.CAUTION, "a route is not in use") if bad else None
 
-    def story(self, row: Route, view: View, width: int) -> Story:
+    def story(self, row: Route, view: View) -> Story:
         mark = route_mark(row)
         lines = [
             Line("State", (Cell(f"{mark.shape} ", mark.tone), Cell(row.not_installed or mark.word))),

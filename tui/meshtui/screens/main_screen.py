@@ -17,12 +17,12 @@ from meshtui.listings.members import Members
 from meshtui.listings.nodes import Nodes
 from meshtui.listings.routes import Routes
 from meshtui.look import Tone
-from meshtui.permissions import Deed, refusal
+from meshtui.permissions import Deed
 from meshtui.screens.help_screen import HelpScreen
 from meshtui.screens.story_screen import StoryScreen
 from meshtui.situations import situation
 from meshtui.view import View
-from meshtui.widgets.key_hints import Hint, KeyHints
+from meshtui.widgets.key_hints import Hint, KeyHints, deed_hints
 from meshtui.widgets.listing_pane import ListingPane
 from meshtui.widgets.notice_lines import NoticeLines
 from meshtui.widgets.situation_panel import SituationPanel
@@ -57,28 +57,30 @@ class MainScreen(Screen[None]):
         super().__init__()
         self._actions = actions
         self.listings = (Members(), Nodes(), Routes(), Events())
+        self.panes = [ListingPane(listing) for listing in self.listings]
+        self._top = TopLine(markup=False)
+        self._tabs = TabBar(self.listings)
+        self._notices = NoticeLines(markup=False)
+        self._situation = SituationPanel(markup=False)
+        self._status = StatusLine()
+        self._keys = KeyHints()
         self._active = 0
         self.view: View | None = None
         self._said_ms = 0
 
     def compose(self) -> ComposeResult:
-        yield TopLine(markup=False)
-        yield TabBar(self.listings)
-        yield NoticeLines(markup=False)
-        yield SituationPanel(markup=False)
-        for listing in self.listings:
-            yield ListingPane(listing)
-        yield StatusLine()
-        yield KeyHints()
+        yield self._top
+        yield self._tabs
+        yield self._notices
+        yield self._situation
+        yield self.pane  # the others are mounted when they are wanted: a quick start
+        yield self._status
+        yield self._keys
 
     @property
     def listed(self) -> bool:
         """Whether there is a listing to act on."""
         return self.view is not None and situation(self.view) is None
-
-    @property
-    def panes(self) -> list[ListingPane]:
-        return list(self.query(ListingPane))
 
     @property
     def pane(self) -> ListingPane:
@@ -89,20 +91,20 @@ class MainScreen(Screen[None]):
     def present(self, view: View) -> None:
         self.view = view
         found = situation(view)
-        self.query_one(TopLine).present(view)
-        self.query_one(NoticeLines).present(view)
-        panel = self.query_one(SituationPanel)
-        panel.display = found is not None
-        tabs = self.query_one(TabBar)
-        tabs.display = found is None
+        self._top.present(view)
+        self._notices.present(view)
+        self._situation.display = found is not None
+        self._tabs.display = found is None
         if found is not None:
-            panel.present(found)
+            self._situation.present(found)
         else:
-            tabs.present(view, self._active)
+            self._tabs.present(view, self._active)
         for number, pane in enumerate(self.panes):
             pane.display = found is None and number == self._active
         if found is None:
             self.pane.present(view)
+            if self.focused is None:
+                self.pane.table.focus()
         if self._said_ms and view.now_ms - self._said_ms > SAID_MS:
             self.say()
         self._present_hints()
@@ -111,39 +113,25 @@ class MainScreen(Screen[None]):
         view = self.view
         if view is None:
             return
-        status = self.query_one(StatusLine)
         hints = [
             Hint(":", "command", "app.command_palette", rank=1),
             Hint("?", "help", "help"),
             Hint("q", "quit", "app.quit"),
         ]
         if situation(view) is None:
-            status.count(self.pane.count())
-            member = self.pane.member()
-            deeds = [
-                Hint(key, text, f"act('{deed.value}')", refusal(deed, view, member) is None)
-                for key, text, deed in (
-                    ("p", "ping", Deed.PING),
-                    ("c", "copy", Deed.COPY),
-                    ("e", "enable" if member is not None and not member.enabled else "disable", Deed.ENABLE),
-                    ("r", "rename", Deed.RENAME),
-                )
-            ]
+            self._status.count(self.pane.count())
             looks = [Hint("⏎", "details", "open"), Hint("/", "filter", "filter"), Hint("s", "sort", "sort", rank=2)]
             if len(view.model.meshes) > 1:
                 looks.append(Hint("m", "next mesh", "next_mesh"))
-            hints = [*(deeds if member is not None else []), *looks, *hints]
+            hints = [*deed_hints(view, self.pane.member()), *looks, *hints]
         else:
-            status.count("")
-        self.query_one(KeyHints).present(hints, self.app.size.width)
+            self._status.count("")
+        self._keys.present(hints, self.app.size.width)
 
     def say(self, *cells: Cell) -> None:
         """The answer to an action; without cells, clears it."""
         self._said_ms = self.view.now_ms if cells and self.view is not None else 0
-        self.query_one(StatusLine).say(*cells)
-
-    def on_mount(self) -> None:
-        self.pane.table.focus()
+        self._status.say(*cells)
 
     def on_resize(self) -> None:
         if self.view is not None:
@@ -159,10 +147,12 @@ class MainScreen(Screen[None]):
         if number == self._active or not self.listed:
             return
         self._active = number
+        if not self.pane.is_attached:
+            self.mount(self.pane, before=self._status)
         self._close_filter()
         if self.view is not None:
             self.present(self.view)
-        self.pane.table.focus()
+        self.call_after_refresh(self.pane.table.focus)
 
     def action_next_tab(self, steps: int) -> None:
         self.action_tab((self._active + steps) % len(self.listings))
@@ -184,7 +174,7 @@ class MainScreen(Screen[None]):
     def action_open(self) -> None:
         pane = self.pane
         if self.view is not None and pane.row() is not None:
-            self.app.push_screen(StoryScreen(pane.listing.name, pane.story, self.view))
+            self.app.push_screen(StoryScreen(self._actions, pane, self.view))
 
     def action_act(self, deed: str) -> None:
         view = self.view
@@ -214,14 +204,13 @@ class MainScreen(Screen[None]):
     def action_filter(self) -> None:
         if not self.listed:
             return
-        status = self.query_one(StatusLine)
-        status.show_filter(True)
-        status.input.value = self.pane.filter_text
-        status.input.focus()
+        self._status.show_filter(True)
+        self._status.input.value = self.pane.filter_text
+        self._status.input.focus()
 
     @on(Input.Changed, "#filter")
     def _filter_typed(self, message: Input.Changed) -> None:
-        if self.query_one(StatusLine).input.display:
+        if self._status.input.display:
             self._set_filter(message.value)
 
     @on(Input.Submitted, "#filter")
@@ -235,14 +224,13 @@ class MainScreen(Screen[None]):
             self._present_hints()
 
     def _close_filter(self) -> None:
-        status = self.query_one(StatusLine)
-        status.show_filter(False)
+        self._status.show_filter(False)
         text = self.pane.filter_text
         self.say(*([Cell(f"/{text}", Tone.STRONG), Cell("  escape shows all", Tone.DIM)] if text else []))
         self._said_ms = 0
         self.pane.table.focus()
 
     def action_back(self) -> None:
-        if self.pane.filter_text or self.query_one(StatusLine).input.display:
+        if self.pane.filter_text or self._status.input.display:
             self._set_filter("")
             self._close_filter()

@@ -1,8 +1,7 @@
-"""The story of one row on the whole screen; it goes on changing while it is open."""
+"""The story of one row on the whole screen, with the same actions; it goes on changing while it is open."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,11 +10,15 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from meshtui.listings.listing import Cell, Story
+from meshtui.actions import Actions
+from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.paint import content
+from meshtui.permissions import Deed
 from meshtui.view import View
-from meshtui.widgets.key_hints import Hint, KeyHints
+from meshtui.widgets.key_hints import Hint, KeyHints, deed_hints
+from meshtui.widgets.listing_pane import ListingPane
+from meshtui.widgets.status_line import StatusLine
 from meshtui.widgets.story_panel import StoryPanel
 from meshtui.widgets.top_line import TopLine
 
@@ -25,33 +28,59 @@ class StoryScreen(Screen[None]):
         Binding("escape,q,backspace,left,h", "app.pop_screen", "back"),
         Binding("j", "scroll(1)", "down", show=False),
         Binding("k", "scroll(-1)", "up", show=False),
+        Binding("c", "act('copy')", "copy address"),
+        Binding("p", "act('ping')", "ping"),
+        Binding("e", "act('enable')", "enable or disable"),
+        Binding("r", "act('rename')", "rename"),
     ]
 
-    def __init__(self, listing: str, story: Callable[[int], Story | None], view: View) -> None:
+    def __init__(self, actions: Actions, pane: ListingPane, view: View) -> None:
         super().__init__()
-        self._listing = listing
-        self._story = story
-        self._first = view
+        self._actions = actions
+        self._pane = pane
+        self._view = view
+        self._top = TopLine(markup=False)
+        self._crumbs = Static(id="crumbs", markup=False)
+        self._story = StoryPanel(markup=False)
+        self._status = StatusLine()
+        self._keys = KeyHints()
 
     def compose(self) -> ComposeResult:
-        yield TopLine(markup=False)
-        yield Static(id="crumbs", markup=False)
+        yield self._top
+        yield self._crumbs
         with VerticalScroll():
-            yield StoryPanel(markup=False)
-        yield KeyHints()
+            yield self._story
+        yield self._status
+        yield self._keys
 
     def on_mount(self) -> None:
-        self.present(self._first)
+        self.present(self._view)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(lambda: self.present(self._view))
 
     def present(self, view: View) -> None:
-        width = max(self.app.size.width - 4, 1)
-        story = self._story(width)
-        self.query_one(TopLine).present(view)
-        self.query_one(StoryPanel).present(story, width)
-        name = story.title[0].text if story is not None else "gone"
-        crumbs = [Cell(self._listing, Tone.DIM), Cell(" › ", Tone.DIM), Cell(name, Tone.STRONG)]
-        self.query_one("#crumbs", Static).update(content(crumbs))
-        self.query_one(KeyHints).present([Hint("esc", "back", "app.pop_screen")], self.app.size.width)
+        self._view = view
+        self._top.present(view)
+        story = self._pane.story()
+        crumbs = [Cell(f"{self._pane.listing.name} › ", Tone.DIM)]
+        if story is None:
+            crumbs.append(Cell("it is gone", Tone.DIM))
+        else:
+            crumbs.append(Cell(story.title[0].text, Tone.STRONG))
+            self._story.present_whole(story, max(self.app.size.width - 4, 1))
+        self._crumbs.update(content(crumbs))
+        hints = [*deed_hints(view, self._pane.member()), Hint("esc", "back", "app.pop_screen")]
+        self._keys.present(hints, self.app.size.width)
+
+    def say(self, *cells: Cell) -> None:
+        self._status.say(*cells)
+
+    def action_act(self, deed: str) -> None:
+        self._actions.do(Deed(deed), self._view, self._pane.member())
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    async def on_key_hints_chosen(self, message: KeyHints.Chosen) -> None:
+        await self.run_action(message.action)

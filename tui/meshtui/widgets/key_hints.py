@@ -10,6 +10,10 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from meshtui.model import Member
+from meshtui.permissions import Deed, refusal
+from meshtui.view import View
+
 
 class Hint(NamedTuple):
     key: str
@@ -18,6 +22,21 @@ class Hint(NamedTuple):
     allowed: bool = True
     rank: int = 0
     """The highest goes first where there is no room."""
+
+
+def deed_hints(view: View, member: Member | None) -> list[Hint]:
+    """What may be done to the selected member; nothing without one."""
+    if member is None:
+        return []
+    return [
+        Hint(key, text, f"act('{deed.value}')", refusal(deed, view, member) is None)
+        for key, text, deed in (
+            ("p", "ping", Deed.PING),
+            ("c", "copy", Deed.COPY),
+            ("e", "disable" if member.enabled else "enable", Deed.ENABLE),
+            ("r", "rename", Deed.RENAME),
+        )
+    ]
 
 
 class KeyHints(Static):

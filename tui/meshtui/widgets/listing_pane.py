@@ -24,6 +24,10 @@ class ListingPane(Vertical):
     def __init__(self, listing: Listing[Any]) -> None:
         super().__init__()
         self.listing = listing
+        self.table = Table(listing)
+        self._summary = Static(classes="summary", markup=False)
+        self._empty = Static(classes="empty", markup=False)
+        self._story = StoryPanel(markup=False)
         self.filter_text = ""
         self._rows: dict[str, Any] = {}
         self._order: list[str] = []
@@ -32,14 +36,10 @@ class ListingPane(Vertical):
         self._shown = 0
 
     def compose(self) -> ComposeResult:
-        yield Static(classes="summary", markup=False)
-        yield Static(classes="empty", markup=False)
-        yield Table(self.listing)
-        yield StoryPanel(markup=False)
-
-    @property
-    def table(self) -> Table:
-        return self.query_one(Table)
+        yield self._summary
+        yield self._empty
+        yield self.table
+        yield self._story
 
     def row(self) -> Any:
         """The one under the cursor; None when there is none."""
@@ -49,9 +49,9 @@ class ListingPane(Vertical):
         row = self.row()
         return self.listing.member(row, self._view) if row is not None and self._view is not None else None
 
-    def story(self, width: int) -> Story | None:
+    def story(self) -> Story | None:
         row = self.row()
-        return self.listing.story(row, self._view, width) if row is not None and self._view is not None else None
+        return self.listing.story(row, self._view) if row is not None and self._view is not None else None
 
     def count(self) -> str:
         total = len(self._rows)
@@ -72,26 +72,24 @@ class ListingPane(Vertical):
         wanted = Filter.parse(self.filter_text)
         keys = [key for key in self._order if wanted.accepts(*self.listing.words(rows[key]))] if wanted else self._order
         self._shown = len(keys)
-        summary = self.query_one(".summary", Static)
         cells = self.listing.summary(view)
-        summary.display = bool(cells)
+        self._summary.display = bool(cells)
         if cells:
-            summary.update(content(cells))
-        empty = self.query_one(".empty", Static)
-        empty.display = not rows
+            self._summary.update(content(cells))
+        self._empty.display = not rows
         self.table.display = bool(rows)
         if not rows:
-            empty.update(self.listing.empty(view))
+            self._empty.update(self.listing.empty(view))
         hint = f"No {self.listing.noun} match /{self.filter_text}. Escape shows all." if rows and not keys else ""
         self.table.present(view, rows, keys, self._sorted, hint or self.listing.hint(view, len(rows)))
         self.present_story()
 
     def present_story(self) -> None:
-        panel = self.query_one(StoryPanel)
         width = max(self.app.size.width - 4, 1)
-        story = self.story(width) if self.app.size.height >= HIGH_ENOUGH else None
-        panel.display = story is not None
-        panel.present(story, width)
+        story = self.story() if self.app.size.height >= HIGH_ENOUGH else None
+        self._story.display = story is not None
+        if story is not None:
+            self._story.present(story, width)
 
     # --- order ------------------------------------------------------------------------------------------------------
 

@@ -12,26 +12,27 @@ from meshtui.paint import content
 
 
 class StatusLine(Horizontal):
-    def compose(self) -> ComposeResult:
-        yield Static("/", id="slash")
-        yield Input(id="filter", compact=True, select_on_focus=False)
-        yield Static(id="message", markup=False)
-        yield Static(id="count", markup=False)
-
-    def on_mount(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self._slash = Static("/", id="slash")
+        self.input = Input(id="filter", compact=True, select_on_focus=False)
+        self._message = Static(id="message", markup=False)
+        self._count = Static(id="count", markup=False)
         self.show_filter(False)
 
-    @property
-    def input(self) -> Input:
-        return self.query_one("#filter", Input)
+    def compose(self) -> ComposeResult:
+        yield self._slash
+        yield self.input
+        yield self._message
+        yield self._count
 
     def show_filter(self, shown: bool) -> None:
-        self.query_one("#slash").display = shown
+        self._slash.display = shown
         self.input.display = shown
-        self.query_one("#message").display = not shown
+        self._message.display = not shown
 
     def say(self, *cells: Cell) -> None:
-        self.query_one("#message", Static).update(content(cells))
+        self._message.update(content(cells))
 
     def count(self, text: str) -> None:
-        self.query_one("#count", Static).update(content([Cell(text, Tone.DIM)]))
+        self._count.update(content([Cell(text, Tone.DIM)]))

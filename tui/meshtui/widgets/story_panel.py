@@ -5,23 +5,29 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from meshtui.listings.listing import Story
+from meshtui.listings.listing import Line, Story
 from meshtui.look import Tone
-from meshtui.paint import STYLES, content
+from meshtui.paint import STYLES, beside, content
 
 LABEL = 10
 """Cells for what a line is about."""
 
 
 class StoryPanel(Static):
-    def present(self, story: Story | None, width: int) -> None:
-        self.update(story_content(story, width) if story is not None else Content(""))
+    def present(self, story: Story, width: int) -> None:
+        """Each line of the story on one line, cut at `width`."""
+        lines = [beside(story.title, story.aside, width)]
+        lines += [_labelled(line, content(line.parts)).truncate(width, ellipsis=True) for line in story.lines]
+        self.update(Content("\n").join(lines))
+
+    def present_whole(self, story: Story, width: int) -> None:
+        """Everything, wrapped."""
+        lines = [content(story.title).truncate(width, ellipsis=True), Content("")]
+        for line in (*story.more, *story.lines):
+            wrapped = content(line.parts).wrap(max(width - LABEL, 1))
+            lines += [_labelled(line if number == 0 else None, part) for number, part in enumerate(wrapped)]
+        self.update(Content("\n").join(lines))
 
 
-def story_content(story: Story, width: int) -> Content:
-    """Each line of the story is one line on screen, cut at `width`."""
-    lines = [content(story.title).truncate(width, ellipsis=True)]
-    for label, parts in story.lines:
-        begin = Content.styled(label.ljust(LABEL), STYLES[Tone.DIM])
-        lines.append(Content.assemble(begin, content(parts)).truncate(width, ellipsis=True))
-    return Content("\n").join(lines)
+def _labelled(line: Line | None, text: Content) -> Content:
+    return Content.assemble(((line.label if line else "").ljust(LABEL), STYLES[Tone.DIM]), text)

@@ -146,11 +146,16 @@ class Table(ScrollView, can_focus=True):
         for one in self._placed:
             name = one.column.title
             sorted_by = bool(name) and name == title
+            gap = " " * one.column.gap
             if sorted_by:
-                name = fit(f"{name} {'↓' if reverse else '↑'}", max(one.width, len(name)))[: one.width].strip()
+                arrow = "↓" if reverse else "↑"
+                if len(name) + 2 <= one.width:
+                    name = f"{name} {arrow}"
+                else:
+                    gap = arrow + gap[1:]
             style = self.get_component_rich_style("table--sorted") if sorted_by else base
             segments.append(Segment(fit(name, one.width, one.column.right), style))
-            segments.append(Segment(" " * one.column.gap, base))
+            segments.append(Segment(gap, style))
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
     def _below(self, y: int) -> Strip:
