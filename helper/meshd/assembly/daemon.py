@@ -28,7 +28,8 @@ from meshd.cluster.identity import Choices, Identity, delete_identity, list_iden
 from meshd.cluster.joining import Joined
 from meshd.dataplane import kernel_network
 from meshd.dataplane.apply import HostNetwork
-from meshd.dataplane.wireguard.choice import Choice, choose_backend
+from meshd.dataplane.wireguard.choice import ChosenBackend
+from meshd.dataplane.wireguard.kernel import KernelBackend
 from meshd.dataplane.wireguard.userspace import UserspaceBackend
 from meshd.model.addresses import check_local, make_pools
 from meshd.model.changes import Context, create_mesh
@@ -59,10 +60,9 @@ PROBE_ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
 class Daemon:
     """Holds the lock of the run folder. One `change_lock`: meshes are created, joined and left one at a time."""
 
-    def __init__(self, settings: Settings, machine: Machine, choice: Choice) -> None:
+    def __init__(self, settings: Settings, machine: Machine) -> None:
         self.settings = settings
         self.machine = machine
-        self.choice = choice
         self.meshes: dict[str, Mesh] = {}
         self.change_lock = asyncio.Lock()
         self.meshes_changed = asyncio.Event()
@@ -401,14 +401,18 @@ async def serve(settings: Settings, make_api: Callable[[Daemon], object]) -> Non
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    choice = await choose_backend(settings.backend)
-    log.info("WireGuard: %s (%s)", choice.backend, choice.reason)
-    backend = UserspaceBackend(settings.run_dir / "wireguard")
+    userspace = UserspaceBackend(settings.run_dir / "wireguard")
+    backend = ChosenBackend(settings.backend, KernelBackend(), userspace)
+    choice = await backend.choose_again()
+    if choice.problem is None:
+        log.info("WireGuard: %s (%s)", choice.backend, choice.reason)
+    else:
+        log.error("WireGuard: no new interface can be made: %s (%s)", choice.problem, choice.problem.fix)
     journal = Journal()
     network = HostNetwork(backend, settings.state_dir)
     machine = Machine(backend, network, journal, settings.state_dir, settings.run_dir, settings.redis)
-    daemon = Daemon(settings, machine, choice)
-    backend.on_died = daemon.backend_died
+    daemon = Daemon(settings, machine)
+    userspace.on_died = daemon.backend_died
 
     def audit(actor: Actor, method: str, allowed: bool) -> None:
         name = method.rpartition("/")[2]

@@ -122,9 +122,19 @@ class LocalApi:
         )
 
     async def doctor(self, request: local_pb2.DoctorRequest, actor: Actor) -> local_pb2.DoctorReply:
-        checks = await check_machine(self._daemon.choice.backend, self._daemon.choice.reason)
+        backend = self._daemon.machine.backend
+        choice = backend.choice if backend.choice.problem is None else await backend.choose_again()
+        checks = await check_machine(choice.backend, choice.reason, choice.problem.fix if choice.problem else "")
         for mesh in self._daemon.meshes.values():
             status = mesh_status(mesh)
+            if status.backend != choice.backend:
+                checks.append(
+                    local_pb2.Check(
+                        check=f"wireguard of {mesh.name}",
+                        state=local_pb2.OK,
+                        found=f"{status.backend}, as when it came up; `meshctl down` and `up` change it",
+                    )
+                )
             good = status.state == local_pb2.CONNECTED
             checks.append(
                 local_pb2.Check(

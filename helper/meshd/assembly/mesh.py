@@ -27,7 +27,8 @@ from meshd.dataplane.desired import Desired, Network, UdpEndpoint
 from meshd.dataplane.overlap import filter_routes
 from meshd.dataplane.plan import Situation, TemporaryPeer, plan
 from meshd.dataplane.watch import KernelWatch
-from meshd.dataplane.wireguard.backend import Backend, DeviceChange, DeviceState, PeerChange
+from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange
+from meshd.dataplane.wireguard.choice import ChosenBackend
 from meshd.model.addresses import Pools
 from meshd.model.changes.routes import choose_routes
 from meshd.model.errors import MeshError
@@ -76,7 +77,7 @@ class Duties(Protocol):
 class Machine:
     """What all meshes of one helper share."""
 
-    backend: Backend
+    backend: ChosenBackend
     network: HostNetwork
     journal: Journal
     state_dir: Path

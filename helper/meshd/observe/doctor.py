@@ -16,9 +16,9 @@ from meshd import defaults
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 
 
-async def check_machine(backend: str, reason: str) -> list[local_pb2.Check]:
-    """Every check, the good ones too."""
-    return await asyncio.to_thread(_check_all, backend, reason)
+async def check_machine(backend: str, reason: str, fix: str) -> list[local_pb2.Check]:
+    """Every check, the good ones too. `fix` is what makes WireGuard work here, "" when it does."""
+    return await asyncio.to_thread(_check_all, backend, reason, fix)
 
 
 def _check(
@@ -27,9 +27,9 @@ def _check(
     return local_pb2.Check(check=name, state=local_pb2.OK if good else bad, found=found, fix="" if good else fix)
 
 
-def _check_all(backend: str, reason: str) -> list[local_pb2.Check]:
+def _check_all(backend: str, reason: str, fix: str) -> list[local_pb2.Check]:
     return [
-        _check("wireguard", True, f"{backend}: {reason}", ""),
+        _check("wireguard", not fix, reason if fix else f"{backend}: {reason}", fix),
         _program("redis-server", "needed on nodes", "apt install redis-server", local_pb2.WARNING),
         _program("nft", "the firewall of meshes", "apt install nftables", local_pb2.ERROR),
         _tun(backend),

@@ -12,8 +12,8 @@ import pytest
 from meshd.dataplane.desired import Desired
 from meshd.dataplane.foreign import findings, packets, read_findings
 
-from .conftest import Host
 from .meshes import REDEEM, REDIS, Pair, pair
+from .namespaces import Host
 
 pytestmark = [
     pytest.mark.root,

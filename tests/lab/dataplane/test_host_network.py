@@ -18,8 +18,8 @@ from meshd.dataplane.watch import KernelWatch
 from meshd.model.errors import Conflict
 from meshproto.keys import PrivateKey
 
-from .conftest import Host, wire
 from .meshes import Pair, pair
+from .namespaces import Host, wire
 
 pytestmark = [
     pytest.mark.root,

@@ -70,7 +70,9 @@ class DeviceChange:
 class Backend(Protocol):
     """Creates, reads and changes WireGuard interfaces. Errors are `meshd.model.errors.Failed` with what to do."""
 
-    name: str  # "kernel", "userspace" or "memory"
+    @property
+    def name(self) -> str:
+        """kernel, userspace or memory."""
 
     async def create(self, interface: str, mtu: int) -> bool:
         """Makes the interface, or adopts a live one of that name that is ours. Returns True when it was made now."""

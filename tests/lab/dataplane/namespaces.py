@@ -1,0 +1,114 @@
+"""Hosts in network namespaces, each with an event loop of its own whose threads live in that namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from meshd.dataplane.apply import HostNetwork
+from meshd.dataplane.wireguard.backend import Backend
+from meshd.dataplane.wireguard.userspace import UserspaceBackend
+
+T = TypeVar("T")
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+
+MakeBackend = Callable[[Path], Backend]
+"""From a folder for its files to a backend."""
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+class Host:
+    """A network namespace; `do` runs a coroutine in it."""
+
+    foreign = "lo"  # a link that no backend made
+
+    def __init__(self, name: str, folder: Path, make_backend: MakeBackend = UserspaceBackend) -> None:
+        self.name, self.folder, self._make_backend = name, folder, make_backend
+        run("ip", "netns", "add", name)
+        self.ip("link", "set", "lo", "up")
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._live, name=name)
+        self._thread.start()
+        assert self._ready.wait(10)
+        self.backend = make_backend(folder)
+        self.network = HostNetwork(self.backend, folder)
+
+    def _enter(self) -> None:
+        descriptor = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            assert ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET) == 0
+        finally:
+            os.close(descriptor)
+
+    def _live(self) -> None:
+        self._enter()
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(4, initializer=self._enter))
+        self._loop.call_soon(self._ready.set)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def ip(self, *arguments: str) -> str:
+        return run("ip", "-n", self.name, *arguments)
+
+    def run(self, *command: str) -> str:
+        return run("ip", "netns", "exec", self.name, *command)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(["ip", "netns", "exec", self.name, *command], stdout=subprocess.PIPE, text=True)
+
+    def restart_helper(self) -> None:
+        """What a new process starts with, after the old one was killed: nothing but the files."""
+        self.do(self.backend.close())
+        self.backend = self._make_backend(self.folder)
+        self.network = HostNetwork(self.backend, self.folder)
+
+    def end(self) -> None:
+        try:
+            self.do(self.network.remove_all_but_identity())
+            self.do(self.backend.close())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+            run("ip", "netns", "del", self.name)
+
+
+def wire(one: Host, other: Host, first: str, second: str, addresses: tuple[str, str]) -> None:
+    run("ip", "link", "add", first, "netns", one.name, "type", "veth", "peer", "name", second, "netns", other.name)
+    for host, interface, address in ((one, first, addresses[0]), (other, second, addresses[1])):
+        host.ip("addr", "add", address, "dev", interface)
+        host.ip("link", "set", interface, "up")
+
+
+@contextmanager
+def three_hosts(folder: Path, make_backend: MakeBackend = UserspaceBackend) -> Iterator[dict[str, Host]]:
+    """lan (10.12.3.2) ── gateway (10.12.3.1, 192.0.2.1) ── laptop (192.0.2.2)"""
+    made: dict[str, Host] = {}
+    try:
+        for name in ("gateway", "laptop", "lan"):
+            (folder / name).mkdir()
+            made[name] = Host(f"dp{os.getpid()}-{name}", folder / name, make_backend)
+        wire(made["gateway"], made["laptop"], "up0", "up0", ("192.0.2.1/24", "192.0.2.2/24"))
+        wire(made["gateway"], made["lan"], "lan0", "eth7", ("10.12.3.1/24", "10.12.3.2/24"))
+        made["gateway"].ip("route", "add", "default", "via", "192.0.2.2")
+        yield made
+    finally:
+        for host in made.values():
+            host.end()
