@@ -357,6 +357,7 @@ class MeshStatus(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     DNS_DOMAIN_FIELD_NUMBER: _builtins.int
     STALE_SINCE_MS_FIELD_NUMBER: _builtins.int
+    BACKEND_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     id: _builtins.str
     state: Global___MeshState.ValueType
@@ -374,6 +375,8 @@ class MeshStatus(_message.Message):
     dns_domain: _builtins.str
     stale_since_ms: _builtins.int
     """0 unless stale"""
+    backend_reason: _builtins.str
+    """why that backend"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberStatus]: ...
     @_builtins.property
@@ -407,10 +410,11 @@ class MeshStatus(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         dns_domain: _builtins.str = ...,
         stale_since_ms: _builtins.int = ...,
+        backend_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "members", b"members", "name", b"name", "pending", b"pending", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "members", b"members", "name", b"name", "pending", b"pending", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

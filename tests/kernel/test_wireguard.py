@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 from lab.dataplane.namespaces import Host
 from meshd.dataplane.wireguard import kernel
-from meshd.dataplane.wireguard.choice import ChosenBackend, choose
+from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange
+from meshd.dataplane.wireguard.choice import ChosenBackend, choose_backend
 from meshd.dataplane.wireguard.kernel import GROUP, KernelBackend
 from meshd.dataplane.wireguard.userspace import UserspaceBackend
 from meshd.model.errors import Failed
-from suites.wireguard import INTERFACE, RealBackendSuite
+from suites.wireguard import INTERFACE, RealBackendSuite, endpoint, networks, public_key
+from suites.wireguard_traffic import Three, TrafficSuite, three_members
 
 pytestmark = [
     pytest.mark.vm,
@@ -38,6 +41,13 @@ class TestKernel(RealBackendSuite):
         host.end()
 
 
+class TestKernelTraffic(TrafficSuite):
+    @pytest.fixture(scope="class")
+    def three(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+        with three_members(Path(tmp_path_factory.mktemp("traffic")), lambda _: KernelBackend()) as three:
+            yield three
+
+
 def test_a_wireguard_interface_of_somebody_else_is_not_ours(host: Host) -> None:
     host.ip("link", "add", "wg0", "type", "wireguard")
     assert not host.do(host.backend.exists("wg0"))
@@ -59,9 +69,6 @@ def test_a_link_that_is_no_wireguard_is_named(host: Host) -> None:
 
 
 def test_wg_reads_what_was_set(host: Host) -> None:
-    from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange
-    from suites.wireguard import endpoint, networks, public_key
-
     host.do(host.backend.create("wg0", 1420))
     peer = PeerChange(public_key(5), endpoint=endpoint("2001:db8::5", 77), keepalive=25, allowed_ips=networks("::/0"))
     host.do(host.backend.apply("wg0", DeviceChange(listen_port=10177, fwmark=51, peers=(peer,))))
@@ -72,8 +79,6 @@ def test_wg_reads_what_was_set(host: Host) -> None:
 
 def test_the_kernel_is_chosen_and_the_probe_leaves_nothing(host: Host) -> None:
     async def probe() -> None:
-        import asyncio
-
         await asyncio.to_thread(kernel.probe)
 
     before = host.ip("link")
@@ -81,15 +86,14 @@ def test_the_kernel_is_chosen_and_the_probe_leaves_nothing(host: Host) -> None:
     host.ip("link", "add", kernel.PROBE, "group", str(GROUP), "type", "wireguard")  # of one that was killed meanwhile
     host.do(probe())
     assert host.ip("link") == before
-    assert choose("auto").backend == "kernel"
-    assert choose("auto").problem is None
+    assert choose_backend("auto").backend == "kernel"
+    assert choose_backend("auto").problem is None
 
 
 def test_who_may_not_is_told_so() -> None:
-    done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--clear-groups", "python", "-c", "from meshd.dataplane.wireguard import kernel; kernel.probe()"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    code = "from meshd.dataplane.wireguard import kernel; kernel.probe()"
+    command = ["setpriv", "--reuid=65534", "--clear-groups", "python", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "not permitted" in done.stderr
 
 

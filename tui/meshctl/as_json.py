@@ -70,6 +70,7 @@ def mesh(one: local_pb2.MeshStatus) -> dict[str, Any]:
         "reason": one.reason,
         "interface": one.interface,
         "backend": one.backend,
+        "backend_reason": one.backend_reason,
         "self": next((each for each in members if each["id"] == one.self_id), None),
         "primary": one.primary or None,
         "epoch": one.epoch,

@@ -110,7 +110,10 @@ def mesh(one: local_pb2.MeshStatus) -> str:
     if one.reason:
         head += f": {clean(one.reason)}"
     primary = f"primary {clean(one.primary)}" if one.primary else "no primary known"
-    facts = f"  {one.interface} ({one.backend}), {primary}, revision {one.revision} of epoch {one.epoch}"
+    wireguard = one.backend
+    if one.backend == "userspace" and one.backend_reason:
+        wireguard += f": {clean(one.backend_reason)}"
+    facts = f"  {one.interface} ({wireguard}), {primary}, revision {one.revision} of epoch {one.epoch}"
     if not one.writable and one.state == local_pb2.CONNECTED:
         facts += ", can't be changed now"
     lines = [head, facts, "", members(one.members, "  no members")]

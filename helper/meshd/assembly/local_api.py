@@ -132,7 +132,7 @@ class LocalApi:
                     local_pb2.Check(
                         check=f"wireguard of {mesh.name}",
                         state=local_pb2.OK,
-                        found=f"{status.backend}, as when it came up; `meshctl down` and `up` change it",
+                        found=f"{status.backend}: {status.backend_reason}",
                     )
                 )
             good = status.state == local_pb2.CONNECTED

@@ -58,6 +58,7 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
         reason=reason,
         interface=mesh.choices.interface,
         backend=mesh.machine.backend.name_of(mesh.choices.interface),
+        backend_reason=mesh.machine.backend.reason_of(mesh.choices.interface),
         self_id=mesh.choices.member_id,
         primary=primary.name if primary else "",
         epoch=mesh.state.position.epoch,

@@ -60,8 +60,14 @@ def link_state(interface: str) -> tuple[int, bool, int] | None:
 
 
 def set_link(interface: str, mtu: int) -> None:
+    """The kernel's WireGuard takes its port only now."""
     with _netlink(f"setting {interface} up") as route:
-        route.link("set", index=_index(route, interface), mtu=mtu, state="up")
+        try:
+            route.link("set", index=_index(route, interface), mtu=mtu, state="up")
+        except NetlinkError as error:
+            if error.code != errno.EADDRINUSE:
+                raise
+            raise Failed("the WireGuard port is taken", "choose another one: --listen-port", "port-taken") from error
 
 
 def _index(route: Any, interface: str) -> int:

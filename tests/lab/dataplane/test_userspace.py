@@ -1,4 +1,4 @@
-"""wireguard-go behind the backend protocol, in a namespace."""
+"""wireguard-go behind the backend protocol, in namespaces."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from meshd.dataplane.wireguard.userspace import UserspaceBackend
 from suites.wireguard import RealBackendSuite
+from suites.wireguard_traffic import Three, TrafficSuite, three_members
 
 from .namespaces import Host
 
-pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+pytestmark = [
+    pytest.mark.root,
+    # wireguard-go is meant to outlive the object that started it.
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+]
 
 
 class TestUserspace(RealBackendSuite):
@@ -20,3 +26,10 @@ class TestUserspace(RealBackendSuite):
         host = Host(f"us{os.getpid()}", Path(tmp_path_factory.mktemp("userspace")))
         yield host
         host.end()
+
+
+class TestUserspaceTraffic(TrafficSuite):
+    @pytest.fixture(scope="class")
+    def three(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+        with three_members(Path(tmp_path_factory.mktemp("traffic")), UserspaceBackend) as three:
+            yield three

@@ -69,6 +69,7 @@ def test_mesh_has_every_field() -> None:
     mesh = as_json.mesh(
         local_pb2.MeshStatus(
             name="home", id="m", state=local_pb2.STALE, reason="why", interface="home", backend="userspace",
+            backend_reason="this kernel has no WireGuard",
             self_id=MEMBER.id, primary="gw-berlin", epoch=2, revision=9, writable=True, members=[MEMBER],
         )
     )  # fmt: skip
@@ -76,6 +77,7 @@ def test_mesh_has_every_field() -> None:
     assert mesh.pop("members") == [as_json.member(MEMBER)]
     assert mesh == {
         "name": "home", "id": "m", "state": "stale", "reason": "why", "interface": "home", "backend": "userspace",
+        "backend_reason": "this kernel has no WireGuard",
         "primary": "gw-berlin", "epoch": 2, "revision": 9, "writable": True,
     }  # fmt: skip
 

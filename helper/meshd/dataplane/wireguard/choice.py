@@ -44,17 +44,17 @@ def probe_userspace() -> None:
 MACHINE = Probes(kernel.probe, probe_userspace)
 
 
-def choose(setting: str, probes: Probes = MACHINE) -> Choice:
+def choose_backend(setting: str, probes: Probes = MACHINE) -> Choice:
     """`setting` is auto, kernel or userspace. Blocks."""
     if setting != "auto":
         problem = _try(probes.kernel if setting == "kernel" else probes.userspace)
         return Choice(setting, "it was asked for" if problem is None else problem.message, problem)
     without_kernel = _try(probes.kernel)
     if without_kernel is None:
-        return Choice("kernel", "this kernel makes WireGuard interfaces")
+        return Choice("kernel", "this kernel has WireGuard")
     without_userspace = _try(probes.userspace)
     if without_userspace is None:
-        return Choice("userspace", f"wireguard-go is used: {without_kernel.message}")
+        return Choice("userspace", without_kernel.message)
     problem = Failed(
         f"neither WireGuard works: {without_kernel.message}; {without_userspace.message}",
         f"either one: {without_kernel.fix.partition(',')[0]}; or {without_userspace.fix}",
@@ -83,7 +83,7 @@ class ChosenBackend:
 
     async def choose_again(self) -> Choice:
         """Looks at the machine: something may have been installed."""
-        self.choice = await asyncio.to_thread(choose, self._setting, self._probes)
+        self.choice = await asyncio.to_thread(choose_backend, self._setting, self._probes)
         return self.choice
 
     @property
@@ -93,6 +93,11 @@ class ChosenBackend:
     def name_of(self, interface: str) -> str:
         """The backend that serves the interface, or would."""
         return self._serving.get(interface, self.choice.backend)
+
+    def reason_of(self, interface: str) -> str:
+        if self.name_of(interface) == self.choice.backend:
+            return self.choice.reason
+        return "the interface was up already; `meshctl down` and `up` change it"
 
     async def _find(self, interface: str) -> Backend | None:
         """The backend that has the interface alive."""

@@ -11,7 +11,7 @@ import os
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -96,11 +96,13 @@ class KernelBackend:
 def probe() -> None:
     """Makes a WireGuard link and removes it. Raises Failed when that does not work here. Blocks."""
     with _netlink("making a WireGuard interface", PROBE), NetlinkConnection(ROUTE) as route:
-        link = _find(route, PROBE)
+        link = _find(route, PROBE)  # there when another helper probes at this moment, or was killed while it did
         if link is None:
-            _make(route, PROBE, 0)
+            with suppress(FileExistsError):
+                _make(route, PROBE, 0)
             link = _find(route, PROBE)
-        if link is not None and link.ours:
+        if link is not None:
+            _check_ours(link)
             _remove(route, link)
 
 
@@ -113,9 +115,13 @@ def _create(interface: str, mtu: int) -> bool:
         if link is None:
             _make(route, interface, mtu)
             return True
-        if not link.ours:
-            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        _check_ours(link)
         return False
+
+
+def _check_ours(link: _Link) -> None:
+    if not link.ours:
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def _exists(interface: str) -> bool:
