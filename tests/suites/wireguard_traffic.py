@@ -169,6 +169,12 @@ def stay_on(one: Member, other: Member, nested: bool) -> None:
             a.change(PeerChange(key, update_only=True, endpoint=at))
 
 
+def was_reset(before: float | None, after: float | None) -> bool:
+    """WireGuard itself renews a session after 120 s, and not sooner."""
+    assert before is not None
+    return after != before and (after is None or after - before < 110)
+
+
 class TrafficSuite:
     """`three` comes from the class that inherits this."""
 
@@ -211,13 +217,13 @@ class TrafficSuite:
         stay_on(three.ada, three.grace, nested=True)
         began = three.ada.peer(three.grace).latest_handshake
         with flood(three.ada, three.grace.ipv4) as end:
-            for _ in range(3):
+            for _ in range(10):
                 stay_on(three.ada, three.grace, nested=False)
                 stay_on(three.ada, three.grace, nested=True)
             sent, lost = end()
         assert sent > 20
         assert lost == 0, f"{lost} of {sent}"
-        assert three.ada.peer(three.grace).latest_handshake == began, "one session all the time"
+        assert not was_reset(began, three.ada.peer(three.grace).latest_handshake)
 
     def test_a_session_is_never_reset_by_changes_of_others(self, three: Three) -> None:
         node = three.node
@@ -244,7 +250,7 @@ class TrafficSuite:
             sent_nested, lost_nested = end_nested()
         assert min(sent, sent_nested) > 20
         assert (lost, lost_nested) == (0, 0), f"of {sent} and {sent_nested}"
-        assert node.peer(three.ada).latest_handshake == began
+        assert not was_reset(began, node.peer(three.ada).latest_handshake)
 
     def test_remove_and_add_in_one_change_starts_a_new_session_at_once(self, three: Three) -> None:
         ada, node = three.ada, three.node
