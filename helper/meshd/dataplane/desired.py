@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -12,6 +13,7 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_network,
 )
 
 from meshproto.keys import PrivateKey, PublicKey
@@ -19,6 +21,19 @@ from meshproto.keys import PrivateKey, PublicKey
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
+
+
+@lru_cache(maxsize=1 << 16)
+def network(text: str) -> Network:
+    """`ip_network`, which is slow, once for each text: what is planned and what is read back are the same objects, and
+    comparing thousands of them then takes no time. Raises ValueError."""
+    return ip_network(text, strict=False)
+
+
+@lru_cache(maxsize=1 << 16)
+def network_of(address: Address) -> Network:
+    """The network that holds just this address."""
+    return network(f"{address}/{address.max_prefixlen}")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -137,7 +137,7 @@ def device_difference(desired: Desired, actual: DeviceState) -> tuple[ChangeDevi
     So a peer that loses one to another is removed after that, not before.
     """
     wanted = _one_owner(desired.peers)
-    owned = {network for networks in wanted.values() for network in networks}
+    owned = frozenset[Network]().union(*wanted.values())
     surplus = sorted((key for key in actual.peers if key not in desired.peers), key=_BY_BYTES)
     parting = [key for key in surplus if not actual.peers[key].allowed_ips & owned]
     leaving = [key for key in surplus if actual.peers[key].allowed_ips & owned]
@@ -181,14 +181,12 @@ def _one_owner(peers: Mapping[PublicKey, DesiredPeer]) -> dict[PublicKey, frozen
 
 
 def _peer_difference(wanted: DesiredPeer, networks: frozenset[Network], known: PeerState) -> PeerChange | None:
-    change = PeerChange(
-        wanted.public_key,
-        update_only=True,
-        endpoint=wanted.endpoint if known.endpoint is None else None,
-        keepalive=wanted.keepalive if known.keepalive != wanted.keepalive else None,
-        allowed_ips=networks - known.allowed_ips,
-    )
-    return change if change != PeerChange(wanted.public_key, update_only=True) else None
+    endpoint = wanted.endpoint if known.endpoint is None else None
+    keepalive = wanted.keepalive if known.keepalive != wanted.keepalive else None
+    missing = networks - known.allowed_ips
+    if endpoint is None and keepalive is None and not missing:
+        return None
+    return PeerChange(wanted.public_key, update_only=True, endpoint=endpoint, keepalive=keepalive, allowed_ips=missing)
 
 
 def _parked(gone: set[Network]) -> list[PeerChange]:

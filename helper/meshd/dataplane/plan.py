@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface
 
 from meshproto.keys import PrivateKey, PublicKey
 
@@ -23,6 +22,7 @@ from meshd.dataplane.desired import (
     Network,
     RouteKind,
     UdpEndpoint,
+    network_of,
 )
 from meshd.model.members import Member, Role
 
@@ -35,12 +35,6 @@ KEEPALIVE = 25
 
 LAST_RESORT_METRIC = 0xFFFF0000
 """Metric of the `unreachable` route under a node's own subnet: any route of the machine itself goes before it."""
-
-
-@lru_cache(maxsize=1 << 16)
-def _alone(address: Address) -> Network:
-    """The network that holds just this address. `ip_network` takes most of a plan's time in a mesh of thousands."""
-    return ip_network(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +104,12 @@ def _peers(situation: Situation, me: Member, others: list[Member]) -> dict[Publi
     allowed: dict[str, set[Network]] = defaultdict(set)
     present = {member.id for member in others}
     for member in others:
-        allowed[member.id] |= {_alone(member.ipv4), _alone(member.ipv6)}
+        allowed[member.id] |= {network_of(member.ipv4), network_of(member.ipv6)}
         if member.subnet:
             allowed[member.id].add(member.subnet)
         carrier = situation.relays.get(member.id, member.id)
         if member.transport and carrier in present:
-            allowed[carrier].add(_alone(member.transport))
+            allowed[carrier].add(network_of(member.transport))
     for network, node_id in situation.routes.items():
         if node_id in present:
             allowed[node_id].add(network)
@@ -130,7 +124,7 @@ def _peers(situation: Situation, me: Member, others: list[Member]) -> dict[Publi
     }
     if me.role is Role.NODE and me.enabled:
         for temporary in situation.temporary:
-            networks = frozenset({_alone(temporary.ipv4), _alone(temporary.ipv6)})
+            networks = frozenset({network_of(temporary.ipv4), network_of(temporary.ipv6)})
             peers.setdefault(temporary.public_key, DesiredPeer(temporary.public_key, networks))
     return peers
 
@@ -153,9 +147,9 @@ def _routes(situation: Situation, me: Member, others: list[Member]) -> list[Desi
         if member.subnet:
             routes.append(DesiredRoute(member.subnet, mtu=mtu, source=me.ipv4))
         if situation.ipv6 and mtu != mesh_mtu:
-            routes.append(DesiredRoute(_alone(member.ipv6), mtu=mtu, source=me.ipv6))
+            routes.append(DesiredRoute(network_of(member.ipv6), mtu=mtu, source=me.ipv6))
         if not member.subnet and mtu != mesh_mtu:
-            routes.append(DesiredRoute(_alone(member.ipv4), mtu=mtu, source=me.ipv4))
+            routes.append(DesiredRoute(network_of(member.ipv4), mtu=mtu, source=me.ipv4))
     present = {member.id for member in others}
     for network, node_id in situation.routes.items():
         if node_id in present and (network.version == 4 or situation.ipv6):

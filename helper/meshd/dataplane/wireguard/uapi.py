@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from meshproto.keys import PrivateKey, PublicKey
 
-from meshd.dataplane.desired import Network, UdpEndpoint
+from meshd.dataplane.desired import Network, UdpEndpoint, network
 from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState
 from meshd.model.errors import Failed
 
@@ -45,14 +45,14 @@ def _peer_lines(peer: PeerChange) -> Iterator[str]:
         yield f"persistent_keepalive_interval={peer.keepalive}"
     if peer.replace_allowed_ips:
         yield "replace_allowed_ips=true"
-    for network in sorted(peer.allowed_ips, key=lambda one: (one.version, int(one.network_address), one.prefixlen)):
-        yield f"allowed_ip={network}"
+    for allowed in sorted(peer.allowed_ips, key=lambda one: (one.version, int(one.network_address), one.prefixlen)):
+        yield f"allowed_ip={allowed}"
 
 
-@lru_cache(maxsize=1 << 16)
-def _network(text: str) -> Network:
-    """The same few thousand are read every few seconds, and `ip_network` is slow."""
-    return ip_network(text, strict=False)
+@lru_cache(maxsize=1 << 14)
+def _networks(texts: tuple[str, ...]) -> frozenset[Network]:
+    """A peer's allowed-ips hardly ever change, are read every two seconds, and reading them is slow."""
+    return frozenset(map(network, texts))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -60,11 +60,17 @@ def _key(text: str) -> PublicKey:
     return PublicKey(bytes.fromhex(text))
 
 
+@lru_cache(maxsize=1 << 14)
+def _endpoint(text: str) -> UdpEndpoint:
+    host, _, port = text.rpartition(":")
+    return UdpEndpoint(ip_address(host.strip("[]").split("%")[0]), int(port))
+
+
 @dataclass(slots=True)
 class _Peer:
     public_key: PublicKey
     endpoint: UdpEndpoint | None = None
-    allowed_ips: set[Network] = field(default_factory=set)
+    allowed_ips: list[str] = field(default_factory=list)
     keepalive: int = 0
     handshake_s: int = 0
     handshake_ns: int = 0
@@ -76,7 +82,7 @@ class _Peer:
         return PeerState(
             self.public_key,
             self.endpoint,
-            frozenset(self.allowed_ips),
+            _networks(tuple(self.allowed_ips)),
             self.keepalive,
             at if at > 0 else None,
             self.rx_bytes,
@@ -111,21 +117,20 @@ def decode_state(reply: bytes) -> DeviceState:
                     numbers[key] = int(value, 0)
             else:
                 _set_field(peer, key, value)
+        states = {key: one.state() for key, one in peers.items()}
     except (ValueError, UnicodeDecodeError) as error:
         raise Failed(f"wireguard-go gave an answer that can't be read: {error}") from error
     if errno is None:
         raise Failed("wireguard-go's answer was cut off")
     check_errno(errno)
-    states = {key: one.state() for key, one in peers.items()}
     return DeviceState(private_key, numbers["listen_port"], numbers["fwmark"], states)
 
 
 def _set_field(peer: _Peer, key: str, value: str) -> None:
     if key == "endpoint":
-        host, _, port = value.rpartition(":")
-        peer.endpoint = UdpEndpoint(ip_address(host.strip("[]").split("%")[0]), int(port))
+        peer.endpoint = _endpoint(value)
     elif key == "allowed_ip":
-        peer.allowed_ips.add(_network(value))
+        peer.allowed_ips.append(value)
     elif key == "persistent_keepalive_interval":
         peer.keepalive = int(value)
     elif key == "last_handshake_time_sec":
