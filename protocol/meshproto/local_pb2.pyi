@@ -1349,6 +1349,29 @@ class CreateInviteReply(_message.Message):
 Global___CreateInviteReply: _TypeAlias = CreateInviteReply  # noqa: Y015
 
 @_typing.final
+class ShowInviteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    mesh: _builtins.str
+    id: _builtins.str
+    """or its beginning"""
+    def __init__(
+        self,
+        *,
+        mesh: _builtins.str = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "mesh", b"mesh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowInviteRequest: _TypeAlias = ShowInviteRequest  # noqa: Y015
+
+@_typing.final
 class RevokeInviteRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

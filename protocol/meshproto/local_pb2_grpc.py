@@ -139,6 +139,11 @@ class MeshdStub:
                 request_serializer=meshproto_dot_local__pb2.CreateInviteRequest.SerializeToString,
                 response_deserializer=meshproto_dot_local__pb2.CreateInviteReply.FromString,
                 _registered_method=True)
+        self.ShowInvite = channel.unary_unary(
+                '/meshproto.Meshd/ShowInvite',
+                request_serializer=meshproto_dot_local__pb2.ShowInviteRequest.SerializeToString,
+                response_deserializer=meshproto_dot_local__pb2.CreateInviteReply.FromString,
+                _registered_method=True)
         self.RevokeInvite = channel.unary_unary(
                 '/meshproto.Meshd/RevokeInvite',
                 request_serializer=meshproto_dot_local__pb2.RevokeInviteRequest.SerializeToString,
@@ -278,6 +283,13 @@ class MeshdServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShowInvite(self, request, context):
+        """An open invite that was made on this machine, once more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeInvite(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -390,6 +402,11 @@ def add_MeshdServicer_to_server(servicer, server):
             'CreateInvite': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateInvite,
                     request_deserializer=meshproto_dot_local__pb2.CreateInviteRequest.FromString,
+                    response_serializer=meshproto_dot_local__pb2.CreateInviteReply.SerializeToString,
+            ),
+            'ShowInvite': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowInvite,
+                    request_deserializer=meshproto_dot_local__pb2.ShowInviteRequest.FromString,
                     response_serializer=meshproto_dot_local__pb2.CreateInviteReply.SerializeToString,
             ),
             'RevokeInvite': grpc.unary_unary_rpc_method_handler(
@@ -964,6 +981,33 @@ class Meshd:
             target,
             '/meshproto.Meshd/CreateInvite',
             meshproto_dot_local__pb2.CreateInviteRequest.SerializeToString,
+            meshproto_dot_local__pb2.CreateInviteReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowInvite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Meshd/ShowInvite',
+            meshproto_dot_local__pb2.ShowInviteRequest.SerializeToString,
             meshproto_dot_local__pb2.CreateInviteReply.FromString,
             options,
             channel_credentials,

@@ -55,6 +55,8 @@ class MeshdStub:
     SetRoutePreference: _grpc.UnaryUnaryMultiCallable[_local_pb2.RoutePreferenceRequest, _local_pb2.MeshReply]
     """This machine's own choice about a route that overlaps something here."""
     CreateInvite: _grpc.UnaryUnaryMultiCallable[_local_pb2.CreateInviteRequest, _local_pb2.CreateInviteReply]
+    ShowInvite: _grpc.UnaryUnaryMultiCallable[_local_pb2.ShowInviteRequest, _local_pb2.CreateInviteReply]
+    """An open invite that was made on this machine, once more."""
     RevokeInvite: _grpc.UnaryUnaryMultiCallable[_local_pb2.RevokeInviteRequest, _local_pb2.ChangeReply]
 
 @_typing.type_check_only
@@ -84,6 +86,8 @@ class MeshdAsyncStub(MeshdStub):
     SetRoutePreference: _aio.UnaryUnaryMultiCallable[_local_pb2.RoutePreferenceRequest, _local_pb2.MeshReply]  # type: ignore[assignment]
     """This machine's own choice about a route that overlaps something here."""
     CreateInvite: _aio.UnaryUnaryMultiCallable[_local_pb2.CreateInviteRequest, _local_pb2.CreateInviteReply]  # type: ignore[assignment]
+    ShowInvite: _aio.UnaryUnaryMultiCallable[_local_pb2.ShowInviteRequest, _local_pb2.CreateInviteReply]  # type: ignore[assignment]
+    """An open invite that was made on this machine, once more."""
     RevokeInvite: _aio.UnaryUnaryMultiCallable[_local_pb2.RevokeInviteRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
 
 class MeshdServicer(metaclass=_abc_1.ABCMeta):
@@ -236,6 +240,14 @@ class MeshdServicer(metaclass=_abc_1.ABCMeta):
         request: _local_pb2.CreateInviteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_local_pb2.CreateInviteReply, _abc.Awaitable[_local_pb2.CreateInviteReply]]: ...
+
+    @_abc_1.abstractmethod
+    def ShowInvite(
+        self,
+        request: _local_pb2.ShowInviteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_local_pb2.CreateInviteReply, _abc.Awaitable[_local_pb2.CreateInviteReply]]:
+        """An open invite that was made on this machine, once more."""
 
     @_abc_1.abstractmethod
     def RevokeInvite(

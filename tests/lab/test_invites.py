@@ -109,3 +109,14 @@ def test_asking_to_be_let_in(entrance: Entrance) -> None:
     wait_until(lambda: ada.ping("10.11.0.1", 1), 10, "laptop-ada to reach gw-berlin")
     entrance.gateway.meshctl("peers", "deauthorize", "laptop-ada")
     wait_until(lambda: not ada.ping("10.11.0.1", 1), 5, "laptop-ada to lose access")
+
+
+def test_an_open_invite_is_shown_again_where_it_was_made(entrance: Entrance) -> None:
+    made, text = entrance.invite("laptop-tove")
+    assert entrance.gateway.meshctl("invites", "show", made, "--qr")["text"] == text
+    entrance.gateway.meshctl("invites", "revoke", made)
+    again = entrance.gateway.meshctl_raw("invites", "show", made, "--qr")
+    assert again.returncode == 1
+    assert "revoked" in again.stderr
+    kept = entrance.gateway.run("ls /var/lib/meshd/home/invites").stdout.split()
+    assert made not in kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
-from meshproto import local_pb2
+from meshproto import local_pb2, state_pb2
 from meshproto.client import HelperError
 from meshproto.durations import parse_duration_ms
 
@@ -39,21 +39,39 @@ def create(session: Session) -> None:
             file.close()
             os.unlink(options.file)
         raise
-    lines = [f"invite {reply.invite.id} for {as_text.clean(reply.invite.member) or 'anybody'}"]
-    lines[0] += f", until {as_text.moment(reply.invite.expires_ms)}; its secret is shown only now"
-    always_on = "" if options.node else " --always-on"
+    lines = [_headline(reply.invite)]
     if file:
         with file:
             file.write(reply.file)
-        lines[0] = lines[0].partition(";")[0]
-        lines.append(f"written to {options.file}; on the other machine: meshctl join {options.file}{always_on}")
+        lines.append(f"written to {options.file}; on the other machine: meshctl join {options.file}{_always_on(reply)}")
+    else:
+        lines.append(f"shown again, while it is open, with: meshctl invites show {reply.invite.id} --qr")
     if options.qr:
-        from meshproto.qr import qr_text
-
-        lines.append(qr_text(reply.text.upper()))
+        lines.append(_qr(reply))
     if not options.file and not options.qr:
-        lines += [f"on the other machine, with this on its standard input: meshctl join -{always_on}", reply.text]
-    session.show({"invite": as_json.invite(reply.invite), "text": reply.text, "uri": reply.uri}, "\n".join(lines))
+        lines += [
+            f"on the other machine, with this on its standard input: meshctl join -{_always_on(reply)}",
+            reply.text,
+        ]
+    session.show(_with_secret(reply), "\n".join(lines))
+
+
+def _headline(one: local_pb2.InviteStatus) -> str:
+    return f"invite {one.id} for {as_text.clean(one.member) or 'anybody'}, until {as_text.moment(one.expires_ms)}"
+
+
+def _always_on(reply: local_pb2.CreateInviteReply) -> str:
+    return "" if reply.invite.role == state_pb2.ROLE_NODE else " --always-on"
+
+
+def _qr(reply: local_pb2.CreateInviteReply) -> str:
+    from meshproto.qr import qr_text
+
+    return qr_text(reply.text.upper())
+
+
+def _with_secret(reply: local_pb2.CreateInviteReply) -> dict[str, object]:
+    return {"invite": as_json.invite(reply.invite), "text": reply.text, "uri": reply.uri}
 
 
 def list_invites(session: Session) -> None:
@@ -63,18 +81,15 @@ def list_invites(session: Session) -> None:
 
 def show(session: Session) -> None:
     wanted = session.options.id
+    if session.options.qr:
+        reply = session.call("ShowInvite", local_pb2.ShowInviteRequest(mesh=session.mesh, id=wanted))
+        session.show(_with_secret(reply), f"{_headline(reply.invite)}\n{_qr(reply)}")
+        return
     found = [one for one in session.one_mesh().invites if wanted and one.id.startswith(wanted)]
     if len(found) > 1:
         raise HelperError("conflict", f"{len(found)} invites begin with {wanted!r}", "write the whole id")
     if not found:
         raise HelperError("not-found", f"there is no invite {wanted!r}", "see `meshctl invites list`")
-    if session.options.qr:
-        # Whoever made it saw it; meshd keeps only a hash of it, so nobody can show it again.
-        raise HelperError(
-            "no-secret",
-            f"the secret of invite {found[0].id} was shown once, when it was made, and is kept nowhere",
-            f"meshctl invites revoke {found[0].id}, then make another: meshctl invites create --qr",
-        )
     session.show(as_json.invite(found[0]), as_text.invites(found))
 
 

@@ -30,19 +30,22 @@ def main(arguments: list[str]) -> int:
     try:
         return _main(arguments)
     except WrongUsage as error:
-        return _report("invalid", error.message, error.fix, 2, "--json" in arguments, error.parser.prog)
+        return _report("invalid", error.message, error.fix, 2, "--json" in arguments, error.program)
     except KeyboardInterrupt:
         return 130
 
 
 def _main(arguments: list[str]) -> int:
     if any("\udc80" <= letter <= "\udcff" for argument in arguments for letter in argument):
-        raise WrongUsage(make_parser(), "the arguments are not UTF-8")
+        raise WrongUsage("meshctl", "the arguments are not UTF-8")
     try:
-        options = make_parser(next((one for one in arguments if one in NAMES), "")).parse_args(arguments)
+        options, unknown = make_parser(next((one for one in arguments if one in NAMES), "")).parse_known_args(arguments)
     except WrongUsage:
-        options = make_parser().parse_args(arguments)  # it was an option's value, or the error wants all commands
+        # It was an option's value, or the error wants all commands.
+        options, unknown = make_parser().parse_known_args(arguments)
     name = f"{getattr(options, 'group', '')} {options.command}".strip()
+    if unknown:
+        raise WrongUsage(f"meshctl {name}", f"unknown arguments: {' '.join(unknown)}")
     if name == "completions":
         from meshctl.completions import script
 

@@ -9,27 +9,55 @@ from typing import Any, NoReturn
 LONGEST_S = 30 * 86400
 """A month: in milliseconds it still fits the 32 bits that it has on the wire."""
 
+COMMAND = "COMMAND"
+
 Commands = Any  # argparse's type of a set of subparsers is private
 
 
 class WrongUsage(Exception):
-    """Raised when the arguments are none that meshctl knows. `parser` is the command that they were for."""
+    """Raised when the arguments are none that meshctl knows. `program` is the command that they were for."""
 
-    def __init__(self, parser: argparse.ArgumentParser, message: str) -> None:
+    def __init__(self, program: str, message: str, fix: str = "") -> None:
         super().__init__(message)
-        self.parser = parser
+        self.program = program
         self.message = message
-        self.fix = f"{parser.prog} --help"
+        self.fix = fix or f"see `{program} --help`"
+
+
+class _Format(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += 2  # argparse forgets that commands are indented once more
 
 
 class Parser(argparse.ArgumentParser):
     """Takes no abbreviations, which scripts would come to rely on, and leaves it to the caller to report errors."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, formatter_class=_Format, **options)
 
     def error(self, message: str) -> NoReturn:
-        raise WrongUsage(self, message)
+        _, required, names = message.partition("arguments are required: ")
+        if required:
+            message = f"{'a command' if names == 'COMMAND' else names} is missing"
+        raise WrongUsage(self.prog, message)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(one) for one in action.choices]
+        if action.metavar != COMMAND:
+            name = "/".join(action.option_strings) or str(action.metavar or action.dest)
+            raise WrongUsage(self.prog, f"{name}: {value!r} is not one of {', '.join(known)}")
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(value), known, 1, 0.7)
+        fix = f"did you mean `{self.prog} {near[0]}`?" if near else ""
+        raise WrongUsage(self.prog, f"there is no command {value!r}", fix)
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:
@@ -67,9 +95,10 @@ def _anywhere(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=_seconds, metavar="S", **hidden)
 
 
-def _command(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
+def _command(commands: Commands, name: str, text: str, examples: str = "") -> argparse.ArgumentParser:
+    shown = f"Examples:\n{examples}\n\n" if examples else ""
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", epilog=_EPILOG
+        name, help=text, description=text[0].upper() + text[1:] + ".", epilog=shown + _EPILOG
     )
     parser.set_defaults(command=name)
     _anywhere(parser)
@@ -80,24 +109,28 @@ def _group(commands: Commands, name: str, text: str) -> Commands:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=_EPILOG)
     parser.set_defaults(group=name)
     _anywhere(parser)
-    return parser.add_subparsers(metavar="COMMAND", required=True, dest="inner")
+    return parser.add_subparsers(title="commands", metavar=COMMAND, required=True, dest="inner")
 
 
 _EPILOG = "Options for every command (--socket, --mesh, --json, --timeout): meshctl --help"
+
+_ABOUT = """\
+These options may stand anywhere, before or after the command.
+WHO is a member's name, id, beginning of an id, or overlay address. Durations: 30s 5m 2h 14d.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 meshd can't be reached,
+4 not permitted, 5 outcome unknown (not confirmed by a majority in time)."""
+
+_MESH = "which one, when this machine is in several"
+_WHO = "name, id, beginning of an id, or overlay address"
 
 
 def make_parser(only: str = "") -> Parser:
     """`only` leaves out all commands but the named one or the group it stands in: a third of the start-up time."""
     from meshproto import VERSION
 
-    parser = Parser(
-        prog="meshctl",
-        description="Watch and run the private networks of this machine.",
-        epilog="These options may stand anywhere. WHO is a member's name, id, beginning of an id, or overlay address. "
-        "Durations: 30s 5m 2h 14d. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 meshd can't be reached, "
-        "4 not permitted, 5 outcome unknown.",
-    )
-    parser.add_argument("--version", action="version", version=f"meshctl {VERSION}")
+    parser = Parser(prog="meshctl", description="Watch and run the private networks of this machine.", epilog=_ABOUT)
+    parser.add_argument("--version", action="version", version=f"meshctl {VERSION}", help="show the version and exit")
     parser.add_argument(
         "--socket", metavar="PATH", help="meshd's socket (default $MESHD_SOCKET or /run/meshd/meshd.sock)"
     )
@@ -106,7 +139,7 @@ def make_parser(only: str = "") -> Parser:
     parser.add_argument(
         "--timeout", type=_seconds, metavar="S", help="seconds a command may take (default 10, join 25)"
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="outer")
+    commands = parser.add_subparsers(title="commands", metavar=COMMAND, required=True, dest="outer")
     wanted = next((make for make, names in _SECTIONS if only in names), None)
     for make, _ in _SECTIONS:
         if wanted in (None, make):
@@ -115,8 +148,13 @@ def make_parser(only: str = "") -> Parser:
 
 
 def _meshes(commands: Commands) -> None:
-    create = _command(commands, "create", "make a mesh with this machine as its first node")
-    create.add_argument("name", metavar="NAME")
+    create = _command(
+        commands,
+        "create",
+        "make a mesh with this machine as its first node",
+        "  meshctl create home\n  meshctl create home --endpoint gw-berlin.example --node-pool 10.20.0.0/16",
+    )
+    create.add_argument("name", metavar="NAME", help="what the mesh is called: small letters, digits, hyphens")
     create.add_argument("--endpoint", default="", metavar="HOST[:PORT]", help="where others reach this machine")
     create.add_argument("--node-pool", default="", metavar="CIDR", help="first node's subnet (default 10.11.0.0/16)")
     create.add_argument(
@@ -137,13 +175,21 @@ def _meshes(commands: Commands) -> None:
         "--name", dest="member_name", default="", metavar="MEMBER", help="this machine's name (default: its host name)"
     )
     create.add_argument("--mtu", type=_number(0, 65535), default=0, metavar="N", help="of the tunnel (default 1420)")
-    join = _command(commands, "join", "make this machine a member of a mesh")
+    join = _command(
+        commands,
+        "join",
+        "make this machine a member of a mesh",
+        "  meshctl join - gw-berlin.example < key-file           as a node, with the cluster key\n"
+        "  MESHD_KEY=… meshctl join gw-berlin.example            the same, from the environment\n"
+        "  meshctl join laptop-ada.mesh --always-on              as a peer, with an invite\n"
+        "  meshctl join --request gw-berlin.example --always-on  as a peer, when somebody lets it in",
+    )
     join.add_argument(
         "what",
         nargs="?",
         default="",
         metavar="WHAT",
-        help="cluster key or invite (text, URI, file), or - for standard input, or left out with $MESHD_KEY",
+        help="cluster key or invite: text, URI, file, or - for standard input; not needed with $MESHD_KEY",
     )
     join.add_argument("hosts", nargs="*", metavar="HOST[:PORT]", help="nodes to join through (with a cluster key)")
     join.add_argument(
@@ -164,14 +210,18 @@ def _meshes(commands: Commands) -> None:
         ("down", "disconnect this machine; it stays a member"),
         ("status", "show the meshes of this machine"),
     ):
-        _command(commands, name, text).add_argument("mesh_name", nargs="?", default="", metavar="MESH")
+        _command(commands, name, text).add_argument("mesh_name", nargs="?", default="", metavar="MESH", help=_MESH)
     leave = _command(commands, "leave", "take this machine out of a mesh and clean up")
-    leave.add_argument("mesh_name", metavar="MESH")
+    leave.add_argument("mesh_name", metavar="MESH", help="which one")
     leave.add_argument("--yes", action="store_true", help="don't ask whether you are sure")
     wait = _command(commands, "wait", "wait until a mesh is connected")
-    wait.add_argument("mesh_name", nargs="?", default="", metavar="MESH")
+    wait.add_argument("mesh_name", nargs="?", default="", metavar="MESH", help=_MESH)
     wait.add_argument(
-        "--for", dest="wanted", choices=["connected"], default="connected", help="the only state there is"
+        "--for",
+        dest="wanted",
+        choices=["connected"],
+        default="connected",
+        help="the state to wait for (default connected)",
     )
 
 
@@ -180,22 +230,22 @@ def _members(commands: Commands) -> None:
         inner = _group(commands, group, text)
         _command(inner, "list", f"list the {group}")
         for name, what in (("show", f"show all about a {group[:-1]}"), ("remove", f"remove a {group[:-1]} for good")):
-            _command(inner, name, what).add_argument("who", metavar="WHO")
+            _command(inner, name, what).add_argument("who", metavar="WHO", help=_WHO)
     _command(inner, "authorized", "list the peers that were let in")
     _command(inner, "pending", "list the machines that ask to be let in")
     for name, what in (
         ("authorize", "let in a machine that asks"),
         ("deauthorize", "refuse a machine that asks, or remove a peer"),
     ):
-        _command(inner, name, what).add_argument("id", metavar="ID")
+        _command(inner, name, what).add_argument("id", metavar="ID", help="see `meshctl peers pending`")
     for name, what in (("enable", "give a peer its access back"), ("disable", "take a peer's access away for now")):
-        _command(inner, name, what).add_argument("who", metavar="WHO")
+        _command(inner, name, what).add_argument("who", metavar="WHO", help=_WHO)
     rename = _command(inner, "rename", "give a peer another name")
-    rename.add_argument("who", metavar="WHO")
-    rename.add_argument("name", metavar="NAME")
+    rename.add_argument("who", metavar="WHO", help=_WHO)
+    rename.add_argument("name", metavar="NAME", help="the new name: small letters, digits, hyphens")
     admin = _command(inner, "admin", "let a peer change the mesh, or not")
-    admin.add_argument("who", metavar="WHO")
-    admin.add_argument("state", choices=["on", "off"])
+    admin.add_argument("who", metavar="WHO", help=_WHO)
+    admin.add_argument("state", choices=["on", "off"], help="whether it may")
 
 
 def _routes(commands: Commands) -> None:
@@ -203,19 +253,27 @@ def _routes(commands: Commands) -> None:
     _command(inner, "list", "list the routes")
     for name, text in (("add", "offer a subnet to the mesh"), ("remove", "stop offering a subnet")):
         parser = _command(inner, name, text)
-        parser.add_argument("cidr", metavar="CIDR")
+        parser.add_argument("cidr", metavar="CIDR", help="such as 203.0.113.0/24")
         parser.add_argument("--node", default="", metavar="WHO", help="the node that offers it (default: this one)")
     for name, text in (
         ("accept", "install a route on this machine although it overlaps"),
         ("ignore", "never install a route on this machine"),
     ):
-        _command(inner, name, text).add_argument("cidr", metavar="CIDR")
+        _command(inner, name, text).add_argument("cidr", metavar="CIDR", help="see `meshctl routes list`")
 
 
 def _invites(commands: Commands) -> None:
     inner = _group(commands, "invites", "what lets one machine in")
-    create = _command(inner, "create", "make an invite")
-    create.add_argument("member", nargs="?", default="", metavar="MEMBER", help="the name of the machine in the mesh")
+    create = _command(
+        inner,
+        "create",
+        "make an invite",
+        "  meshctl invites create laptop-ada --file laptop-ada.mesh\n"
+        "  meshctl invites create --uses 5 --expires 2h --ephemeral 1d",
+    )
+    create.add_argument(
+        "member", nargs="?", default="", metavar="MEMBER", help="the machine's name in the mesh (default: it chooses)"
+    )
     create.add_argument("--expires", default="14d", metavar="TIME", help="when it ends (default 14d)")
     create.add_argument(
         "--uses", type=_number(1, 2**31 - 1), default=1, metavar="N", help="machines that it lets in (default 1)"
@@ -229,8 +287,12 @@ def _invites(commands: Commands) -> None:
     _command(inner, "list", "list the invites")
     show = _command(inner, "show", "show an invite")
     show.add_argument("id", metavar="ID", help="its id, or the beginning of it")
-    show.add_argument("--qr", action="store_true", help="as a QR code, where its secret is still there")
-    _command(inner, "revoke", "make an invite useless").add_argument("id", metavar="ID")
+    show.add_argument(
+        "--qr", action="store_true", help="with its secret as a QR code: while it is open, where it was made"
+    )
+    _command(inner, "revoke", "make an invite useless").add_argument(
+        "id", metavar="ID", help="see `meshctl invites list`"
+    )
 
 
 def _rest(commands: Commands) -> None:
@@ -240,11 +302,18 @@ def _rest(commands: Commands) -> None:
     events.add_argument("--follow", action="store_true", help="go on with what happens, until interrupted")
     events.add_argument("--since", type=_number(0, 2**63 - 1), metavar="REVISION", help="only changes after this one")
     ping = _command(commands, "ping", "measure the way to a member")
-    ping.add_argument("who", metavar="WHO")
+    ping.add_argument("who", metavar="WHO", help=_WHO)
     ping.add_argument("--count", type=_number(1, 10_000), default=4, metavar="N", help="probes (default 4)")
     _command(commands, "doctor", "find what would stop a mesh from working here, and the fix")
-    completions = _command(commands, "completions", "print a completion script")
-    completions.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completions = _command(
+        commands,
+        "completions",
+        "print a completion script",
+        "  meshctl completions bash > /etc/bash_completion.d/meshctl\n"
+        "  meshctl completions zsh > /usr/local/share/zsh/site-functions/_meshctl\n"
+        "  meshctl completions fish > ~/.config/fish/completions/meshctl.fish",
+    )
+    completions.add_argument("shell", choices=["bash", "zsh", "fish"], help="for which shell")
 
 
 _SECTIONS: tuple[tuple[Callable[[Commands], None], tuple[str, ...]], ...] = (

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator
-from ipaddress import IPv4Address, IPv6Address
 
 from meshproto import VERSION, local_pb2, node_pb2, state_pb2
 from meshproto.cluster_key import ClusterKey
-from meshproto.invite import Invite, InviteNode, redeem_token
-from meshproto.keys import PrivateKey
 
 from meshd import defaults
 from meshd.assembly.daemon import Daemon
+from meshd.assembly.invites import forget_closed, make_invite, show_invite
 from meshd.assembly.joins import join_mesh
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_duties import raise_refusal
-from meshd.assembly.status import invite_status, member_status, mesh_status
-from meshd.model.changes.invites import DEFAULT_LIFETIME_MS
+from meshd.assembly.status import member_status, mesh_status
 from meshd.model.changes.routes import parse_route
-from meshd.model.errors import InvalidInput, MeshError, NotFound, Unavailable
+from meshd.model.errors import InvalidInput, NotFound, Unavailable
 from meshd.model.members import Member, Role
 from meshd.observe.doctor import check_machine
 from meshd.rpc.actor import Actor, Tier
 
 WATCH_INTERVAL = 1.0
 """Seconds between differences that only carry counters; anything else is sent at once."""
-
-NODES_IN_INVITE = 5
-"""Nodes that an invite names: enough to find one that is up, few enough for a QR code."""
 
 
 class LocalApi:
@@ -312,61 +305,21 @@ class LocalApi:
 
     async def create_invite(self, request: local_pb2.CreateInviteRequest, actor: Actor) -> local_pb2.CreateInviteReply:
         mesh = self._daemon.find(request.mesh)
-        key = PrivateKey.from_random(os.urandom(32))
-        invite_id = os.urandom(4).hex()
-        token = redeem_token(key, invite_id)
-        change = node_pb2.CreateInvite(
-            id=invite_id,
-            member=request.member,
-            role=state_pb2.ROLE_NODE if request.node else state_pb2.ROLE_PEER,
-            uses=request.uses,
-            lifetime_ms=request.lifetime_ms or DEFAULT_LIFETIME_MS,
-            ephemeral_ms=request.ephemeral_ms,
-            admin=request.admin,
-            cidr=request.cidr,
-            temporary_public_key=key.public.data,
-            token_sha256=hashlib.sha256(token).digest(),
-        )
-        result, _ = await self._submit(mesh, actor, request.request_id, create_invite=change)
-        stored = mesh.state.invites.get(invite_id)
-        if stored is None:
-            raise MeshError("the invite was made, but this machine has not seen it yet", "see `meshctl invites list`")
-        nodes = [
-            mesh.members[one] for one in result.applied_node_ids if one in mesh.members and mesh.members[one].endpoints
-        ]
-        if not nodes:
-            raise MeshError("no node with an endpoint has the invite's key yet", "see `meshctl nodes list`")
-        invite = Invite(
-            id=invite_id,
-            mesh_id=mesh.choices.mesh_id,
-            mesh_name=mesh.name,
-            nodes=tuple(_invite_node(node) for node in nodes[:NODES_IN_INVITE]),
-            temporary_key=key,
-            temporary_ipv4=IPv4Address(stored.temporary_ipv4),
-            temporary_ipv6=IPv6Address(stored.temporary_ipv6),
-            ca_fingerprint=hashlib.sha256(mesh.identity.ca_certificate).digest(),
-            expires_ms=stored.expires_ms,
-            member=stored.member,
-            role=stored.role,
-        )
-        return local_pb2.CreateInviteReply(
-            invite=invite_status(stored), text=invite.to_text(), uri=invite.to_uri(), file=invite.to_file()
-        )
+
+        async def submit(change: node_pb2.CreateInvite) -> node_pb2.ChangeResult:
+            return (await self._submit(mesh, actor, request.request_id, create_invite=change))[0]
+
+        return await make_invite(mesh, request, submit)
+
+    async def show_invite(self, request: local_pb2.ShowInviteRequest, actor: Actor) -> local_pb2.CreateInviteReply:
+        return await show_invite(self._daemon.find(request.mesh), request.id)
 
     async def revoke_invite(self, request: local_pb2.RevokeInviteRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         change = node_pb2.RevokeInvite(id=request.id)
-        return (await self._submit(mesh, actor, request.request_id, revoke_invite=change))[1]
-
-
-def _invite_node(node: Member) -> InviteNode:
-    return InviteNode(
-        node.ipv4,
-        node.ipv6,
-        node.public_key,
-        tuple(str(endpoint) for endpoint in node.endpoints[:4]),
-        node.join_port or defaults.JOIN_PORT,
-    )
+        reply = (await self._submit(mesh, actor, request.request_id, revoke_invite=change))[1]
+        await forget_closed(mesh)
+        return reply
 
 
 def differences(sent: local_pb2.Status, present: local_pb2.Status) -> list[local_pb2.MeshDifference]:

@@ -15,7 +15,10 @@ from pathlib import Path
 import grpc
 import pytest
 from meshctl.main import main
-from meshproto import local_pb2, local_pb2_grpc
+from meshproto import local_pb2, local_pb2_grpc, state_pb2
+from meshproto.qr import qr_text
+
+OPEN = local_pb2.InviteStatus(id="4f1c77aa", member="laptop-ada", uses=1, state=state_pb2.INVITE_STATE_OPEN)
 
 
 class Canned(local_pb2_grpc.MeshdServicer):
@@ -52,7 +55,11 @@ class Canned(local_pb2_grpc.MeshdServicer):
         self.invites += 1
         if request.member == "refused":
             context.abort(grpc.StatusCode.INTERNAL, "no")
-        return local_pb2.CreateInviteReply(text="mesh1-abc", file="contents")
+        return local_pb2.CreateInviteReply(invite=OPEN, text="mesh1-abc", uri="mesh://join/mesh1-abc", file="contents")
+
+    def ShowInvite(self, request, context):  # type: ignore[no-untyped-def]
+        assert request.id == "4f1c"
+        return local_pb2.CreateInviteReply(invite=OPEN, text="mesh1-abc", uri="mesh://join/mesh1-abc")
 
     def LeaveMesh(self, request, context):  # type: ignore[no-untyped-def]
         self.leaves.append(request)
@@ -185,12 +192,25 @@ def test_the_key_is_shown_on_a_terminal_only(helper: Canned, capsys: pytest.Capt
     assert json.loads(capsys.readouterr().out)["cluster_key"] == "meshkey1-secret"
 
 
-def test_nobody_has_the_secret_of_an_invite(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
-    helper.meshes = [local_pb2.MeshStatus(name="home", invites=[local_pb2.InviteStatus(id="4f1c77aa", uses=1)])]
+def test_an_invite_is_shown_again(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    helper.meshes = [local_pb2.MeshStatus(name="home", invites=[OPEN])]
     assert main(["invites", "show", "4f1c"]) == 0
-    assert main(["invites", "show", "4f1c", "--qr"]) == 1
-    assert "meshctl invites revoke 4f1c77aa" in capsys.readouterr().err
+    assert "mesh1-" not in capsys.readouterr().out
+    assert main(["invites", "show", "4f1c", "--qr"]) == 0
+    assert qr_text("MESH1-ABC") in capsys.readouterr().out
+    assert main(["invites", "show", "4f1c", "--qr", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["invite"]["id"], shown["text"]) == ("4f1c77aa", "mesh1-abc")
     assert main(["invites", "show", ""]) == 1
+
+
+def test_an_invite_as_a_code_and_as_text(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["invites", "create", "laptop-ada", "--qr"]) == 0
+    out = capsys.readouterr().out
+    assert qr_text("MESH1-ABC") in out
+    assert "meshctl invites show 4f1c77aa --qr" in out
+    assert main(["invites", "create", "laptop-ada"]) == 0
+    assert capsys.readouterr().out.endswith("meshctl join - --always-on\nmesh1-abc\n")
 
 
 def _head(state: local_pb2.MeshState.ValueType, reason: str = "") -> local_pb2.WatchUpdate:

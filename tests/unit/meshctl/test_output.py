@@ -138,12 +138,24 @@ def test_every_command_of_the_parser_is_carried_out() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nodes", "promote", "gw-berlin"], "invalid choice"),
-        (["nodes"], "required: COMMAND"),
-        (["frobnicate"], "invalid choice"),
-        (["routes", "add"], "required: CIDR"),
+        (
+            ["nodes", "promote", "gw-berlin"],
+            "meshctl nodes: there is no command 'promote'\nfix: see `meshctl nodes --help`",
+        ),
+        (["nodes"], "meshctl nodes: a command is missing\nfix: see `meshctl nodes --help`"),
+        (["stauts"], "meshctl: there is no command 'stauts'\nfix: did you mean `meshctl status`?"),
+        (
+            ["peers", "autorize", "7"],
+            "meshctl peers: there is no command 'autorize'\nfix: did you mean `meshctl peers authorize`?",
+        ),
+        (["routes", "add"], "meshctl routes add: CIDR is missing\nfix: see `meshctl routes add --help`"),
+        (["status", "--verbose"], "meshctl status: unknown arguments: --verbose\nfix: see `meshctl status --help`"),
+        (
+            ["create", "home", "--addressing", "best"],
+            "meshctl create: --addressing: 'best' is not one of sequential, hash\n",
+        ),
         (["--timeout", "soon", "status"], "'soon' is not a number of seconds"),
-        (["--mes", "home", "status"], "invalid choice"),
+        (["--mes", "home", "status"], "there is no command 'home'"),
     ],
 )
 def test_wrong_usage_is_exit_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +163,8 @@ def test_wrong_usage_is_exit_2(arguments: list[str], message: str, capsys: pytes
     captured = capsys.readouterr()
     assert captured.out == ""
     assert message in captured.err
-    assert captured.err.splitlines()[-1].startswith("fix: meshctl ")
+    assert captured.err.splitlines()[-1].startswith("fix: ")
+    assert len(captured.err.splitlines()) == 2
     assert main([*arguments, "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "invalid"
 

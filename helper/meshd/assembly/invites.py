@@ -1,0 +1,163 @@
+"""Invites made on this machine. Their temporary private keys stay here, a root-only file each, while they are open:
+so that `invites show` can give the invite once more. The mesh itself knows only hashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from meshproto import local_pb2, node_pb2, state_pb2
+from meshproto.invite import Invite, InviteNode, redeem_token
+from meshproto.keys import PrivateKey
+
+from meshd import defaults
+from meshd.assembly.mesh import Mesh
+from meshd.assembly.status import invite_status
+from meshd.model.changes.invites import DEFAULT_LIFETIME_MS
+from meshd.model.errors import Conflict, Failed, MeshError, NotFound, OutcomeUnknown
+from meshd.model.members import Member
+from meshd.store.files import write_atomically
+
+NODES_IN_INVITE = 5
+"""Nodes that an invite names: enough to find one that is up, few enough for a QR code."""
+
+FOLDER = "invites"
+"""In the folder of the mesh."""
+
+LONGEST_CHANGE = 600.0
+"""Seconds after which a key without an invite is of no use: the change that made it was refused."""
+
+Submit = Callable[[node_pb2.CreateInvite], Awaitable[node_pb2.ChangeResult]]
+"""Makes the change. Raises MeshError when it was not made, or nobody knows."""
+
+
+async def make_invite(
+    mesh: Mesh, request: local_pb2.CreateInviteRequest, submit: Submit
+) -> local_pb2.CreateInviteReply:
+    """Raises MeshError."""
+    await forget_closed(mesh)
+    key = PrivateKey.from_random(os.urandom(32))
+    invite_id = os.urandom(4).hex()
+    change = node_pb2.CreateInvite(
+        id=invite_id,
+        member=request.member,
+        role=state_pb2.ROLE_NODE if request.node else state_pb2.ROLE_PEER,
+        uses=request.uses,
+        lifetime_ms=request.lifetime_ms or DEFAULT_LIFETIME_MS,
+        ephemeral_ms=request.ephemeral_ms,
+        admin=request.admin,
+        cidr=request.cidr,
+        temporary_public_key=key.public.data,
+        token_sha256=hashlib.sha256(redeem_token(key, invite_id)).digest(),
+    )
+    # The key is kept first: an invite that was made and whose answer was lost can still be shown.
+    await asyncio.to_thread(_keep, mesh.folder / FOLDER, invite_id, key)
+    try:
+        result = await submit(change)
+    except MeshError as error:
+        if not isinstance(error, OutcomeUnknown):
+            (mesh.folder / FOLDER / invite_id).unlink(missing_ok=True)
+        raise
+    stored = mesh.state.invites.get(invite_id)
+    if stored is None:
+        raise MeshError(
+            f"invite {invite_id} was made, but this machine has not seen it yet",
+            f"meshctl --mesh {mesh.name} invites show {invite_id} --qr",
+        )
+    return _reply(mesh, stored, key, tuple(result.applied_node_ids))
+
+
+async def show_invite(mesh: Mesh, beginning: str) -> local_pb2.CreateInviteReply:
+    """An open invite once more, with its secret. Raises NotFound and Conflict."""
+    found = [one for one in mesh.state.invites.values() if beginning and one.id.startswith(beginning)]
+    if len(found) > 1:
+        raise Conflict(f"{len(found)} invites begin with {beginning!r}", "write the whole id")
+    if not found:
+        raise NotFound(f"there is no invite {beginning!r} in {mesh.name}", "see `meshctl invites list`")
+    stored = found[0]
+    if stored.state != state_pb2.INVITE_STATE_OPEN:
+        state = {state_pb2.INVITE_STATE_REDEEMED: "used", state_pb2.INVITE_STATE_REVOKED: "revoked"}
+        raise Conflict(
+            f"invite {stored.id} is of no use any more: {state.get(stored.state, 'expired')}",
+            "meshctl invites create",
+            "invite-closed",
+        )
+    key = await asyncio.to_thread(_read, mesh.folder / FOLDER / stored.id)
+    if key is None or key.public.data != stored.temporary_public_key:
+        raise NotFound(
+            f"the secret of invite {stored.id} is not on this machine",
+            f"ask {stored.created_by}, who made it; or revoke it and make another: meshctl invites create",
+            "no-secret",
+        )
+    return _reply(mesh, stored, key, tuple(stored.node_ids))
+
+
+def _reply(
+    mesh: Mesh, stored: state_pb2.Invite, key: PrivateKey, node_ids: tuple[str, ...]
+) -> local_pb2.CreateInviteReply:
+    nodes = [mesh.members[one] for one in node_ids if one in mesh.members and mesh.members[one].endpoints]
+    if not nodes:
+        raise MeshError(
+            f"no node with an endpoint has the key of invite {stored.id} yet",
+            f"meshctl nodes list; then meshctl --mesh {mesh.name} invites show {stored.id} --qr",
+        )
+    invite = Invite(
+        id=stored.id,
+        mesh_id=mesh.choices.mesh_id,
+        mesh_name=mesh.name,
+        nodes=tuple(_invite_node(node) for node in nodes[:NODES_IN_INVITE]),
+        temporary_key=key,
+        temporary_ipv4=IPv4Address(stored.temporary_ipv4),
+        temporary_ipv6=IPv6Address(stored.temporary_ipv6),
+        ca_fingerprint=hashlib.sha256(mesh.identity.ca_certificate).digest(),
+        expires_ms=stored.expires_ms,
+        member=stored.member,
+        role=stored.role,
+    )
+    return local_pb2.CreateInviteReply(
+        invite=invite_status(stored), text=invite.to_text(), uri=invite.to_uri(), file=invite.to_file()
+    )
+
+
+def _invite_node(node: Member) -> InviteNode:
+    return InviteNode(
+        node.ipv4,
+        node.ipv6,
+        node.public_key,
+        tuple(str(endpoint) for endpoint in node.endpoints[:4]),
+        node.join_port or defaults.JOIN_PORT,
+    )
+
+
+async def forget_closed(mesh: Mesh) -> None:
+    """Removes the keys of invites that are used, revoked or expired."""
+    states = {one.id: one.state == state_pb2.INVITE_STATE_OPEN for one in mesh.state.invites.values()}
+    await asyncio.to_thread(_prune, mesh.folder / FOLDER, states, time.time() - LONGEST_CHANGE)
+
+
+def _keep(folder: Path, invite_id: str, key: PrivateKey) -> None:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(folder / invite_id, key.data)
+    except OSError as error:
+        raise Failed(f"the invite's key can't be kept in {folder}: {error.strerror}", "look for a full disk") from error
+
+
+def _read(path: Path) -> PrivateKey | None:
+    try:
+        return PrivateKey(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _prune(folder: Path, is_open: Mapping[str, bool], before: float) -> None:
+    """Those that are known to be closed, and those that nobody knows and are old, or half written."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not is_open.get(path.name, path.stat().st_mtime >= before):
+            path.unlink(missing_ok=True)
