@@ -60,10 +60,20 @@ def _key(text: str) -> PublicKey:
     return PublicKey(bytes.fromhex(text))
 
 
+_LARGEST = {"listen_port": 0xFFFF, "fwmark": 0xFFFF_FFFF}
+
+
+def _number(text: str, largest: int = 2**64 - 1) -> int:
+    found = int(text, 0) if text.startswith("0x") else int(text)
+    if not 0 <= found <= largest:
+        raise ValueError(f"{text[:40]} is not between 0 and {largest}")
+    return found
+
+
 @lru_cache(maxsize=1 << 14)
 def _endpoint(text: str) -> UdpEndpoint:
     host, _, port = text.rpartition(":")
-    return UdpEndpoint(ip_address(host.strip("[]").split("%")[0]), int(port))
+    return UdpEndpoint(ip_address(host.strip("[]").split("%")[0]), _number(port, 0xFFFF))
 
 
 @dataclass(slots=True)
@@ -114,7 +124,7 @@ def decode_state(reply: bytes) -> DeviceState:
                 peers[peer.public_key] = peer
             elif peer is None:
                 if key in numbers:
-                    numbers[key] = int(value, 0)
+                    numbers[key] = _number(value, _LARGEST[key])
             else:
                 _set_field(peer, key, value)
         states = {key: one.state() for key, one in peers.items()}
@@ -132,15 +142,15 @@ def _set_field(peer: _Peer, key: str, value: str) -> None:
     elif key == "allowed_ip":
         peer.allowed_ips.append(value)
     elif key == "persistent_keepalive_interval":
-        peer.keepalive = int(value)
+        peer.keepalive = _number(value, 0xFFFF)
     elif key == "last_handshake_time_sec":
-        peer.handshake_s = int(value)
+        peer.handshake_s = _number(value)
     elif key == "last_handshake_time_nsec":
-        peer.handshake_ns = int(value)
+        peer.handshake_ns = _number(value)
     elif key == "rx_bytes":
-        peer.rx_bytes = int(value)
+        peer.rx_bytes = _number(value)
     elif key == "tx_bytes":
-        peer.tx_bytes = int(value)
+        peer.tx_bytes = _number(value)
 
 
 def decode_errno(reply: bytes) -> int:
