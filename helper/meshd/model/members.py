@@ -101,6 +101,13 @@ def _check_host(host: str, text: str) -> str:
     return host.lower()
 
 
+def _overlay_ipv6(text: str) -> IPv6Address:
+    address = IPv6Address(text)
+    if address.scope_id is not None:
+        raise ValueError(f"{text!r} has a zone")
+    return address
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A node, peer or device, with the fields that the CA signed and those that the primary keeps."""
@@ -145,9 +152,9 @@ class Member:
             field = "ipv4"
             ipv4 = IPv4Address(statement.ipv4)
             field = "ipv6"
-            ipv6 = IPv6Address(statement.ipv6)
+            ipv6 = _overlay_ipv6(statement.ipv6)
             field = "transport"
-            transport = IPv6Address(statement.transport) if statement.transport else None
+            transport = _overlay_ipv6(statement.transport) if statement.transport else None
             field = "subnet"
             subnet = IPv4Network(statement.subnet) if statement.subnet else None
             field = "endpoints"

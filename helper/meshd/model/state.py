@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from meshproto import state_pb2
 
 from meshd.model.errors import Conflict, InvalidInput, NotFound
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
+
+Object = TypeVar("Object", bound=Message)
 
 SHORTEST_ID_PREFIX = 4
 """Characters of an id that name a member; fewer are too easily a slip."""
@@ -98,11 +100,11 @@ class State:
                 requests = dict(self.requests) if requests is None else requests
                 _put(requests, write.key, state_pb2.JoinRequest, value)
             elif write.kind == "settings" and value is not None:
-                changed["settings"] = state_pb2.MeshSettings.FromString(value)
+                changed["settings"] = _read(state_pb2.MeshSettings, write.key, value)
             elif write.kind == "voters" and value is not None:
-                changed["voters"] = state_pb2.VoterRecord.FromString(value)
+                changed["voters"] = _read(state_pb2.VoterRecord, write.key, value)
             elif write.kind == "primary" and value is not None:
-                changed["primary_id"] = value.decode()
+                changed["primary_id"] = value.decode(errors="replace")
         if members is not None:
             touched = {write.key for write in entry.writes if write.kind == "member"}
             parsed, problems = _parse_all(members[key] for key in touched if key in members)
@@ -175,15 +177,19 @@ def _public_member(member: state_pb2.Member, for_id: str) -> state_pb2.Member:
     return copy
 
 
-def _put(table: dict[str, Any], key: str, kind: Any, value: bytes | None) -> None:
+def _read(kind: type[Object], key: str, value: bytes) -> Object:
+    try:
+        return kind.FromString(value)
+    except DecodeError as error:
+        raise InvalidInput(f"the change writes a {kind.DESCRIPTOR.name} {key!r} that can't be read") from error
+
+
+def _put(table: dict[str, Any], key: str, kind: type[Message], value: bytes | None) -> None:
     if value is None:
         table.pop(key, None)
     else:
-        try:
-            message = kind.FromString(value)
-        except DecodeError as error:
-            raise InvalidInput(f"the change writes a {kind.DESCRIPTOR.name} {key!r} that can't be read") from error
-        if kind is state_pb2.Member and message.id != key:
+        message = _read(kind, key, value)
+        if isinstance(message, state_pb2.Member) and message.id != key:
             raise InvalidInput(f"the change writes member {message.id!r} as {key!r}")
         table[key] = message
 
@@ -208,17 +214,17 @@ def filtered_entry(entry: state_pb2.ChangeEntry) -> state_pb2.ChangeEntry:
         if not write.HasField("value"):
             continue
         if write.kind == "member":
-            write.value = _public_member(state_pb2.Member.FromString(write.value), "").SerializeToString()
+            write.value = _public_member(_read(state_pb2.Member, write.key, write.value), "").SerializeToString()
         elif write.kind == "settings":
-            settings = state_pb2.MeshSettings.FromString(write.value)
+            settings = _read(state_pb2.MeshSettings, write.key, write.value)
             settings.ClearField("encrypted_ca_key")
             write.value = settings.SerializeToString()
         elif write.kind == "invite":
-            invite = state_pb2.Invite.FromString(write.value)
+            invite = _read(state_pb2.Invite, write.key, write.value)
             invite.ClearField("token_sha256")
             write.value = invite.SerializeToString()
         elif write.kind == "request":
-            request = state_pb2.JoinRequest.FromString(write.value)
+            request = _read(state_pb2.JoinRequest, write.key, write.value)
             request.ClearField("certificate_request")
             write.value = request.SerializeToString()
     return copy
