@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,16 @@ class Served:
 
 
 @pytest.fixture
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    folder = tmp_path_factory.mktemp("run")
-    for parent in (folder, *folder.parents[:2]):
-        if parent.owner() == "root":
-            parent.chmod(0o755)
-    served = Served(folder)
+def open_folder() -> Iterator[Path]:
+    """One that other users may enter, as they may not pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="meshd-rpc-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+async def served(open_folder: Path) -> AsyncIterator[Served]:
+    served = Served(open_folder)
     await served.server.start()
     yield served
     await served.server.stop()
