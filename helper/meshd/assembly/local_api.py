@@ -99,7 +99,7 @@ class LocalApi:
             if remaining <= 0:
                 break
             sent += 1
-            trip = await mesh.prober.measure(member.ipv4, min(2.0, remaining))
+            trip = await mesh.sessions.prober.measure(member.ipv4, min(2.0, remaining))
             if trip is not None:
                 trips.append(trip)
                 if turn + 1 < count:

@@ -6,12 +6,12 @@ What depends on being a node or a peer is in `node_duties` and `peer_duties`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from typing import Protocol
 
@@ -19,40 +19,31 @@ from meshproto import node_pb2, state_pb2
 from meshproto.keys import PublicKey
 
 from meshd import defaults
+from meshd.assembly.sessions import Sessions
 from meshd.cluster.certificates import verify_member
 from meshd.cluster.identity import Choices, Identity, delete_identity, save_choices
 from meshd.dataplane import kernel_network
 from meshd.dataplane.apply import HostNetwork
-from meshd.dataplane.desired import Desired, Network, UdpEndpoint
+from meshd.dataplane.desired import Address, Desired, Network
+from meshd.dataplane.difference import is_repair
 from meshd.dataplane.overlap import filter_routes
 from meshd.dataplane.plan import Situation, TemporaryPeer, plan
 from meshd.dataplane.watch import KernelWatch
-from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange
 from meshd.dataplane.wireguard.choice import ChosenBackend
 from meshd.model.addresses import Pools
 from meshd.model.changes.routes import choose_routes
 from meshd.model.errors import MeshError
-from meshd.model.members import Endpoint, Member, Role
+from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
 from meshd.naming.hosts_file import Entry, write_block
 from meshd.observe.journal import Journal
-from meshd.observe.rates import Rates
-from meshd.paths.choice import Sight, Way, choose_ways
-from meshd.paths.local_endpoints import source_towards
-from meshd.paths.probing import ALIVE, INTERVAL, Prober
 from meshd.store.view_file import save_view
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_FRESH = 180.0
-"""Seconds that a WireGuard session lives without a new handshake (REJECT_AFTER_TIME in its paper)."""
-
 GOODBYE = 1.0
 """Seconds that a member which removes itself can still be answered."""
-
-RESTART_AFTER = 5.0
-"""Seconds of unanswered probes after which a session is started anew, at the next endpoint."""
 
 
 class Duties(Protocol):
@@ -83,6 +74,7 @@ class Machine:
     state_dir: Path
     run_dir: Path
     redis_url: str = ""
+    interfaces: set[str] = field(default_factory=set)  # of all meshes that are up
 
 
 class Mesh:
@@ -100,31 +92,21 @@ class Mesh:
         self.node_health: dict[str, node_pb2.NodeHealth] = {}
         self.applied = Position()
         self.committed = Position()
-        self.ways: dict[str, Way] = {}
         self.routes: dict[Network, str] = {}
         self.refused_routes: dict[Network, str] = {}
-        self.device: DeviceState | None = None
-        self.rates = Rates()
         self.problem = ""  # why the machine does not follow the plan
-        self.connected_since = 0.0
-        self.last_answer = 0.0  # time.time() when a node last answered
         self.version = 0  # grows with everything that is worth showing
         self.changed = asyncio.Condition()
         self.duties: Duties | None = None
         self.ipv6 = True
-        self.prober = Prober(self._is_overlay, os.urandom)
         self._wake = asyncio.Event()
         self._last_desired: Desired | None = None
         self._watch = KernelWatch(self.wake)
         self._tasks: list[asyncio.Task[None]] = []
-        self._endpoint_turn: dict[str, int] = {}
-        self._restarted: dict[str, float] = {}
-        self._started = time.monotonic()
-        self._overlays: dict[object, str] = {}
+        self._overlays: dict[IPv4Address, str] = {}
         self._seen_problems: set[str] = set()
         self.leaves = False  # a person is taking this machine out of the mesh
-        self._was_cut = False
-        self._was_online: dict[str, bool] = {}
+        self.sessions = Sessions(self)
         self._verify()
 
     # --- who and what -----------------------------------------------------------------------------------------------
@@ -146,8 +128,18 @@ class Mesh:
     def is_node(self) -> bool:
         return self.choices.role is Role.NODE
 
-    def _is_overlay(self, address: object) -> bool:
+    def is_overlay(self, address: IPv4Address) -> bool:
+        """Whether that is a member's overlay address."""
         return address in self._overlays
+
+    def member_at(self, address: IPv4Address) -> Member | None:
+        return self.members.get(self._overlays.get(address, ""))
+
+    def is_inside(self, address: Address) -> bool:
+        """Whether an address belongs to the mesh itself: such a one is never an endpoint."""
+        pools = Pools.from_settings(self.state.settings)
+        inside = [pools.peer_pool, pools.ula, pools.transport, *(one.subnet for one in self.members.values())]
+        return any(one is not None and address.version == one.version and address in one for one in inside)
 
     def event(self, kind: str, text: str, **fields: object) -> None:
         self.machine.journal.add(self.name, kind, text, **fields)  # type: ignore[arg-type]  # fields of Journal.add
@@ -196,7 +188,7 @@ class Mesh:
             members[member_id] = member
         self.members = members
         self._overlays = {member.ipv4: member.id for member in members.values()}
-        self.prober.forget(member.ipv4 for member in members.values())
+        self.sessions.prober.forget(member.ipv4 for member in members.values())
 
     def state_with_provisional(self) -> State:
         """For checking callers: a member that was just admitted here may call before our Redis has it."""
@@ -237,14 +229,13 @@ class Mesh:
     async def start(self, make_duties: Callable[[Mesh], Duties]) -> None:
         """Brings the tunnel up from what is on disk, then the control plane."""
         self.ipv6 = await asyncio.to_thread(kernel_network.has_ipv6)
-        self._started = time.monotonic()
-        if self.me is not None:
-            await self.prober.start(self.me.ipv4, defaults.MESH_PORT)
+        self.machine.interfaces.add(self.choices.interface)
+        await self.sessions.start()
         await self.reconcile()
         self._watch.start()
         self._tasks = [
             asyncio.create_task(self._follow_plan(), name=f"{self.name}: plan"),
-            asyncio.create_task(self._probe(), name=f"{self.name}: probes"),
+            asyncio.create_task(self.sessions.run(), name=f"{self.name}: sessions"),
         ]
         self.duties = make_duties(self)
         await self.duties.start()
@@ -256,7 +247,7 @@ class Mesh:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        self.prober.stop()
+        await self.sessions.stop()
         if self.duties is not None:
             await self.duties.stop()
             self.duties = None
@@ -281,7 +272,9 @@ class Mesh:
         own = self.me.subnet if self.me is not None else None
         await self.machine.network.remove(self.choices.interface, frozenset({own}) if own else frozenset())
         await asyncio.to_thread(write_block, self.name, [])
-        self.device = None
+        self.machine.interfaces.discard(self.choices.interface)
+        self.sessions.device = None
+        self._last_desired = None
 
     async def set_choices(self, **changes: object) -> None:
         self.identity = self.identity.with_choices(**changes)
@@ -319,7 +312,7 @@ class Mesh:
             situation = await self._situation(self.me)
             desired = plan(situation)
             operations = await self.machine.network.apply(desired)
-            await self._move_endpoints(desired)
+            await self.sessions.follow_ways(desired)
             if self.choices.hosts_file:
                 await asyncio.to_thread(write_block, self.name, self._names())
         except MeshError as error:
@@ -328,10 +321,9 @@ class Mesh:
                 self.event("repair", error.message, severity="error")
             self.problem = error.message
         else:
-            # What had to be done although the plan is the same was undone by somebody else.
-            repairing, self._last_desired = desired == self._last_desired, desired
-            if repairing:
-                for operation in operations:
+            before, self._last_desired = self._last_desired, desired
+            for operation in operations:
+                if before is not None and is_repair(operation, before, desired):
                     self.event("repair", f"repaired: {operation.describe()}", severity="warning")
             self.problem = ""
             self.applied = position
@@ -348,9 +340,13 @@ class Mesh:
 
     async def _situation(self, me: Member) -> Situation:
         pools = Pools.from_settings(self.state.settings)
-        self.ways = choose_ways(me, self.members, self._sights())
+        sessions = self.sessions
+        if sessions.device is not None:
+            with contextlib.suppress(MeshError):  # gone: the plan makes it again
+                await sessions.read()
+        sessions.choose(me)
         online = frozenset(
-            member.id for member in self.members.values() if member.role is Role.NODE and self.is_online(member)
+            member.id for member in self.members.values() if member.role is Role.NODE and sessions.is_online(member)
         )
         self.routes = choose_routes(self.state, online | {me.id} if self.is_node else online, self.routes)
         offered = {
@@ -377,16 +373,17 @@ class Mesh:
             peer_pool=pools.peer_pool,
             ula=pools.ula,
             transport=pools.transport,
-            endpoints=await self._start_endpoints(),
-            relays={key: way.relay for key, way in self.ways.items() if way.relay},
+            endpoints=await sessions.start_endpoints(),
+            relays={key: way.relay for key, way in sessions.ways.items() if way.relay},
             relayed=frozenset(
                 key
-                for key, way in self.ways.items()
+                for key, way in sessions.ways.items()
                 if way.relay and (self.is_node or self.members[key].role is Role.NODE)
             ),
             routes=installed,
             offered=offered,
             temporary=temporary,
+            tests=sessions.direct.test_keys(),
             ipv6=self.ipv6,
             redis_port=self.duties.redis_port if self.duties else 0,
             redeem_port=self.choices.join_port or defaults.JOIN_PORT,
@@ -399,7 +396,9 @@ class Mesh:
             return {}
         own = await asyncio.to_thread(kernel_network.networks_by_interface, frozenset({self.choices.interface}))
         endpoints = [
-            peer.endpoint.address for peer in (self.device.peers.values() if self.device else ()) if peer.endpoint
+            peer.endpoint.address
+            for peer in (self.sessions.device.peers.values() if self.sessions.device else ())
+            if peer.endpoint
         ]
         installed, refused = filter_routes(
             wanted,
@@ -413,208 +412,6 @@ class Mesh:
                 self.event("route", f"route {network} is not installed here: {reason}", severity="warning")
         self.refused_routes = refused
         return {network: wanted[network] for network in installed}
-
-    # --- paths ------------------------------------------------------------------------------------------------------
-
-    def is_online(self, member: Member) -> bool:
-        """As this machine sees it, or as a node told."""
-        if member.id == self.choices.member_id or self.prober.alive(member.ipv4):
-            return True
-        seen = self.presence.get(member.id)
-        return seen is not None and seen.online
-
-    def session(self, member: Member) -> float | None:
-        """When the last handshake with the member was, in Unix seconds."""
-        peer = self.device.peers.get(member.public_key) if self.device else None
-        return peer.latest_handshake if peer else None
-
-    def running_for(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._started
-
-    def is_transport(self, address: IPv4Address | IPv6Address) -> bool:
-        """Whether an endpoint's address is a transport address of this mesh: its session is relayed."""
-        prefix = self.state.settings.transport_prefix
-        return bool(prefix) and address.version == 6 and address in ip_network(prefix)
-
-    def _over_transport(self, member: Member) -> bool:
-        peer = self.device.peers.get(member.public_key) if self.device else None
-        return peer is not None and peer.endpoint is not None and self.is_transport(peer.endpoint.address)
-
-    def _sights(self) -> dict[str, Sight]:
-        return {key: self._sight(member) for key, member in self.members.items()}
-
-    def _sight(self, member: Member) -> Sight:
-        contact = self.prober.contact(member.ipv4)
-        over_transport = self._over_transport(member)
-        seen = self.presence.get(member.id)
-        waiting = contact.first_unanswered and time.monotonic() - contact.first_unanswered > ALIVE
-        return Sight(
-            alive_direct=self.prober.alive(member.ipv4) and not over_transport,
-            dead_direct=(bool(waiting) and not self.prober.alive(member.ipv4)) or over_transport,
-            attached=frozenset(seen.attached_node_ids) if seen else frozenset(),
-            can_start=bool(member.endpoints),
-        )
-
-    async def _start_endpoints(self) -> dict[str, UdpEndpoint]:
-        """Where a session with each member starts: its transport address when relayed, else an endpoint of its own."""
-        found = {}
-        for member in self.members.values():
-            if member.id == self.choices.member_id:
-                continue
-            way = self.ways.get(member.id)
-            if way is not None and way.relay and member.transport:
-                found[member.id] = UdpEndpoint(member.transport, member.listen_port)
-            else:
-                endpoint = await self._direct_endpoint(member)
-                if endpoint is not None:
-                    found[member.id] = endpoint
-        return found
-
-    async def _direct_endpoint(self, member: Member) -> UdpEndpoint | None:
-        """The next usable endpoint of a member in turn; a peer's only when it said that it is not behind NAT."""
-        if member.role is not Role.NODE:
-            return None
-        usable = []
-        for endpoint in member.endpoints:
-            usable += await self._resolve(endpoint)
-        if not usable:
-            return None
-        return usable[self._endpoint_turn.get(member.id, 0) % len(usable)]
-
-    async def _resolve(self, endpoint: Endpoint) -> list[UdpEndpoint]:
-        address = endpoint.address
-        if address is not None:
-            return [UdpEndpoint(address, endpoint.port)] if source_towards(address) is not None else []
-        try:
-            async with asyncio.timeout(2):
-                entries = await asyncio.get_running_loop().getaddrinfo(endpoint.host, endpoint.port)
-        except (OSError, TimeoutError):
-            return []
-        addresses = dict.fromkeys(ip_address(str(entry[4][0]).split("%")[0]) for entry in entries)
-        return [UdpEndpoint(one, endpoint.port) for one in addresses if source_towards(one) is not None]
-
-    async def _move_endpoints(self, desired: Desired) -> None:
-        """Reads the sessions; moves those whose way changed between straight and relayed."""
-        interface = self.choices.interface
-        self.device = await self.machine.backend.read(interface)
-        moves = []
-        for member_id, way in self.ways.items():
-            member = self.members[member_id]
-            peer = self.device.peers.get(member.public_key)
-            wanted = desired.peers.get(member.public_key)
-            if peer is None or wanted is None or wanted.endpoint is None:
-                continue
-            if bool(way.relay) != self._over_transport(member) and (way.relay or self._over_transport(member)):
-                moves.append(PeerChange(member.public_key, update_only=True, endpoint=wanted.endpoint))
-        if moves:
-            await self.machine.backend.apply(interface, DeviceChange(peers=tuple(moves)))
-
-    async def _probe(self) -> None:
-        """Probes the nodes, samples the counters, and restarts sessions that went dead."""
-        first_delay = {member.id: 0.0 for member in self.members.values()}
-        while True:
-            me = self.me
-            if me is not None:
-                for node in [one for one in self.members.values() if one.role is Role.NODE and one.id != me.id]:
-                    if node.id not in first_delay:
-                        # Both sides starting at once cost 5 s (FACTS): the higher key waits for the lower one.
-                        first_delay[node.id] = time.monotonic() + (0.5 if me.public_key > node.public_key else 0)
-                    if time.monotonic() >= first_delay[node.id]:
-                        self.prober.ping(node.ipv4)
-                await self._look_at_sessions(me)
-            await asyncio.sleep(INTERVAL)
-
-    async def _look_at_sessions(self, me: Member) -> None:
-        try:
-            self.device = await self.machine.backend.read(self.choices.interface)
-        except MeshError as error:
-            self.problem = error.message
-            self.wake()
-            return
-        self.rates.sample(
-            time.monotonic(), {key: (peer.rx_bytes, peer.tx_bytes) for key, peer in self.device.peers.items()}
-        )
-        if any(self.prober.answered(node.ipv4) for node in self.members.values() if node.role is Role.NODE):
-            self.last_answer = time.time()
-        before = dict(self.ways)
-        self.ways = choose_ways(me, self.members, self._sights())
-        if {key: way.relay for key, way in before.items()} != {key: way.relay for key, way in self.ways.items()}:
-            self.wake()
-        now = time.monotonic()
-        for node in [one for one in self.members.values() if one.role is Role.NODE and one.id != me.id and one.enabled]:
-            contact = self.prober.contact(node.ipv4)
-            silent = contact.first_unanswered and now - contact.first_unanswered > RESTART_AFTER
-            if (
-                silent
-                and now - self._restarted.get(node.id, 0) > RESTART_AFTER
-                and node.public_key in self.device.peers
-            ):
-                self._restarted[node.id] = now
-                await self._restart_session(node)
-        await self._renew_sessions(me)
-        await self.notify()
-
-    async def _renew_sessions(self, me: Member) -> None:
-        """After one end was away, the other may hold a session that is gone there: it is started anew."""
-        cut = not any(self.prober.alive(node.ipv4) for node in self.members.values() if node.role is Role.NODE)
-        back = self._was_cut and not cut
-        self._was_cut = cut
-        online = {member.id: self.is_online(member) for member in self.members.values()}
-        if me.role is Role.PEER:
-            for member in self.members.values():
-                returned = online[member.id] and self._was_online.get(member.id) is False
-                if member.role is Role.PEER and member.id != me.id and (back or returned) and self.session(member):
-                    await self._restart_session(member)
-        self._was_online = online
-
-    async def _restart_session(self, node: Member) -> None:
-        """Removes and adds the peer in one set, at its next endpoint: WireGuard alone would need about 15 s."""
-        device = self.device
-        peer = device.peers.get(node.public_key) if device else None
-        if peer is None:
-            return
-        self._endpoint_turn[node.id] = self._endpoint_turn.get(node.id, 0) + 1
-        way = self.ways.get(node.id)
-        if way is not None and way.relay and node.transport:
-            endpoint: UdpEndpoint | None = UdpEndpoint(node.transport, node.listen_port)
-        else:
-            endpoint = await self._direct_endpoint(node)
-        again = PeerChange(
-            node.public_key,
-            endpoint=endpoint or peer.endpoint,
-            keepalive=peer.keepalive,
-            allowed_ips=peer.allowed_ips,
-        )
-        log.info("%s: starting the session with %s anew", self.name, node.name)
-        try:
-            await self.machine.backend.apply(
-                self.choices.interface, DeviceChange(peers=(PeerChange(node.public_key, remove=True), again))
-            )
-        except MeshError as error:
-            log.warning("%s: %s", self.name, error)
-
-    def own_presence(self) -> list[node_pb2.Presence]:
-        """The members that this node reaches itself."""
-        found = []
-        device = self.device
-        for member in self.members.values():
-            if member.id == self.choices.member_id:
-                continue
-            handshake = self.session(member)
-            alive = self.prober.alive(member.ipv4)
-            direct = alive and not self._over_transport(member)
-            peer = device.peers.get(member.public_key) if device else None
-            seen = node_pb2.Presence(
-                member_id=member.id,
-                online=alive,
-                latest_handshake_ms=int(handshake * 1000) if handshake else 0,
-                attached_node_ids=[self.choices.member_id] if direct else [],
-            )
-            if direct and peer is not None and peer.endpoint is not None:
-                seen.candidates.append(str(peer.endpoint))
-            found.append(seen)
-        return found
 
     async def wait_applied(self, position: Position, timeout: float) -> bool:
         """Whether the data plane came to that position in time."""

@@ -106,7 +106,7 @@ class NodeDuties:
             self._replication,
             self._database.position,
             lambda: mesh.applied,
-            mesh.own_presence,
+            mesh.sessions.own_presence,
             self._on_heartbeat,
         )
         self._mesh_server = MeshServer(identity, self, lambda: mesh.state_with_provisional())
@@ -224,7 +224,7 @@ class NodeDuties:
             lambda: {node.id: node for node in mesh.members.values() if node.role is Role.NODE},
             self._calls,
             request,
-            mesh.own_presence,
+            mesh.sessions.own_presence,
         )
         primary = Primary(
             me.id,
@@ -319,7 +319,7 @@ class NodeDuties:
         return node_pb2.SubmitReply(result=await self.submit(request.change, timeout))
 
     async def report(self, member: Member, request: node_pb2.MemberReport) -> node_pb2.ReportReply:
-        device = self._mesh.device
+        device = self._mesh.sessions.device
         peer = device.peers.get(member.public_key) if device else None
         return node_pb2.ReportReply(observed_endpoint=str(peer.endpoint) if peer and peer.endpoint else "")
 

@@ -67,7 +67,7 @@ class PeerDuties:
         """The ones that answer first, then the rest, oldest first."""
         mesh = self._mesh
         nodes = [one for one in mesh.members.values() if one.role is Role.NODE and one.enabled]
-        return sorted(nodes, key=lambda one: (not mesh.prober.answered(one.ipv4), one.joined_ms, one.id))
+        return sorted(nodes, key=lambda one: (not mesh.sessions.prober.answered(one.ipv4), one.joined_ms, one.id))
 
     async def _watch(self) -> None:
         while True:

@@ -7,7 +7,7 @@ import time
 from meshproto import local_pb2, state_pb2
 from meshproto.keys import PublicKey
 
-from meshd.assembly.mesh import HANDSHAKE_FRESH, Mesh
+from meshd.assembly.mesh import Mesh
 from meshd.cluster.certificates import fingerprint
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
@@ -29,19 +29,16 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
     nodes = [one for one in mesh.members.values() if one.role is Role.NODE and one.id != mesh.choices.member_id]
     if not nodes:
         return local_pb2.CONNECTED, ""
-    now = time.time()
-    for node in nodes:
-        handshake = mesh.session(node)
-        if mesh.prober.answered(node.ipv4) and handshake is not None and now - handshake < HANDSHAKE_FRESH:
-            return local_pb2.CONNECTED, ""
-    if mesh.is_node and not any(mesh.is_online(node) for node in nodes):
+    if any(mesh.sessions.prober.answered(node.ipv4) and mesh.sessions.is_fresh(node) for node in nodes):
+        return local_pb2.CONNECTED, ""
+    if mesh.is_node and not any(mesh.sessions.is_online(node) for node in nodes):
         others = "no other node answers"
     else:
         others = f"no answer from {', '.join(sorted(node.name for node in nodes)[:3])}"
-    if mesh.last_answer:
-        age = max(int(now - mesh.last_answer), 0)
+    if mesh.sessions.last_answer:
+        age = max(int(time.time() - mesh.sessions.last_answer), 0)
         return local_pb2.STALE, f"{others} for {age} s"
-    if mesh.running_for() < GRACE:
+    if mesh.sessions.running_for() < GRACE:
         return local_pb2.CONNECTING, others
     return local_pb2.STALE, f"{others} since meshd started"
 
@@ -86,7 +83,7 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
         ],
         warnings=[f"route {network} is not installed here: {why}" for network, why in mesh.refused_routes.items()],
         dns_domain=settings.dns_domain,
-        stale_since_ms=int(mesh.last_answer * 1000) if state == local_pb2.STALE else 0,
+        stale_since_ms=int(mesh.sessions.last_answer * 1000) if state == local_pb2.STALE else 0,
     )
 
 
@@ -120,7 +117,7 @@ def _routes(mesh: Mesh) -> list[local_pb2.RouteStatus]:
             local_pb2.RouteStatus(
                 cidr=cidr,
                 nodes=sorted(names),
-                chosen=node.name if node and mesh.is_online(node) else "",
+                chosen=node.name if node and mesh.sessions.is_online(node) else "",
                 masquerade=any(one.masquerade for one in routes),
                 not_installed=refused.get(cidr, ""),
             )
@@ -130,15 +127,15 @@ def _routes(mesh: Mesh) -> list[local_pb2.RouteStatus]:
 
 def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
     is_self = member.id == mesh.choices.member_id
-    peer = mesh.device.peers.get(member.public_key) if mesh.device and not is_self else None
-    contact = mesh.prober.contact(member.ipv4)
-    online = member.enabled and mesh.choices.up and mesh.is_online(member)
+    peer = mesh.sessions.device.peers.get(member.public_key) if mesh.sessions.device and not is_self else None
+    contact = mesh.sessions.prober.contact(member.ipv4)
+    online = member.enabled and mesh.choices.up and mesh.sessions.is_online(member)
     path, relay, why = _path(mesh, member, online)
-    rate = mesh.rates.of(member.public_key)
+    rate = mesh.sessions.rates.of(member.public_key)
     stored = mesh.state.members.get(member.id)
     health = mesh.node_health.get(member.id)
     endpoint = ""
-    if peer is not None and peer.endpoint is not None and not mesh.is_transport(peer.endpoint.address):
+    if peer is not None and peer.endpoint is not None and not mesh.sessions.is_transport(peer.endpoint.address):
         endpoint = str(peer.endpoint)
     elif member.endpoints:
         endpoint = str(member.endpoints[0])
@@ -197,8 +194,9 @@ def _path(mesh: Mesh, member: Member, online: bool) -> tuple[local_pb2.Path.Valu
         return local_pb2.PATH_NONE, "", "disabled"
     if not online:
         return local_pb2.PATH_NONE, "", "offline"
-    way = mesh.ways.get(member.id)
-    if way is not None and way.relay:
-        node = mesh.members.get(way.relay)
-        return local_pb2.PATH_RELAYED, node.name if node else "", way.reason
+    way = mesh.sessions.ways.get(member.id)
+    if mesh.sessions.over_transport(member) or (way is not None and not way.direct):
+        node = mesh.members.get(way.relay or "") if way else None
+        why = mesh.sessions.direct.why_relayed(member.id) or (way.reason if way else "")
+        return local_pb2.PATH_RELAYED, node.name if node else "", why
     return local_pb2.PATH_DIRECT, "", ""

@@ -77,6 +77,37 @@ def difference(desired: Desired, actual: Actual) -> tuple[Operation, ...]:
     return tuple(operations)
 
 
+def is_repair(operation: Operation, before: Desired, now: Desired) -> bool:
+    """Whether the operation, needed for the plan `now`, puts right what was already so in the plan `before`.
+
+    Then somebody else undid it. What differs because the plan does is no repair.
+    """
+    match operation:
+        case MakeInterface():
+            return True
+        case ChangeDevice():
+            return (before.private_key, before.listen_port, before.fwmark, before.peers) == (
+                now.private_key,
+                now.listen_port,
+                now.fwmark,
+                now.peers,
+            )
+        case SetFirewall():
+            return before.firewall == now.firewall
+        case SetSysctl():
+            return before.forwarding == now.forwarding
+        case SetLink(mtu):
+            return before.mtu == mtu
+        case AddAddress(address):
+            return address in before.addresses
+        case RemoveAddress(address):
+            return address not in before.addresses
+        case AddRoute(route) | ReplaceRoute(route):
+            return route in before.routes
+        case RemoveRoute(route):
+            return route not in before.routes
+
+
 def without_ipv6(desired: Desired) -> Desired:
     """The same for a machine on which IPv6 is switched off."""
     return replace(

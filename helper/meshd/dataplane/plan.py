@@ -65,6 +65,7 @@ class Situation:
     routes: Mapping[Network, str] = field(default_factory=dict)  # installed route -> id of the chosen node
     offered: Mapping[Network, bool] = field(default_factory=dict)  # routes that this node offers -> masquerade
     temporary: tuple[TemporaryPeer, ...] = ()
+    tests: frozenset[PublicKey] = frozenset()  # keys with which members test a straight path to here
     ipv6: bool = True  # this machine can have IPv6 addresses
     redis_port: int = 0
     redeem_port: int = 0
@@ -126,6 +127,8 @@ def _peers(situation: Situation, me: Member, others: list[Member]) -> dict[Publi
         for temporary in situation.temporary:
             networks = frozenset({network_of(temporary.ipv4), network_of(temporary.ipv6)})
             peers.setdefault(temporary.public_key, DesiredPeer(temporary.public_key, networks))
+    for key in situation.tests if me.enabled else ():
+        peers.setdefault(key, DesiredPeer(key, frozenset()))
     return peers
 
 

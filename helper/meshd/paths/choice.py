@@ -15,15 +15,17 @@ class Sight:
     alive_direct: bool  # heard within the last seconds on a session that is not relayed
     dead_direct: bool  # probed for long enough without an answer
     attached: frozenset[str]  # nodes with a live session to it
-    can_start: bool  # an endpoint is known that this machine has a route to
+    straight: bool = False  # its session has an endpoint that is not its transport address
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`relay` is the node that carries the member's transport address; None: straight."""
+    """`relay` is the node that carries the member's transport address, None: no node does. `direct`: the session runs
+    straight. Two peers keep their relay while direct, so that the way back is there when it is needed."""
 
     relay: str | None
     reason: str
+    direct: bool = False
 
 
 def choose_ways(me: Member, members: Mapping[str, Member], sights: Mapping[str, Sight]) -> dict[str, Way]:
@@ -43,10 +45,13 @@ def _way(me: Member, member: Member, sights: Mapping[str, Sight]) -> Way:
     sight = sights[member.id]
     between_peers = me.role is Role.PEER and member.role is Role.PEER
     if not between_peers and (sight.alive_direct or not sight.dead_direct):
-        return Way(None, "")
+        return Way(None, "", direct=True)
+    direct = between_peers and sight.straight and not sight.dead_direct
     # A relay that this machine can't hear straight would itself need one, and they would point at each other.
     near = {node for node, seen in sights.items() if seen.alive_direct}
     shared = sorted((sight.attached & sights[me.id].attached & near) - {me.id, member.id})
     if member.transport is None or me.transport is None or not shared:
-        return Way(None, "no node reaches both ends")
-    return Way(shared[0], "both are behind a node" if between_peers else "its endpoints don't answer")
+        return Way(None, "" if direct else "no node reaches both ends", direct)
+    if direct:
+        return Way(shared[0], "", direct=True)
+    return Way(shared[0], "no straight path was found yet" if between_peers else "its endpoints don't answer")

@@ -95,6 +95,10 @@ class Network:
         link = self._links[name]
         return (link.ipv4 or link.ipv6 or "").split("/")[0]
 
+    def address6(self, name: str) -> str:
+        """The host's underlay IPv6 address."""
+        return (self._links[name].ipv6 or "").split("/")[0]
+
     def add_lan_host(self, gateway: str, subnet: str, address: str) -> Host:
         """A host without meshd behind a gateway: on its own LAN, with the gateway as its only way out."""
         host = Host(f"{gateway}-lan")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from meshd.dataplane.desired import (
     Desired,
@@ -16,7 +16,7 @@ from meshd.dataplane.desired import (
     RouteKind,
     UdpEndpoint,
 )
-from meshd.dataplane.difference import Actual, difference
+from meshd.dataplane.difference import Actual, difference, is_repair
 from meshd.dataplane.operations import (
     AddAddress,
     AddRoute,
@@ -315,3 +315,40 @@ def test_each_operation_says_what_was_wrong() -> None:
     route = DesiredRoute(ip_network("10.12.0.0/16"))
     operations = difference(plan(DesiredPeer(KEYS[0], frozenset()), routes=frozenset({route})), machine_with())
     assert [one.describe() for one in operations] == ["1 peer was missing", "route 10.12.0.0/16 was missing"]
+
+
+def repairs(before: Desired, now: Desired, actual: Actual) -> list[str]:
+    return [one.describe() for one in difference(now, actual) if is_repair(one, before, now)]
+
+
+def test_only_what_somebody_else_undid_is_a_repair() -> None:
+    """A change of the plan at the same moment hides nothing and adds nothing."""
+    old, new = DesiredRoute(NETWORKS[0]), DesiredRoute(NETWORKS[1])
+    before, now = plan(routes=frozenset({old})), plan(routes=frozenset({old, new}))
+    machine = Machine(machine_with(), before)
+    machine.run(difference(before, machine.actual))
+    in_place = machine.actual
+    assert repairs(before, now, in_place) == []
+    assert repairs(before, now, replace(in_place, routes=frozenset())) == [f"route {NETWORKS[0]} was missing"]
+    assert repairs(before, before, replace(in_place, routes=frozenset({old, new}))) == [
+        f"route {NETWORKS[1]} was not planned"
+    ]
+    assert repairs(before, now, replace(in_place, firewall=None)) == [
+        f"firewall table meshd-{before.interface} was not as planned"
+    ]
+    assert repairs(before, replace(now, firewall=replace(FIREWALL, redis_port=1)), in_place) == []
+
+
+@given(plans(), machines())
+def test_with_the_same_plan_everything_is_a_repair(desired: Desired, actual: Actual) -> None:
+    assume(actual.ipv6)
+    assert all(is_repair(one, desired, desired) for one in difference(desired, actual))
+
+
+@given(plans(), plans(), machines())
+def test_nothing_is_a_repair_where_nobody_interfered(before: Desired, now: Desired, actual: Actual) -> None:
+    assume(actual.ipv6)
+    machine = Machine(actual, before)
+    machine.run(difference(before, actual))
+    untouched = [one for one in difference(now, machine.actual) if is_repair(one, before, now)]
+    assert [one for one in untouched if not isinstance(one, ReplaceRoute)] == []

@@ -1,0 +1,300 @@
+"""The WireGuard sessions of one mesh on this machine: who is heard, which way each one runs, and what repairs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from meshproto import node_pb2
+
+from meshd import defaults
+from meshd.assembly.direct_paths import DirectPaths
+from meshd.dataplane.desired import Desired, UdpEndpoint
+from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange
+from meshd.model.errors import MeshError
+from meshd.model.members import Endpoint, Member, Role
+from meshd.observe.rates import Rates
+from meshd.paths.choice import Sight, Way, choose_ways
+from meshd.paths.local_endpoints import source_towards
+from meshd.paths.probing import ALIVE, INTERVAL, Prober
+
+if TYPE_CHECKING:
+    from meshd.assembly.mesh import Mesh
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_FRESH = 180.0
+"""Seconds that a WireGuard session lives without a new handshake (REJECT_AFTER_TIME in its paper)."""
+
+RESTART_AFTER = 5.0
+"""Seconds of unanswered probes after which a session is started anew, at the next endpoint."""
+
+PEER_DEAD = 4.0
+"""Seconds of unanswered probes after which a straight path between peers counts as dead: with `INTERVAL` between them,
+that is within the 6 s of DESIGN.md section 8."""
+
+
+class Sessions:
+    """Probes, counts and moves sessions. Knows members and their presence from its mesh."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self.direct = DirectPaths(mesh, self)
+        self.prober = Prober(mesh.is_overlay, os.urandom, self.direct.received)
+        self.ways: dict[str, Way] = {}
+        self.device: DeviceState | None = None
+        self.rates = Rates()
+        self.last_answer = 0.0  # time.time() when a node last answered
+        self._started = time.monotonic()
+        self._endpoint_turn: dict[str, int] = {}
+        self._restarted: dict[str, float] = {}
+        self._known_since: dict[str, float] = {}
+        self._was_cut = False
+        self._was_online: dict[str, bool] = {}
+
+    async def start(self) -> None:
+        """Listens for probes."""
+        self._started = time.monotonic()
+        if self._mesh.me is not None:
+            await self.prober.start(self._mesh.me.ipv4, defaults.MESH_PORT)
+
+    async def stop(self) -> None:
+        await self.direct.stop()
+        self.prober.stop()
+
+    # --- what is seen -----------------------------------------------------------------------------------------------
+
+    def is_online(self, member: Member) -> bool:
+        """As this machine sees it, or as a node told."""
+        if member.id == self._mesh.choices.member_id or self.prober.alive(member.ipv4):
+            return True
+        seen = self._mesh.presence.get(member.id)
+        return seen is not None and seen.online
+
+    def handshake(self, member: Member) -> float | None:
+        """When the last handshake with the member was, in Unix seconds."""
+        peer = self.device.peers.get(member.public_key) if self.device else None
+        return peer.latest_handshake if peer else None
+
+    def is_fresh(self, member: Member) -> bool:
+        """Whether there is a session that carries packets now."""
+        handshake = self.handshake(member)
+        return handshake is not None and time.time() - handshake < HANDSHAKE_FRESH
+
+    def running_for(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def is_transport(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether an endpoint's address is a transport address of this mesh: its session is relayed."""
+        prefix = self._mesh.state.settings.transport_prefix
+        return bool(prefix) and address.version == 6 and address in ip_network(prefix)
+
+    def over_transport(self, member: Member) -> bool:
+        peer = self.device.peers.get(member.public_key) if self.device else None
+        return peer is not None and peer.endpoint is not None and self.is_transport(peer.endpoint.address)
+
+    def is_straight(self, member: Member) -> bool:
+        """Whether the session has an endpoint, and a real one."""
+        peer = self.device.peers.get(member.public_key) if self.device else None
+        return peer is not None and peer.endpoint is not None and not self.is_transport(peer.endpoint.address)
+
+    async def read(self) -> DeviceState:
+        """The interface as it is now. Raises MeshError."""
+        self.device = await self._mesh.machine.backend.read(self._mesh.choices.interface)
+        return self.device
+
+    def own_presence(self) -> list[node_pb2.Presence]:
+        """The members that this node reaches itself."""
+        found = []
+        device = self.device
+        for member in self._mesh.members.values():
+            if member.id == self._mesh.choices.member_id:
+                continue
+            handshake = self.handshake(member)
+            alive = self.prober.alive(member.ipv4)
+            direct = alive and not self.over_transport(member)
+            peer = device.peers.get(member.public_key) if device else None
+            seen = node_pb2.Presence(
+                member_id=member.id,
+                online=alive,
+                latest_handshake_ms=int(handshake * 1000) if handshake else 0,
+                attached_node_ids=[self._mesh.choices.member_id] if direct else [],
+            )
+            if direct and peer is not None and peer.endpoint is not None:
+                seen.candidates.append(str(peer.endpoint))
+            found.append(seen)
+        return found
+
+    # --- ways -------------------------------------------------------------------------------------------------------
+
+    def choose(self, me: Member) -> None:
+        """Chooses each member's way by what is seen now."""
+        self.ways = choose_ways(
+            me, self._mesh.members, {key: self._sight(member) for key, member in self._mesh.members.items()}
+        )
+
+    def _sight(self, member: Member) -> Sight:
+        contact = self.prober.contact(member.ipv4)
+        over_transport = self.over_transport(member)
+        seen = self._mesh.presence.get(member.id)
+        unanswered = time.monotonic() - contact.first_unanswered if contact.first_unanswered else 0.0
+        if member.role is Role.NODE:
+            dead = (unanswered > ALIVE and not self.prober.alive(member.ipv4)) or over_transport
+        elif self._mesh.is_node:  # peers probe the nodes, not the other way round
+            known_for = time.monotonic() - self._known_since.setdefault(member.id, time.monotonic())
+            dead = (known_for > ALIVE and not self.prober.alive(member.ipv4)) or over_transport
+        else:
+            dead = unanswered > PEER_DEAD and time.monotonic() - contact.heard > PEER_DEAD
+        return Sight(
+            alive_direct=self.prober.alive(member.ipv4) and not over_transport,
+            dead_direct=dead,
+            attached=frozenset(seen.attached_node_ids) if seen else frozenset(),
+            straight=self.is_straight(member),
+        )
+
+    async def start_endpoints(self) -> dict[str, UdpEndpoint]:
+        """Where a session with each member starts: its transport address when relayed, else an endpoint of its own."""
+        found = {}
+        for member in self._mesh.members.values():
+            if member.id == self._mesh.choices.member_id:
+                continue
+            endpoint = self.transport_endpoint(member) or await self._own_endpoint(member)
+            if endpoint is not None:
+                found[member.id] = endpoint
+        return found
+
+    def transport_endpoint(self, member: Member) -> UdpEndpoint | None:
+        """The member's transport address when its session shall be relayed now."""
+        way = self.ways.get(member.id)
+        if way is None or way.direct or not way.relay or not member.transport:
+            return None
+        return UdpEndpoint(member.transport, member.listen_port)
+
+    async def _own_endpoint(self, member: Member) -> UdpEndpoint | None:
+        """The next usable endpoint of a node in turn. A peer's are tested first (`direct_paths`)."""
+        if member.role is not Role.NODE:
+            return None
+        usable = []
+        for endpoint in member.endpoints:
+            usable += await self._resolve(endpoint)
+        if not usable:
+            return None
+        return usable[self._endpoint_turn.get(member.id, 0) % len(usable)]
+
+    async def _resolve(self, endpoint: Endpoint) -> list[UdpEndpoint]:
+        address = endpoint.address
+        if address is not None:
+            return [UdpEndpoint(address, endpoint.port)] if source_towards(address) is not None else []
+        try:
+            async with asyncio.timeout(2):
+                entries = await asyncio.get_running_loop().getaddrinfo(endpoint.host, endpoint.port)
+        except (OSError, TimeoutError):
+            return []
+        addresses = dict.fromkeys(ip_address(str(entry[4][0]).split("%")[0]) for entry in entries)
+        return [UdpEndpoint(one, endpoint.port) for one in addresses if source_towards(one) is not None]
+
+    async def follow_ways(self, desired: Desired) -> None:
+        """Moves the sessions whose way changed between straight and relayed. Moves to a straight path between peers,
+        and back from a relay, belong to `direct_paths`, which tests first."""
+        device = await self.read()
+        moves = []
+        for member_id in self.ways:
+            member = self._mesh.members[member_id]
+            peer = device.peers.get(member.public_key)
+            wanted = desired.peers.get(member.public_key)
+            if peer is None or wanted is None or self.direct.is_moving(member_id):
+                continue
+            endpoint = self.transport_endpoint(member)
+            if endpoint is not None and not self.over_transport(member):
+                moves.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))
+            elif endpoint is None and self.over_transport(member) and wanted.endpoint is not None:
+                moves.append(PeerChange(member.public_key, update_only=True, endpoint=wanted.endpoint))
+        if moves:
+            await self._mesh.machine.backend.apply(self._mesh.choices.interface, DeviceChange(peers=tuple(moves)))
+
+    # --- upkeep -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Probes, samples the counters, restarts sessions that went dead, and looks for straight paths."""
+        first_delay = {member.id: 0.0 for member in self._mesh.members.values()}
+        while True:
+            me = self._mesh.me
+            if me is not None:
+                for node in self._nodes(me):
+                    if node.id not in first_delay:
+                        # Both sides starting at once cost 5 s (FACTS): the higher key waits for the lower one.
+                        first_delay[node.id] = time.monotonic() + (0.5 if me.public_key > node.public_key else 0)
+                    if time.monotonic() >= first_delay[node.id]:
+                        self.prober.ping(node.ipv4)
+                for member in self.direct.watched(me):
+                    self.prober.ping(member.ipv4)
+                await self._look(me)
+            await asyncio.sleep(INTERVAL)
+
+    def _nodes(self, me: Member) -> list[Member]:
+        return [one for one in self._mesh.members.values() if one.role is Role.NODE and one.id != me.id]
+
+    async def _look(self, me: Member) -> None:
+        try:
+            device = await self.read()
+        except MeshError as error:
+            self._mesh.problem = error.message
+            self._mesh.wake()
+            return
+        self.rates.sample(time.monotonic(), {key: (one.rx_bytes, one.tx_bytes) for key, one in device.peers.items()})
+        if any(self.prober.answered(node.ipv4) for node in self._nodes(me)):
+            self.last_answer = time.time()
+        before = {key: (way.relay, way.direct) for key, way in self.ways.items()}
+        self.choose(me)
+        if before != {key: (way.relay, way.direct) for key, way in self.ways.items()}:
+            self._mesh.wake()
+        now = time.monotonic()
+        for node in [one for one in self._nodes(me) if one.enabled and one.public_key in device.peers]:
+            contact = self.prober.contact(node.ipv4)
+            silent = contact.first_unanswered and now - contact.first_unanswered > RESTART_AFTER
+            if silent and now - self._restarted.get(node.id, 0) > RESTART_AFTER:
+                self._restarted[node.id] = now
+                await self._restart(node)
+        await self._renew(me)
+        await self.direct.look(me)
+        await self._mesh.notify()
+
+    async def _renew(self, me: Member) -> None:
+        """After one end was away, the other may hold a session that is gone there: it is started anew."""
+        members = self._mesh.members.values()
+        cut = not any(self.prober.alive(node.ipv4) for node in members if node.role is Role.NODE)
+        back = self._was_cut and not cut
+        self._was_cut = cut
+        online = {member.id: self.is_online(member) for member in members}
+        if me.role is Role.PEER:
+            for member in members:
+                returned = online[member.id] and self._was_online.get(member.id) is False
+                if member.role is Role.PEER and member.id != me.id and (back or returned) and self.handshake(member):
+                    await self._restart(member)
+        self._was_online = online
+
+    async def _restart(self, member: Member) -> None:
+        """Removes and adds the peer in one set, at its next endpoint: WireGuard alone would need about 15 s."""
+        peer = self.device.peers.get(member.public_key) if self.device else None
+        if peer is None:
+            return
+        self._endpoint_turn[member.id] = self._endpoint_turn.get(member.id, 0) + 1
+        endpoint = self.transport_endpoint(member) or await self._own_endpoint(member)
+        again = PeerChange(
+            member.public_key,
+            endpoint=endpoint or peer.endpoint,
+            keepalive=peer.keepalive,
+            allowed_ips=peer.allowed_ips,
+        )
+        log.info("%s: starting the session with %s anew", self._mesh.name, member.name)
+        try:
+            await self._mesh.machine.backend.apply(
+                self._mesh.choices.interface, DeviceChange(peers=(PeerChange(member.public_key, remove=True), again))
+            )
+        except MeshError as error:
+            log.warning("%s: %s", self._mesh.name, error)

@@ -1,0 +1,6 @@
+"""What all tests share. No test depends on how fast the machine is just now."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("meshtui", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("meshtui")

@@ -1,0 +1,103 @@
+"""Two probers on loopback addresses, with real datagrams."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from meshd.model.errors import Failed
+from meshd.paths.probing import DATAGRAM_LIMIT, Prober
+from meshproto import paths_pb2
+
+HERE, THERE, STRANGER = (IPv4Address(f"127.0.71.{number}") for number in (1, 2, 3))
+
+
+@asynccontextmanager
+async def probers() -> AsyncIterator[tuple[Prober, Prober, int]]:
+    """Two that know each other, and their port."""
+    others: list[paths_pb2.PathDatagram] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.71.9", 0))
+        port = probe.getsockname()[1]
+    one = Prober(lambda address: address == THERE, os.urandom, lambda _, datagram: others.append(datagram))
+    two = Prober(lambda address: address == HERE, os.urandom)
+    await one.start(HERE, port)
+    await two.start(THERE, port)
+    try:
+        yield one, two, port
+    finally:
+        one.stop()
+        two.stop()
+
+
+async def test_a_round_trip_is_measured_and_both_ends_are_heard() -> None:
+    async with probers() as (one, two, _):
+        trip = await one.measure(THERE, 5)
+        assert trip is not None
+        assert 0 < trip < 5000
+        assert one.contact(THERE).rtt_ms == trip
+        assert one.alive(THERE)
+        assert one.answered(THERE)
+        assert two.alive(HERE)
+        assert not two.answered(HERE)
+
+
+async def test_no_answer_is_told_and_since_when() -> None:
+    async with probers() as (one, two, _):
+        two.stop()
+        assert await one.measure(THERE, 0.05) is None
+        assert not one.answered(THERE)
+        first = one.contact(THERE).first_unanswered
+        assert first > 0
+        assert await one.measure(THERE, 0.05) is None
+        assert one.contact(THERE).first_unanswered == first
+
+
+async def test_a_stranger_gets_no_answer_and_is_not_remembered() -> None:
+    async with probers() as (one, _, port):
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.setblocking(False)
+            stranger.bind((str(STRANGER), port))
+            ping = paths_pb2.PathDatagram(ping=paths_pb2.Echo(nonce=1)).SerializeToString()
+            await loop.sock_sendto(stranger, ping, (str(HERE), port))
+            assert await one.measure(THERE, 5) is not None  # so the stranger's datagram was seen before this
+            with pytest.raises(BlockingIOError):
+                stranger.recv(1)
+        assert not one.alive(STRANGER)
+
+
+async def test_a_pong_from_another_member_is_no_answer() -> None:
+    """A member can't make a path look alive by answering for somebody else."""
+    prober = Prober(lambda _: True, os.urandom)
+    nonce = prober.ping(THERE)
+    pong = paths_pb2.PathDatagram(pong=paths_pb2.Echo(nonce=nonce)).SerializeToString()
+    prober.datagram_received(pong, (str(STRANGER), 1))
+    assert not prober.answered(THERE)
+    prober.datagram_received(pong, (str(THERE), 1))
+    assert prober.answered(THERE)
+
+
+async def test_members_that_are_gone_are_forgotten() -> None:
+    async with probers() as (one, _, _port):
+        await one.measure(THERE, 5)
+        one.forget([HERE])
+        assert not one.alive(THERE)
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    async with probers() as (_, _, port):
+        with pytest.raises(Failed, match=rf"127\.0\.71\.1:{port}"):
+            await Prober(lambda _: True, os.urandom).start(HERE, port)
+
+
+@given(st.binary(max_size=2 * DATAGRAM_LIMIT))
+def test_foreign_bytes_are_dropped(data: bytes) -> None:
+    Prober(lambda _: True, os.urandom, lambda *_: None).datagram_received(data, (str(THERE), 1))
