@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
+# Every time-out of the lab is multiplied by this: 1 on a machine, more in an emulated one.
+PATIENCE = float(os.environ.get("LAB_PATIENCE", "1"))
 
 # The host's init: mounts, says it is ready, then reaps children until it is killed.
 _INIT = r"""
@@ -36,14 +38,15 @@ while :; do wait $sleeper; done
 
 
 def wait_until(condition: Callable[[], Any], limit: float, what: str) -> Any:
-    """The condition's value once it is true. Fails naming what was waited for."""
+    """The condition's value once it is true. Fails after `limit` seconds (times PATIENCE) with what was waited for."""
+    limit *= PATIENCE
     deadline = time.monotonic() + limit
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {limit} s for: {what}")
+            raise AssertionError(f"waited {limit:g} s for: {what}")
         time.sleep(0.05)
 
 
@@ -104,7 +107,7 @@ class Host:
         words = ["sh", "-c", command] if isinstance(command, str) else command
         done = subprocess.run(
             [*self.enter, *words],
-            capture_output=True, text=True, errors="replace", timeout=timeout, check=False, input=input,
+            capture_output=True, text=True, errors="replace", timeout=timeout * PATIENCE, check=False, input=input,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
         if check and done.returncode != 0:
@@ -138,7 +141,7 @@ class Host:
     def stop_meshd(self, number: int = signal.SIGTERM) -> None:
         assert self.meshd is not None
         os.kill(self.meshd_pid(), number)
-        self.meshd.wait(20)
+        self.meshd.wait(20 * PATIENCE)
         socket = Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
         if number == signal.SIGKILL:
             socket.unlink(missing_ok=True)
@@ -157,12 +160,13 @@ class Host:
     def meshctl_raw(
         self, *arguments: str, input: str | None = None, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        return self.run([str(BIN / "meshctl"), *arguments], check=False, input=input, timeout=timeout)
+        patient = ["--timeout", f"{25 * PATIENCE:g}"] if PATIENCE > 1 else []
+        return self.run([str(BIN / "meshctl"), *patient, *arguments], check=False, input=input, timeout=timeout)
 
     def ping(self, address: str, count: int = 3, interval: float = 0.2) -> int:
         """How many of `count` pings were answered."""
         done = self.run(
-            ["ping", "-q", "-c", str(count), "-i", str(interval), "-W", "2", address],
+            ["ping", "-q", "-c", str(count), "-i", str(interval), "-W", f"{2 * PATIENCE:g}", address],
             check=False,
             timeout=count * 3 + 10,
         )
@@ -193,9 +197,9 @@ class Host:
     def power_off(self) -> None:
         """As if the plug was pulled: every process ends at once; the disk stays."""
         os.kill(self.pid, signal.SIGKILL)
-        self._init.wait(10)
+        self._init.wait(10 * PATIENCE)
         for process in self._daemons:
-            process.wait(10)
+            process.wait(10 * PATIENCE)
         self._daemons, self.meshd = [], None
 
     def power_on(self) -> None:
