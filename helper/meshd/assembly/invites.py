@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from meshd.assembly.mesh import Mesh
 from meshd.assembly.status import invite_status
 from meshd.model.changes.invites import DEFAULT_LIFETIME_MS
 from meshd.model.errors import Conflict, Failed, MeshError, NotFound, OutcomeUnknown
-from meshd.model.members import Member
+from meshd.model.members import Member, Role
 from meshd.store.files import write_atomically
 
 NODES_IN_INVITE = 5
@@ -70,7 +70,7 @@ async def make_invite(
             f"invite {invite_id} was made, but this machine has not seen it yet",
             f"meshctl --mesh {mesh.name} invites show {invite_id} --qr",
         )
-    return _reply(mesh, stored, key, tuple(result.applied_node_ids))
+    return _reply(mesh, stored, key, [mesh.members[one] for one in result.applied_node_ids if one in mesh.members])
 
 
 async def show_invite(mesh: Mesh, beginning: str) -> local_pb2.CreateInviteReply:
@@ -95,16 +95,18 @@ async def show_invite(mesh: Mesh, beginning: str) -> local_pb2.CreateInviteReply
             f"ask {stored.created_by}, who made it; or revoke it and make another: meshctl invites create",
             "no-secret",
         )
-    return _reply(mesh, stored, key, tuple(stored.node_ids))
+    # By now every node that follows the state lets its key in.
+    nodes = [one for one in mesh.members.values() if one.role is Role.NODE and mesh.is_online(one)]
+    return _reply(mesh, stored, key, sorted(nodes, key=lambda one: (one.joined_ms, one.id)))
 
 
 def _reply(
-    mesh: Mesh, stored: state_pb2.Invite, key: PrivateKey, node_ids: tuple[str, ...]
+    mesh: Mesh, stored: state_pb2.Invite, key: PrivateKey, nodes: Sequence[Member]
 ) -> local_pb2.CreateInviteReply:
-    nodes = [mesh.members[one] for one in node_ids if one in mesh.members and mesh.members[one].endpoints]
+    nodes = [one for one in nodes if one.endpoints]
     if not nodes:
         raise MeshError(
-            f"no node with an endpoint has the key of invite {stored.id} yet",
+            f"no node that others can reach has the key of invite {stored.id} now",
             f"meshctl nodes list; then meshctl --mesh {mesh.name} invites show {stored.id} --qr",
         )
     invite = Invite(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from meshd.assembly.invites import FOLDER, forget_closed, make_invite, show_invite
 from meshd.model.errors import Conflict, MeshError, NotFound, OutcomeUnknown
-from meshd.model.members import Endpoint
+from meshd.model.members import Endpoint, Role
 from meshproto import local_pb2, node_pb2, state_pb2
 from meshproto.invite import parse_invite, redeem_token
 from meshproto.keys import PublicKey
@@ -23,6 +23,9 @@ class Mesh:
 
     def __init__(self, folder: Path) -> None:
         node = SimpleNamespace(
+            id="n",
+            role=Role.NODE,
+            joined_ms=1,
             ipv4=IPv4Address("10.11.0.1"),
             ipv6=IPv6Address("fd00::1"),
             public_key=PublicKey(bytes(32)),
@@ -36,6 +39,9 @@ class Mesh:
         self.choices = SimpleNamespace(mesh_id="00000000-0000-4000-8000-000000000001")
         self.identity = SimpleNamespace(ca_certificate=b"ca")
         self.refuse: MeshError | None = None
+
+    def is_online(self, node: Any) -> bool:
+        return True
 
     async def commit(self, change: node_pb2.CreateInvite) -> node_pb2.ChangeResult:
         if self.refuse:
@@ -52,7 +58,6 @@ class Mesh:
             token_sha256=change.token_sha256,
             temporary_ipv4="10.51.0.9",
             temporary_ipv6="fd00::9",
-            node_ids=["n"],
         )
         return node_pb2.ChangeResult(applied_node_ids=["n"])
 
