@@ -29,13 +29,13 @@ class Settings:
     log_format: str = "text"
 
 
-_CHOICES = {
+CHOICES = {
     "backend": ("auto", "kernel", "userspace"),
     "log_level": ("debug", "info", "warning", "error"),
     "log_format": ("text", "json"),
 }
 _PATHS = ("state_dir", "run_dir")
-_HELP = {
+DESCRIPTIONS = {
     "state_dir": "where identities and data are kept (default /var/lib/meshd)",
     "run_dir": "where sockets are (default /run/meshd)",
     "backend": "WireGuard of the kernel or by wireguard-go (default: what is there)",
@@ -45,7 +45,7 @@ _HELP = {
 }
 
 
-def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meshd",
         description="The helper of meshtui: keeps this machine's private WireGuard networks. Runs in the foreground; "
@@ -54,20 +54,20 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"meshd {VERSION}")
     parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (default {CONFIG}, when it exists)")
-    for name, text in _HELP.items():
+    for name, text in DESCRIPTIONS.items():
         metavar = "DIR" if name in _PATHS else "URL" if name == "redis" else None
-        parser.add_argument("--" + name.replace("_", "-"), choices=_CHOICES.get(name), metavar=metavar, help=text)
-    return parser.parse_args(arguments)
+        parser.add_argument("--" + name.replace("_", "-"), choices=CHOICES.get(name), metavar=metavar, help=text)
+    return parser
 
 
 def load_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
     """Raises InvalidInput naming the source and the key."""
-    flags = parse_arguments(arguments)
+    flags = make_parser().parse_args(arguments)
     given = flags.config or environment.get("MESHD_CONFIG")
     values: dict[str, Any] = {}
     if given or CONFIG.exists():
         values = read_file(Path(given) if given else CONFIG)
-    for name in _HELP:
+    for name in DESCRIPTIONS:
         variable = f"MESHD_{name.upper()}"
         if environment.get(variable):
             values[name] = _check(name, environment[variable], variable)
@@ -87,8 +87,8 @@ def read_file(path: Path) -> dict[str, Any]:
     values = {}
     for key, value in document.items():
         name = key.replace("-", "_")
-        if name not in _HELP:
-            raise InvalidInput(f"{path}: unknown key {key!r}", f"known keys: {', '.join(sorted(_HELP))}")
+        if name not in DESCRIPTIONS:
+            raise InvalidInput(f"{path}: unknown key {key!r}", f"known keys: {', '.join(sorted(DESCRIPTIONS))}")
         values[name] = _check(name, value, f"{path}: {key}")
     return values
 
@@ -96,8 +96,8 @@ def read_file(path: Path) -> dict[str, Any]:
 def _check(name: str, value: object, source: str) -> str | Path:
     if not isinstance(value, str) or "\0" in value:
         raise InvalidInput(f"{source} must be a text")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise InvalidInput(f"{source}: {value!r} is not one of {', '.join(_CHOICES[name])}")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise InvalidInput(f"{source}: {value!r} is not one of {', '.join(CHOICES[name])}")
     if name in _PATHS:
         if not value.startswith("/"):
             raise InvalidInput(f"{source}: {value!r} must be an absolute path")

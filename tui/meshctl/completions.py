@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-FILES = ("PATH", "FILE", "WHAT")
+FILES = ("PATH", "FILE", "DIR", "WHAT")
 """What the parser calls a value that is the name of a file."""
 
 
@@ -30,6 +30,48 @@ class Place:
     options: tuple[Option, ...]
     values: tuple[str, ...]  # of the positional arguments
     files: bool
+
+
+_HELP = Option("--help", "show help", takes_value=False)
+_VERSION = Option("--version", "show the version", takes_value=False)
+
+OTHER_PROGRAMS: dict[str, list[Place]] = {
+    "meshd": [
+        Place(
+            "",
+            {},
+            (
+                _HELP,
+                _VERSION,
+                Option("--config", "settings in TOML", takes_value=True, files=True),
+                Option("--state-dir", "where identities and data are kept", takes_value=True, files=True),
+                Option("--run-dir", "where sockets are", takes_value=True, files=True),
+                Option("--backend", "WireGuard of the kernel or not", True, ("auto", "kernel", "userspace")),
+                Option("--redis", "an administrator's Redis", takes_value=True),
+                Option("--log-level", "least severe messages", True, ("debug", "info", "warning", "error")),
+                Option("--log-format", "how to log", True, ("text", "json")),
+            ),
+            (),
+            files=False,
+        )
+    ],
+    "meshtui": [
+        Place(
+            "",
+            {},
+            (
+                _HELP,
+                Option("--socket", "meshd's socket", takes_value=True, files=True),
+                Option("--mesh", "the mesh to show first", takes_value=True),
+                Option("--theme", "dark, light or high contrast", True, ("dark", "light", "contrast")),
+                _VERSION,
+            ),
+            (),
+            files=False,
+        )
+    ],
+}
+"""The options of the programs that meshctl can't import; a test compares them with their parsers."""
 
 
 def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -65,64 +107,72 @@ def places(parser: argparse.ArgumentParser, path: str = "") -> Iterator[Place]:
 
 
 def script(shell: str, parser: argparse.ArgumentParser) -> str:
-    """For bash, zsh or fish."""
-    found = list(places(parser))
+    """For bash, zsh or fish: completes meshctl and the other programs."""
+    programs = {"meshctl": list(places(parser)), **OTHER_PROGRAMS}
     if shell == "fish":
-        return _fish(found)
-    body = _bash(found)
-    if shell == "zsh":
-        return f"#compdef meshctl\nautoload -U +X bashcompinit && bashcompinit\n{body}"
-    return body
+        return "\n".join(_fish(name, found) for name, found in programs.items())
+    body = "\n".join(_bash(name, found) for name, found in programs.items())
+    if shell == "bash":
+        return body
+    # Run by compinit as the function `_meshctl` when something is completed for the first time.
+    return (
+        f"#compdef {' '.join(programs)}\nautoload -U +X bashcompinit && bashcompinit\n{body}\n"
+        '[[ $funcstack[1] == _meshctl ]] && _bash_complete -F "__${service}_complete"'
+    )
 
 
-def _bash(found: list[Place]) -> str:
-    """One function says what may follow a path, the other walks the line and leaves out options' values."""
-    lines = ["_meshctl_at() {", "    case $1 in"]
+def _bash(program: str, found: list[Place]) -> str:
+    """One function says what may follow a path, the other walks the line and leaves out options' values.
+
+    No variable is called `path` or `words`: those are special in zsh, which runs this too.
+    """
+    lines = [f"__{program}_at() {{", "    case $1 in"]
     for place in found:
-        words = [*place.commands, *place.values, *(one.name for one in place.options)]
+        offered = [*place.commands, *place.values, *(one.name for one in place.options)]
         taking = [one.name for one in place.options if one.takes_value]
         lines.append(
-            f"    '{place.path}') words='{' '.join(words)}' taking=' {' '.join(taking)} ' files={int(place.files)} ;;"
+            f"    '{place.path}') offered='{' '.join(offered)}' taking=' {' '.join(taking)} ' "
+            f"files={int(place.files)} ;;"
         )
-    lines += ["    *) return 1 ;;", "    esac", "}", "_meshctl_values() {", "    case $1 in"]
+    lines += ["    *) return 1 ;;", "    esac", "}", f"__{program}_values() {{", "    case $1 in"]
     for place in found:
         for one in place.options:
             if one.choices or one.files:
                 choices = " ".join(one.choices)
-                lines.append(f"    '{place.path} {one.name}') words='{choices}' files={int(one.files)} ;;")
+                lines.append(f"    '{place.path} {one.name}') offered='{choices}' files={int(one.files)} ;;")
     lines += [
-        "    *) words='' files=0 ;;",
+        "    *) offered='' files=0 ;;",
         "    esac",
         "}",
-        "_meshctl() {",
-        "    local path='' words taking files=0 word before='' index current=${COMP_WORDS[COMP_CWORD]}",
-        "    _meshctl_at ''",
+        f"__{program}_complete() {{",
+        "    local place='' offered taking files=0 word before='' index current=${COMP_WORDS[COMP_CWORD]}",
+        f"    __{program}_at ''",
         "    for ((index = 1; index < COMP_CWORD; index++)); do",
         "        word=${COMP_WORDS[index]}",
         "        if [[ $word == '=' ]]; then continue; fi",
         "        if [[ $before ]]; then before=''; continue; fi",
         "        case $word in",
         '        -*) [[ $taking == *" $word "* ]] && before=$word ;;',
-        '        *) _meshctl_at "${path:+$path }$word" && path="${path:+$path }$word" ;;',
+        f'        *) __{program}_at "${{place:+$place }}$word" && place="${{place:+$place }}$word" ;;',
         "        esac",
         "    done",
         "    if [[ $current == '=' ]]; then current=''; fi",
-        '    if [[ $before ]]; then _meshctl_values "$path $before"; fi',
-        '    COMPREPLY=($(compgen -W "$words" -- "$current"))',
+        f'    if [[ $before ]]; then __{program}_values "$place $before"; fi',
+        '    COMPREPLY=($(compgen -W "$offered" -- "$current"))',
         "    if [[ $files == 1 ]]; then",
         "        compopt -o filenames 2>/dev/null",
         '        COMPREPLY+=($(compgen -f -- "$current"))',
         "    fi",
         "}",
-        "complete -F _meshctl meshctl",
+        f"complete -F __{program}_complete {program}",
     ]
     return "\n".join(lines)
 
 
-def _fish(found: list[Place]) -> str:
+def _fish(program: str, found: list[Place]) -> str:
     lines = [
-        "function __meshctl_at -a wanted",
-        "    set -l path",
+        f"function __{program}_at -a wanted",
+        "    set -l place",
         "    set -l taking",
         "    set -l before 0",
         "    for word in '' (commandline -opc)[2..-1]",
@@ -135,23 +185,23 @@ def _fish(found: list[Place]) -> str:
         "                contains -- $word $taking; and set before 1",
         "                continue",
         "        end",
-        '        switch (string join " " $path $word)',
+        '        switch (string join " " $place $word)',
     ]
     for place in found:
         taking = " ".join(one.name for one in place.options if one.takes_value)
         lines.append(f"            case '{place.path}'")
         lines.append(f"                set taking {taking}")
         if place.path:
-            lines.append("                set -a path $word")
+            lines.append("                set -a place $word")
     lines += [
         "        end",
         "    end",
-        '    test "$path" = "$wanted"',
+        '    test "$place" = "$wanted"',
         "end",
-        "complete -c meshctl -f",
+        f"complete -c {program} -f",
     ]
     for place in found:
-        condition = f"complete -c meshctl -n \"__meshctl_at '{place.path}'\""
+        condition = f"complete -c {program} -n \"__{program}_at '{place.path}'\""
         lines += [f"{condition} -a {name} -d {_quoted(text)}" for name, text in place.commands.items()]
         lines += [f"{condition} -a {name}" for name in place.values]
         if place.files:

@@ -16,7 +16,7 @@ def run() -> None:
     sys.exit(main(sys.argv[1:]))
 
 
-def main(arguments: list[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meshtui",
         description="Watch and run private WireGuard networks. Press ? for the keys.",
@@ -32,7 +32,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--mesh", default="", metavar="MESH", help="the mesh to show first")
     parser.add_argument("--theme", choices=THEME_NAMES, default="dark", help="dark, light or high contrast")
     parser.add_argument("--version", action="version", version=f"meshtui {VERSION}")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    options = make_parser().parse_args(arguments)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         sys.stderr.write("meshtui: this is no terminal\nfix: use `meshctl status`, or run meshtui on a terminal\n")
         return 1

@@ -96,7 +96,7 @@ async def show_invite(mesh: Mesh, beginning: str) -> local_pb2.CreateInviteReply
             "no-secret",
         )
     # By now every node that follows the state lets its key in.
-    nodes = [one for one in mesh.members.values() if one.role is Role.NODE and mesh.is_online(one)]
+    nodes = [one for one in mesh.members.values() if one.role is Role.NODE and mesh.sessions.is_online(one)]
     return _reply(mesh, stored, key, sorted(nodes, key=lambda one: (one.joined_ms, one.id)))
 
 

@@ -35,13 +35,11 @@ class Mesh:
         self.folder = folder
         self.name = "home"
         self.state = SimpleNamespace(invites={})
+        self.sessions = SimpleNamespace(is_online=lambda node: True)
         self.members: dict[str, Any] = {"n": node}
         self.choices = SimpleNamespace(mesh_id="00000000-0000-4000-8000-000000000001")
         self.identity = SimpleNamespace(ca_certificate=b"ca")
         self.refuse: MeshError | None = None
-
-    def is_online(self, node: Any) -> bool:
-        return True
 
     async def commit(self, change: node_pb2.CreateInvite) -> node_pb2.ChangeResult:
         if self.refuse:
