@@ -4,7 +4,7 @@ Imports neither the helper nor a front end.
 """
 
 VERSION = "0.1.0"
-"""Version of the distribution; pyproject.toml says the same (a test compares them)."""
+"""Version of the distribution, and the only place where it stands: pyproject.toml reads it here."""
 
 PROTOCOL_VERSION = 1
 """Version of the messages between members. Grows when an older member could misread a message."""
