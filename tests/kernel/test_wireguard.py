@@ -19,10 +19,7 @@ from meshd.model.errors import Failed
 from suites.wireguard import INTERFACE, RealBackendSuite, endpoint, networks, public_key
 from suites.wireguard_traffic import Three, TrafficSuite, three_members
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 
 
 @pytest.fixture

@@ -27,6 +27,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
 ]
 
+TURNS = 10 if "LAB_VM" in os.environ else 100
+"""An emulated machine takes 2 s for a turn."""
+
 SYSCTLS = ("net.ipv4.conf", "net.ipv4.ip_forward", "net.ipv6.conf")
 
 
@@ -127,12 +130,12 @@ def test_a_hundred_changes_of_everything_else_lose_no_packet(hosts: dict[str, Ho
         )
 
     changed = 0
-    for turn in range(100):
+    for turn in range(TURNS):
         changed += len(gateway.do(gateway.network.apply(variant(both.node, turn))))
         changed += len(laptop.do(laptop.network.apply(variant(both.peer, turn))))
     lost, sent = flood.lost()
-    assert changed >= 600
-    assert sent > 2000
+    assert changed >= 6 * TURNS
+    assert sent > 20 * TURNS
     assert lost == 0, f"{lost} of {sent}"
 
 
