@@ -11,13 +11,13 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 
-from lab.dataplane.namespaces import Host, MakeBackend, wire
+from lab.dataplane.namespaces import Flood, Host, MakeBackend, wire
 from meshd.dataplane.desired import UdpEndpoint
 from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange, PeerState
 from meshproto.keys import PrivateKey
@@ -138,24 +138,6 @@ def _bring_up(member: Member) -> None:
     host.ip("route", "add", "fd01::/64", "dev", interface, "src", member.transport)
 
 
-@contextmanager
-def flood(member: Member, address: str) -> Iterator[Callable[[], tuple[int, int]]]:
-    """100 pings a second meanwhile. The function that it gives ends it, and says (sent, lost)."""
-    process = member.host.start("ping", "-q", "-i", "0.01", address)
-
-    def end() -> tuple[int, int]:
-        process.send_signal(2)
-        sent, received = counts(process.communicate(timeout=60)[0])
-        return sent, max(0, sent - received - 1)  # the last one may still be under way
-
-    try:
-        yield end
-    finally:
-        if process.returncode is None:
-            process.kill()
-            process.communicate()
-
-
 def stay_on(one: Member, other: Member, nested: bool) -> None:
     """Sets the endpoints until both ends have reported them 20 times: what is under way makes WireGuard roam back."""
     wanted = [(a, b.key.public, b.nested if nested else b.direct) for a, b in ((one, other), (other, one))]
@@ -216,11 +198,11 @@ class TrafficSuite:
     def test_a_nested_session_moves_to_direct_and_back_without_losing_a_packet(self, three: Three) -> None:
         stay_on(three.ada, three.grace, nested=True)
         began = three.ada.peer(three.grace).latest_handshake
-        with flood(three.ada, three.grace.ipv4) as end:
-            for _ in range(10):
-                stay_on(three.ada, three.grace, nested=False)
-                stay_on(three.ada, three.grace, nested=True)
-            sent, lost = end()
+        flood = Flood(three.ada.host, three.grace.ipv4, 0.01)
+        for _ in range(10):
+            stay_on(three.ada, three.grace, nested=False)
+            stay_on(three.ada, three.grace, nested=True)
+        lost, sent = flood.lost()
         assert sent > 20
         assert lost == 0, f"{lost} of {sent}"
         assert not was_reset(began, three.ada.peer(three.grace).latest_handshake)
@@ -236,18 +218,18 @@ class TrafficSuite:
         gone = [PeerChange(one.public_key, remove=True) for one in strangers]
         three.ada.ping(node.ipv4, "-c", "1")
         began = node.peer(three.ada).latest_handshake
-        with flood(three.ada, node.ipv4) as end, flood(three.ada, three.grace.ipv4) as end_nested:
-            for turn in range(3):
-                node.change(*strangers)
-                for number in range(30):
-                    one = strangers[number]
-                    moved = frozenset({*one.allowed_ips, ip_network(f"172.17.{turn}.{number}/32")})
-                    node.change(replace(one, allowed_ips=moved, replace_allowed_ips=True, endpoint=three.grace.direct))
-                    node.host.do(node.host.backend.read(node.interface))
-                node.change(private_key=node.key, fwmark=0)
-                node.change(*gone)
-            sent, lost = end()
-            sent_nested, lost_nested = end_nested()
+        plain, nested = (Flood(three.ada.host, one.ipv4, 0.01) for one in (node, three.grace))
+        for turn in range(3):
+            node.change(*strangers)
+            for number in range(30):
+                one = strangers[number]
+                moved = frozenset({*one.allowed_ips, ip_network(f"172.17.{turn}.{number}/32")})
+                node.change(replace(one, allowed_ips=moved, replace_allowed_ips=True, endpoint=three.grace.direct))
+                node.host.do(node.host.backend.read(node.interface))
+            node.change(private_key=node.key, fwmark=0)
+            node.change(*gone)
+        lost, sent = plain.lost()
+        lost_nested, sent_nested = nested.lost()
         assert min(sent, sent_nested) > 20
         assert (lost, lost_nested) == (0, 0), f"of {sent} and {sent_nested}"
         assert not was_reset(began, node.peer(three.ada).latest_handshake)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import re
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from meshd.dataplane.apply import HostNetwork
 from meshd.dataplane.wireguard.backend import Backend
@@ -37,6 +39,7 @@ class Host:
 
     def __init__(self, name: str, folder: Path, make_backend: MakeBackend = UserspaceBackend) -> None:
         self.name, self.folder, self._make_backend = name, folder, make_backend
+        self._children: list[subprocess.Popen[str]] = []
         run("ip", "netns", "add", name)
         self.ip("link", "set", "lo", "up")
         self._ready = threading.Event()
@@ -71,8 +74,11 @@ class Host:
     def run(self, *command: str) -> str:
         return run("ip", "netns", "exec", self.name, *command)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(["ip", "netns", "exec", self.name, *command], stdout=subprocess.PIPE, text=True)
+    def start(self, *command: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
+        """A process that ends with the host at the latest."""
+        process = subprocess.Popen(["ip", "netns", "exec", self.name, *command], stdout=output, text=True)
+        self._children.append(process)
+        return process
 
     def restart_helper(self) -> None:
         """What a new process starts with, after the old one was killed: nothing but the files."""
@@ -81,6 +87,9 @@ class Host:
         self.network = HostNetwork(self.backend, self.folder)
 
     def end(self) -> None:
+        for child in self._children:
+            child.kill()
+            child.communicate()
         try:
             self.do(self.network.remove_all_but_identity())
             self.do(self.backend.close())
@@ -88,6 +97,31 @@ class Host:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)
             run("ip", "netns", "del", self.name)
+
+
+class Flood:
+    """Pings all the time; `lost` ends it and says how many had no answer, of how many."""
+
+    def __init__(self, host: Host, target: str, interval: float = 0.001) -> None:
+        self._path = host.folder / f"flood-{target}"
+        with self._path.open("w") as output:
+            self._process = host.start("ping", "-i", str(interval), target, output=output)
+
+    def _answered(self) -> set[int]:
+        return set(map(int, re.findall(r"icmp_seq=(\d+) ttl", self._path.read_text())))
+
+    def lost(self) -> tuple[int, int]:
+        """What was sent before now counts; what comes after only shows that no answer to it can come any more."""
+        try:
+            sent = max(self._answered(), default=0)
+            deadline = time.monotonic() + 30
+            while max(self._answered(), default=0) < sent + 50:
+                assert time.monotonic() < deadline, "no answers any more"
+                time.sleep(0.02)
+        finally:
+            self._process.kill()
+            self._process.wait()
+        return len(set(range(1, sent + 1)) - self._answered()), sent
 
 
 def wire(one: Host, other: Host, first: str, second: str, addresses: tuple[str, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +18,7 @@ from meshd.model.errors import Conflict
 from meshproto.keys import PrivateKey
 
 from .meshes import Pair, pair
-from .namespaces import Host, wire
+from .namespaces import Flood, Host, wire
 
 pytestmark = [
     pytest.mark.root,
@@ -71,20 +70,6 @@ def quiet(host: Host) -> None:
             return
         threading.Event().wait(0.05)
     raise AssertionError("addresses stay tentative")
-
-
-class Flood:
-    """A ping about every millisecond; `lost` ends it and says how many had no answer."""
-
-    def __init__(self, host: Host, target: str) -> None:
-        self._process = host.start("ping", "-i", "0.001", "-q", target)
-
-    def lost(self) -> tuple[int, int]:
-        self._process.send_signal(2)
-        text, _ = self._process.communicate(timeout=20)
-        sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", text)[0])
-        # The last one may still be under way when ping is told to stop.
-        return max(0, sent - received - 1), sent
 
 
 def stranger() -> DesiredPeer:

@@ -228,6 +228,11 @@ def test_a_peer_is_read_whole() -> None:
     )
 
 
+def test_a_peer_without_a_handshake_has_none() -> None:
+    [peer] = decode_dump([dump(attribute(1, bytes(32)), attribute(6, bytes(16)))]).peers.values()
+    assert peer.latest_handshake is None
+
+
 @pytest.mark.parametrize(
     ("payload", "sentence"),
     [
