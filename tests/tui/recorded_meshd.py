@@ -13,6 +13,9 @@ import grpc
 from meshproto import local_pb2
 from meshproto.local_pb2_grpc import MeshdServicer, add_MeshdServicer_to_server
 
+INVITE = "mesh1-" + "abcdefghijklmnopqrstuvwxyz234567" * 8
+CLUSTER_KEY = "meshkey1-" + "abcdefghijklmnopqrstuvwxyz234567" * 2
+
 
 class RecordedMeshd(MeshdServicer):
     """`status` is the snapshot that a new watcher gets; `push` sends everybody an update; `calls` is what was asked."""
@@ -20,6 +23,7 @@ class RecordedMeshd(MeshdServicer):
     def __init__(self, socket: Path, status: local_pb2.Status, events: list[local_pb2.Event] | None = None) -> None:
         self.status = status
         self.events = events or []
+        self.checks: list[local_pb2.Check] = []
         self.calls: list[Any] = []
         self.refuse: tuple[str, str] | None = None
         self.silent = threading.Event()
@@ -64,16 +68,49 @@ class RecordedMeshd(MeshdServicer):
             context.set_trailing_metadata((("mesh-code", "refused"), ("mesh-fix-bin", fix.encode())))
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, message)
 
+    def _change(self, request: Any, context: Any) -> local_pb2.ChangeReply:
+        self._answer(request, context)
+        return local_pb2.ChangeReply(revision=42)
+
+    RemoveMember = RenameMember = SetMemberEnabled = SetMemberAdmin = AuthorizePeer = DeauthorizePeer = _change
+    AddRoute = RemoveRoute = RevokeInvite = _change
+
+    def Doctor(self, request: local_pb2.DoctorRequest, context: Any) -> local_pb2.DoctorReply:
+        return local_pb2.DoctorReply(checks=self.checks)
+
     def Ping(self, request: local_pb2.PingRequest, context: Any) -> local_pb2.PingReply:
         self._answer(request, context)
         return local_pb2.PingReply(
             sent=4, received=4, min_ms=28.2, avg_ms=31.04, max_ms=44.5, path=local_pb2.PATH_RELAYED
         )
 
-    def SetMemberEnabled(self, request: local_pb2.SetMemberFlagRequest, context: Any) -> local_pb2.ChangeReply:
+    def _mesh(self, request: Any, context: Any) -> local_pb2.MeshReply:
         self._answer(request, context)
-        return local_pb2.ChangeReply(revision=42)
+        return local_pb2.MeshReply()
 
-    def RenameMember(self, request: local_pb2.RenameMemberRequest, context: Any) -> local_pb2.ChangeReply:
+    Connect = Disconnect = SetRoutePreference = _mesh
+
+    def LeaveMesh(self, request: local_pb2.LeaveMeshRequest, context: Any) -> local_pb2.LeaveMeshReply:
         self._answer(request, context)
-        return local_pb2.ChangeReply(revision=42)
+        return local_pb2.LeaveMeshReply()
+
+    def ShowKey(self, request: local_pb2.ShowKeyRequest, context: Any) -> local_pb2.ShowKeyReply:
+        self._answer(request, context)
+        return local_pb2.ShowKeyReply(cluster_key=CLUSTER_KEY)
+
+    def CreateInvite(self, request: local_pb2.CreateInviteRequest, context: Any) -> local_pb2.CreateInviteReply:
+        self._answer(request, context)
+        invite = local_pb2.InviteStatus(id="4f1cab90", member=request.member)
+        return local_pb2.CreateInviteReply(invite=invite, text=INVITE)
+
+    def CreateMesh(self, request: local_pb2.CreateMeshRequest, context: Any) -> local_pb2.CreateMeshReply:
+        self._answer(request, context)
+        mesh = local_pb2.MeshStatus(name=request.name, id=f"mesh-{request.name}", state=local_pb2.CONNECTED)
+        self.push(local_pb2.WatchUpdate(differences=[local_pb2.MeshDifference(mesh_id=mesh.id, head=mesh)]))
+        return local_pb2.CreateMeshReply(mesh=mesh, cluster_key=CLUSTER_KEY)
+
+    def JoinMesh(self, request: local_pb2.JoinMeshRequest, context: Any) -> Iterator[local_pb2.JoinProgress]:
+        yield local_pb2.JoinProgress(stage="resolve", text="looking for gw-berlin.example")
+        yield local_pb2.JoinProgress(stage="verify", text="gw-berlin.example is a node of office")
+        self._answer(request, context)
+        yield local_pb2.JoinProgress(stage="done", text="joined office", mesh=local_pb2.MeshStatus(name="office"))

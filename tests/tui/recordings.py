@@ -138,6 +138,43 @@ def events() -> list[local_pb2.Event]:
     ]  # fmt: skip
 
 
+def invites() -> list[local_pb2.InviteStatus]:
+    def invite(number: int, **fields: object) -> local_pb2.InviteStatus:
+        values: dict[str, object] = {
+            "id": f"4f1cab{number:02x}", "role": state_pb2.ROLE_PEER, "uses": 1, "created_by": "gw-berlin (ada)",
+            "created_ms": NOW_MS - number * HOUR, "expires_ms": NOW_MS + number * 24 * HOUR,
+            "state": state_pb2.INVITE_STATE_OPEN,
+        }  # fmt: skip
+        return local_pb2.InviteStatus(**{**values, **fields})  # type: ignore[arg-type]  # checked by protobuf
+
+    return [
+        invite(1, member="laptop-grace", used=1, state=state_pb2.INVITE_STATE_REDEEMED),
+        invite(2, member="laptop-bob"),
+        invite(3, uses=20, used=3, admin=True),
+        invite(4, member="gw-rome", role=state_pb2.ROLE_NODE, state=state_pb2.INVITE_STATE_REVOKED),
+    ]
+
+
+def pending() -> list[local_pb2.PendingStatus]:
+    return [
+        local_pb2.PendingStatus(
+            id="4f2a", name="desk-alan", source="192.0.2.77", since_ms=NOW_MS - MIN, public_key=KEYS[0],
+            fingerprint="b3f1 9a20 77cd 0e4f 1b2a 9c3d 5e6f 7081",
+        )
+    ]  # fmt: skip
+
+
+def checks() -> list[local_pb2.Check]:
+    return [
+        local_pb2.Check(check="wireguard", state=local_pb2.OK, found="userspace: the kernel has no WireGuard"),
+        local_pb2.Check(check="nft", state=local_pb2.ERROR, found="not installed", fix="apt install nftables"),
+        local_pb2.Check(check="clock", state=local_pb2.OK, found="in step"),
+        local_pb2.Check(
+            check="group", state=local_pb2.WARNING, found="there is no group mesh", fix="sudo groupadd --system mesh"
+        ),
+    ]
+
+
 def crowd(count: int) -> list[local_pb2.MemberStatus]:
     """Three nodes, this machine, and peers."""
     first = members()[:4]

@@ -33,8 +33,8 @@ def names(app: MeshtuiApp) -> list[str]:
 
 
 def selected(app: MeshtuiApp) -> str:
-    member = main_screen(app).pane.member()
-    return member.name if member is not None else ""
+    row = main_screen(app).pane.row()
+    return row.name if row is not None else ""
 
 
 async def shows(app: MeshtuiApp, text: str) -> None:
@@ -152,7 +152,7 @@ async def test_new_events_are_followed(make_app: MakeApp, make_meshd: MakeMeshd)
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
-        await press(pilot, "4")
+        await press(pilot, "7")
         await shows(app, "event number 59")
         meshd.push(local_pb2.WatchUpdate(events=[recordings.event(60, 0, "the newest event")]))
         await shows(app, "the newest event")
@@ -201,7 +201,7 @@ async def test_sort_is_kept_until_asked_again(make_app: MakeApp, make_meshd: Mak
         await shows(app, "NAME ↑")
         await press(pilot, "S")
         assert names(app) == sorted(names(app), reverse=True)
-        assert await pilot.click(main_screen(app).pane.table, offset=(77, 0))
+        assert await pilot.click(main_screen(app).pane.table, offset=(84, 0))
         await pilot.pause()
         await shows(app, "by ↓ now")
         assert names(app)[0] == "gw-berlin"
@@ -238,10 +238,10 @@ async def test_the_mouse_selects_opens_and_changes_tabs(make_app: MakeApp, make_
         await pilot.click(main_screen(app).pane.table, offset=(6, 3), times=2)
         await shows(app, "Members › gw-oslo")
         await press(pilot, "escape")
-        await pilot.click("TabBar", offset=(32, 0))
+        await pilot.click("TabBar", offset=(33, 0))
         await shows(app, "203.0.113.0/24")
         await press(pilot, "tab")
-        await shows(app, "WHAT")
+        await shows(app, "No invites yet.")
         await press(pilot, "h", "h")
         await shows(app, "Primary gw-berlin")
 
@@ -311,8 +311,8 @@ async def test_rename(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
-        await press(pilot, "r", *"-old!", "enter")
-        await shows(app, "neither begins nor ends it")
+        await press(pilot, "r", "end", *"-old!", "enter")
+        await shows(app, "1 to 63 of a–z, 0–9 and -")
         await press(pilot, "backspace", "enter")
         await until(lambda: meshd.calls, "the call")
         assert meshd.calls[0].name == "gw-berlin-old"
@@ -325,7 +325,7 @@ async def test_what_the_helper_refuses_is_said_with_the_fix(make_app: MakeApp, m
     app = make_app()
     async with app.run_test(size=(120, 24)) as pilot:
         await settled(pilot)
-        await press(pilot, "j", "e", "y")
+        await press(pilot, "j", "j", "j", "j", "e", "y")
         await shows(app, "the primary does not answer  → meshctl nodes list")
 
 
@@ -379,7 +379,25 @@ async def test_any_size(make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[in
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.resize_terminal(*size)
-        await press(pilot, "2", "3", "4", "1", "G", "enter", "escape", "slash", "x", "escape", "question_mark", "q")
+        await press(
+            pilot,
+            "1",
+            "3",
+            "4",
+            "5",
+            "6",
+            "7",
+            "8",
+            "2",
+            "G",
+            "enter",
+            "escape",
+            "slash",
+            "x",
+            "escape",
+            "question_mark",
+            "q",
+        )
         await pilot.resize_terminal(*SMALL)
         await shows(app, "gw-berlin")
 

@@ -12,7 +12,7 @@ from meshproto import local_pb2
 from meshtui.app import MeshtuiApp
 from tui.conftest import typing
 from tui.recorded_meshd import RecordedMeshd
-from tui.recordings import MIN, NOW_MS, S
+from tui.recordings import NOW_MS, S
 
 from tui import recordings
 
@@ -20,15 +20,17 @@ MakeApp = Callable[..., MeshtuiApp]
 MakeMeshd = Callable[..., RecordedMeshd]
 Snapshot = Callable[..., bool]
 SMALL, LARGE = (80, 24), (160, 48)
+TABS = {"overview": 1, "members": 2, "nodes": 3, "routes": 4, "invites": 5, "topology": 6, "events": 7, "doctor": 8}
 both_sizes = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x48"])
 
 
 @both_sizes
-@pytest.mark.parametrize("tab", ["members", "nodes", "routes", "events"])
+@pytest.mark.parametrize("tab", TABS)
 def test_tab(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int], tab: str) -> None:
-    make_meshd(recordings.status(recordings.mesh()), recordings.events())
-    keys = {"members": (), "nodes": ("2",), "routes": ("3",), "events": ("4",)}[tab]
-    assert snap_compare(make_app(), terminal_size=size, run_before=typing(*keys))
+    mesh = recordings.mesh(invites=recordings.invites())
+    meshd = make_meshd(recordings.status(mesh), recordings.events())
+    meshd.checks = recordings.checks()
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing(str(TABS[tab])))
 
 
 @both_sizes
@@ -102,10 +104,10 @@ def test_warnings_and_a_machine_that_waits(
     mesh = recordings.mesh(
         routes=recordings.routes(),
         warnings=["route 192.0.2.0/24 is not installed here: eth0 has it"],
-        pending=[local_pb2.PendingStatus(id="4f2a", name="desk-alan", source="192.0.2.77", since_ms=NOW_MS - MIN)],
+        pending=recordings.pending(),
     )
     make_meshd(recordings.status(mesh), recordings.events())
-    assert snap_compare(make_app(), terminal_size=size, run_before=typing("3"))
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing("4"))
 
 
 def test_two_meshes(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
-from meshtui.actions import Actions
+from meshtui.actions.actions import Actions
 from meshtui.clock import Clock
-from meshtui.connection import RETRY_S, Connection
+from meshtui.connection import RETRY_S, Connection, Refused
 from meshtui.history import History
 from meshtui.listings.listing import Cell
-from meshtui.mirror import fold
-from meshtui.model import Link, Mesh, Model
-from meshtui.screens.ask_screen import AskScreen
-from meshtui.screens.main_screen import MainScreen
-from meshtui.screens.rename_screen import RenameScreen
+from meshtui.mirror import check, fold
+from meshtui.model import Link, LinkState, Mesh, Model
+from meshtui.screens.main_screen import MEMBERS, OVERVIEW, MainScreen
 from meshtui.screens.story_screen import StoryScreen
 from meshtui.themes import DEFAULT, THEMES
-from meshtui.view import View
+from meshtui.view import Examination, View
 
 if TYPE_CHECKING:
     from meshproto import local_pb2 as wire
@@ -65,10 +63,12 @@ class MeshtuiApp(App[None]):
         self._clock = clock or Clock()
         self._started_ms = self._clock.now_ms()
         self._wanted = mesh
-        self._mesh_id = ""
+        self._mesh_id = self._awaited = ""
+        self._begun = False
         self.link = Link()
         self.model = Model()
         self._history = History()
+        self._examination = Examination()
         self._main = MainScreen(Actions(self))
         self._presented_ms = 0
         self.connection = Connection(socket, self, self._clock.now_ms, retry_s)
@@ -88,8 +88,28 @@ class MeshtuiApp(App[None]):
     # --- what the helper says ---------------------------------------------------------------------------------------
 
     def link_changed(self, link: Link) -> None:
+        if link.state is LinkState.LIVE and self.link.state is not LinkState.LIVE:
+            self.run_worker(self._examine_once(), name="doctor", group="doctor", exclusive=True)
         self.link = link
         self.present()
+
+    async def examine(self) -> None:
+        """Has the helper look at this machine. Raises Refused."""
+        self._examination = replace(self._examination, running=True, failure="")
+        self.present()
+        try:
+            reply = await self.connection.call("Doctor", 25.0)
+        except Refused as error:
+            self._examination = replace(self._examination, running=False, failure=str(error))
+            self.present()
+            raise
+        checks = tuple(check(one) for one in reply.checks)
+        self._examination = Examination(checks, self._clock.now_ms())
+        self.present()
+
+    async def _examine_once(self) -> None:
+        with suppress(Refused):
+            await self.examine()
 
     async def update_came(self, update: wire.WatchUpdate) -> None:
         members = sum(len(one.members) for one in update.differences)
@@ -120,10 +140,14 @@ class MeshtuiApp(App[None]):
             now_ms=self._clock.now_ms(),
             clock=self._clock,
             history=self._history,
+            examination=self._examination,
         )
 
     def _mesh(self) -> Mesh | None:
         """The one chosen with m; else the one named on the command line; else the first."""
+        awaited = next((mesh for mesh in self.model.meshes if mesh.name == self._awaited), None)
+        if awaited is not None:
+            self._mesh_id, self._awaited = awaited.id, ""
         chosen = self.model.mesh(self._mesh_id)
         if chosen is not None:
             return chosen
@@ -132,6 +156,10 @@ class MeshtuiApp(App[None]):
         return next(iter(self.model.meshes), None)
 
     def present(self) -> None:
+        if self.model.known and not self._begun:
+            self._begun = True
+            if len(self.model.meshes) > 1 and not self._wanted:
+                self._main.begin_with(OVERVIEW)
         view = self.view()
         self._presented_ms = view.now_ms
         for screen in self.screen_stack:
@@ -146,20 +174,18 @@ class MeshtuiApp(App[None]):
             self._mesh_id = meshes[at % len(meshes)].id
             self.present()
 
+    def show_mesh(self, name: str) -> None:
+        """As soon as it is there."""
+        self._awaited = name
+        self._main.action_tab(MEMBERS)
+        self.present()
+
     def say(self, *cells: Cell) -> None:
         """On the topmost screen with a status line."""
         for screen in reversed(self.screen_stack):
             if isinstance(screen, MainScreen | StoryScreen):
                 screen.say(*cells)
                 return
-
-    async def ask(self, question: str, effect: str, yes: str) -> bool:
-        screen: Screen[bool] = AskScreen(question, effect, yes)
-        return await self.push_screen_wait(screen)
-
-    async def ask_name(self, name: str, taken: Collection[str]) -> str | None:
-        screen: Screen[str | None] = RenameScreen(name, taken)
-        return await self.push_screen_wait(screen)
 
     def action_theme(self, name: str) -> None:
         self.theme = name

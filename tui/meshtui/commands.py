@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from meshtui.permissions import Deed, refusal
+from meshtui.offers import BEGINNINGS
 from meshtui.screens.main_screen import MainScreen
 from meshtui.themes import THEMES
 
@@ -26,19 +26,12 @@ class Command(NamedTuple):
 class Commands(Provider):
     def _commands(self) -> Iterator[Command]:
         screen = self.screen
-        if isinstance(screen, MainScreen) and screen.listed:
-            member, view = screen.pane.member(), screen.view
-            name = member.name if member is not None else ""
-            if member is not None and view is not None:
-                for deed, title, about in (
-                    (Deed.PING, f"Ping {name}", "Through the tunnel, four times"),
-                    (Deed.COPY, f"Copy the address of {name}", "To the clipboard, over SSH too"),
-                    (Deed.ENABLE, f"{'Disable' if member.enabled else 'Enable'} {name}", "Asks first"),
-                    (Deed.RENAME, f"Rename {name}", "Its address stays"),
-                ):
-                    refused = refusal(deed, view, member)
-                    about = str(refused) if refused is not None else about
-                    yield Command(title, about, f"screen.act('{deed.value}')", refused is None)
+        if isinstance(screen, MainScreen):
+            for offer in screen.offers(everywhere=True):
+                about = str(offer.refusal) if offer.refusal is not None else offer.about
+                begins = offer.deed in BEGINNINGS
+                action = f"screen.begin('{offer.deed.value}')" if begins else f"screen.do('{offer.key}')"
+                yield Command(offer.title, about, action, offer.refusal is None)
             names = [pane.listing.name.lower() for pane in screen.panes]
             for number, listed in enumerate(names):
                 yield Command(f"Show {listed}", f"Key {number + 1}", f"screen.tab({number})")

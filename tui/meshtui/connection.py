@@ -68,27 +68,24 @@ class Connection:
             await self._listener.update_came(update)
         raise Refused("meshd ended the connection", "sudo systemctl start meshd")
 
-    async def ping(self, mesh: str, who: str, count: int = 4) -> wire.PingReply:
-        async def call(stub: Any, local: Any) -> wire.PingReply:
-            request = local.PingRequest(mesh=mesh, who=who, count=count, timeout_ms=int(CALL_TIMEOUT_S * 900))
-            reply: wire.PingReply = await stub.Ping(request, timeout=CALL_TIMEOUT_S)
-            return reply
+    async def call(self, method: str, timeout_s: float = CALL_TIMEOUT_S, **fields: Any) -> Any:
+        """One call of `Meshd` with the fields of its request; a change gets a request id. Raises Refused."""
 
-        return await self._with_stub(call)
+        async def use(stub: Any, local: Any) -> Any:
+            return await getattr(stub, method)(_request(local, method, fields), timeout=timeout_s)
 
-    async def set_enabled(self, mesh: str, who: str, on: bool) -> None:
-        async def call(stub: Any, local: Any) -> None:
-            request = local.SetMemberFlagRequest(mesh=mesh, who=who, on=on, request_id=str(uuid.uuid4()))
-            await stub.SetMemberEnabled(request, timeout=CALL_TIMEOUT_S)
+        return await self._with_stub(use)
 
-        await self._with_stub(call)
+    async def follow(
+        self, method: str, heard: Callable[[Any], None], timeout_s: float = CALL_TIMEOUT_S, **fields: Any
+    ) -> None:
+        """The same for a call that answers with several messages. Raises Refused."""
 
-    async def rename(self, mesh: str, who: str, name: str) -> None:
-        async def call(stub: Any, local: Any) -> None:
-            request = local.RenameMemberRequest(mesh=mesh, who=who, name=name, request_id=str(uuid.uuid4()))
-            await stub.RenameMember(request, timeout=CALL_TIMEOUT_S)
+        async def use(stub: Any, local: Any) -> None:
+            async for message in getattr(stub, method)(_request(local, method, fields), timeout=timeout_s):
+                heard(message)
 
-        await self._with_stub(call)
+        await self._with_stub(use)
 
     async def _with_stub(self, use: Callable[[Any, Any], Awaitable[T]]) -> T:
         """Runs `use` with a stub on a connection of its own. Raises Refused."""
@@ -106,6 +103,13 @@ class Connection:
         if os.path.exists(self._socket) and not os.access(self._socket, os.W_OK):
             return Refused(f"You may not open {self._socket}", f"ls -l {self._socket}")
         return Refused("meshd is not running", error.fix)
+
+
+def _request(local: Any, method: str, fields: dict[str, Any]) -> Any:
+    kind = local.DESCRIPTOR.services_by_name["Meshd"].methods_by_name[method].input_type
+    if "request_id" in kind.fields_by_name:
+        fields = {"request_id": str(uuid.uuid4()), **fields}
+    return getattr(local, kind.name)(**fields)
 
 
 def _client() -> tuple[Any, Any, Any]:

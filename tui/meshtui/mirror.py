@@ -14,7 +14,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from meshtui.format import plain
-from meshtui.model import Event, Member, Mesh, MeshState, Model, Path, Pending, Role, Route, Severity
+from meshtui.model import (
+    Check,
+    Event,
+    Invite,
+    InviteState,
+    Member,
+    Mesh,
+    MeshState,
+    Model,
+    Path,
+    Pending,
+    Role,
+    Route,
+    Severity,
+)
 
 if TYPE_CHECKING:
     from meshproto import local_pb2 as wire
@@ -24,6 +38,8 @@ EVENTS_KEPT = 1000
 
 STATES = {1: MeshState.CONNECTED, 2: MeshState.CONNECTING, 3: MeshState.STALE, 4: MeshState.DOWN}
 ROLES = {1: Role.NODE, 2: Role.PEER, 3: Role.DEVICE}
+INVITES = {1: InviteState.OPEN, 2: InviteState.REDEEMED, 3: InviteState.EXPIRED, 4: InviteState.REVOKED}
+CHECKS = {1: Severity.INFO, 2: Severity.WARNING, 3: Severity.ERROR}
 PATHS = {1: Path.DIRECT, 2: Path.RELAYED, 3: Path.SELF}
 OBSERVE = 1
 """Tier of a caller who may only look. A helper that does not say refuses by itself."""
@@ -101,7 +117,9 @@ def _mesh(status: wire.MeshStatus) -> Mesh:
         stale_since_ms=status.stale_since_ms,
         warnings=tuple(plain(warning) for warning in status.warnings),
         routes=tuple(_route(route) for route in status.routes),
-        pending=tuple(Pending(one.id, plain(one.name), plain(one.source)) for one in status.pending),
+        pending=tuple(_pending(one) for one in status.pending),
+        invites=tuple(_invite(one) for one in status.invites),
+        dns_domain=plain(status.dns_domain),
         members=MappingProxyType({member.id: _member(member) for member in status.members}),
     )
 
@@ -147,6 +165,37 @@ def _route(status: wire.RouteStatus) -> Route:
         masquerade=status.masquerade,
         not_installed=plain(status.not_installed),
     )
+
+
+def _pending(status: wire.PendingStatus) -> Pending:
+    return Pending(
+        id=plain(status.id),
+        name=plain(status.name),
+        source=plain(status.source),
+        public_key=plain(status.public_key),
+        fingerprint=plain(status.fingerprint),
+        since_ms=status.since_ms,
+    )
+
+
+def _invite(status: wire.InviteStatus) -> Invite:
+    return Invite(
+        id=plain(status.id),
+        member=plain(status.member),
+        role=ROLES.get(status.role, Role.UNKNOWN),
+        uses=status.uses,
+        used=status.used,
+        state=INVITES.get(status.state, InviteState.REVOKED),
+        created_by=plain(status.created_by),
+        created_ms=status.created_ms,
+        expires_ms=status.expires_ms,
+        admin=status.admin,
+    )
+
+
+def check(status: wire.Check) -> Check:
+    severity = CHECKS.get(status.state, Severity.WARNING)
+    return Check(plain(status.check), severity, plain(status.found), plain(status.fix))
 
 
 def _event(event: wire.Event) -> Event:

@@ -36,6 +36,13 @@ class Severity(Enum):
     ERROR = "error"
 
 
+class InviteState(Enum):
+    OPEN = "open"
+    REDEEMED = "redeemed"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """Rates in bytes per second; `latency_ms`, `replica_lag` None where unknown; moments in Unix ms, 0: never."""
@@ -83,11 +90,40 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A machine that asks to be let in."""
+    """A machine that asks to be let in. `fingerprint` is of the mesh's CA: the machine that asks shows the same."""
 
     id: str
     name: str
     source: str
+    public_key: str
+    fingerprint: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """`member` is the name it gives, "" when whoever redeems it chooses."""
+
+    id: str
+    member: str
+    role: Role
+    uses: int
+    used: int
+    state: InviteState
+    created_by: str
+    created_ms: int
+    expires_ms: int
+    admin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the helper found out about this machine, and what to do about it."""
+
+    name: str
+    severity: Severity
+    found: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +158,8 @@ class Mesh:
     warnings: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
     pending: tuple[Pending, ...] = ()
+    invites: tuple[Invite, ...] = ()
+    dns_domain: str = ""
     members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
 
     def own(self) -> Member | None:

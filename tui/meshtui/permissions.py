@@ -1,4 +1,4 @@
-"""What the person at this terminal may do to a member, and if not, why and what would change that. Pure.
+"""What the person at this terminal may do to something, and if not, why and what would change that. Pure.
 
 The helper decides; this is so that nobody is offered what it would refuse.
 """
@@ -6,11 +6,14 @@ The helper decides; this is so that nobody is offered what it would refuse.
 from __future__ import annotations
 
 import getpass
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
-from meshtui.model import LinkState, Member, Role
+from meshtui.model import Check, Invite, InviteState, LinkState, Member, Mesh, MeshState, Pending, Role, Route
 from meshtui.view import View
+
+Subject = Member | Route | Invite | Pending | Mesh | Check
+"""What a row stands for."""
 
 
 class Deed(Enum):
@@ -18,10 +21,30 @@ class Deed(Enum):
     PING = "ping"
     ENABLE = "enable"
     RENAME = "rename"
+    ADMIN = "admin"
+    REMOVE = "remove"
+    PUBLISH = "publish"
+    WITHDRAW = "withdraw"
+    USE = "use"
+    INVITE = "invite"
+    REVOKE = "revoke"
+    LET_IN = "let_in"
+    REFUSE = "refuse"
+    CREATE = "create"
+    JOIN = "join"
+    CONNECT = "connect"
+    LEAVE = "leave"
+    KEY = "key"
+    EXAMINE = "examine"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+OWN_MACHINE = frozenset((Deed.CREATE, Deed.JOIN, Deed.CONNECT, Deed.LEAVE, Deed.USE, Deed.KEY))
+"""They change, or show a secret of, this machine alone: no right in the mesh is needed, nor a majority."""
+
+ANYBODY = frozenset((Deed.COPY, Deed.PING, Deed.EXAMINE))
+
+
+class Refusal(NamedTuple):
     why: str
     fix: str = ""
 
@@ -29,27 +52,71 @@ class Refusal:
         return f"{self.why} → {self.fix}" if self.fix else self.why
 
 
-def refusal(deed: Deed, view: View, member: Member | None) -> Refusal | None:
+def copied(subject: Subject | None) -> str:
+    """What of it goes to the clipboard; "" for nothing."""
+    match subject:
+        case Member():
+            return str(subject.ipv4 or subject.ipv6 or "")
+        case Route():
+            return subject.cidr
+        case Check():
+            return subject.fix
+        case _:
+            return ""
+
+
+def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal | None:
     """None when it may be done."""
-    mesh = view.mesh
-    if mesh is None or member is None:
-        return Refusal("no member is selected")
     if deed is Deed.COPY:
-        return None if member.ipv4 or member.ipv6 else Refusal(f"{member.name} has no address")
+        return None if copied(subject) else Refusal("there is nothing to copy")
     if view.link.state is not LinkState.LIVE:
         return Refusal("meshd is not connected", view.link.fix)
-    if deed is Deed.PING:
-        if member.is_self:
-            return Refusal(f"{member.name} is this machine")
-        return None if member.enabled else Refusal(f"{member.name} is disabled")
-    if not view.model.may_operate:
+    if deed not in ANYBODY and not view.model.may_operate:
         user = getpass.getuser()
         return Refusal(f"{user} may only look", f"sudo usermod -aG mesh {user}, then log in again")
+    mesh = subject if isinstance(subject, Mesh) else view.mesh
+    if mesh is None:
+        return None if deed in (Deed.CREATE, Deed.JOIN, Deed.EXAMINE) else Refusal("this machine is in no mesh")
+    if deed not in ANYBODY and deed not in OWN_MACHINE and (refused := _no_change(mesh)) is not None:
+        return refused
+    return _about(deed, mesh, subject)
+
+
+def _no_change(mesh: Mesh) -> Refusal | None:
+    """Why this member can't have the mesh changed now."""
     me = mesh.own()
     if me is not None and me.role is not Role.NODE and not me.admin:
         return Refusal(f"{me.name} is not an admin of {mesh.name}", f"on a node: meshctl peers admin {me.name} on")
-    if deed is Deed.ENABLE and member.is_self:
-        return Refusal("a machine can't disable itself")
+    if mesh.state is MeshState.DOWN:
+        return Refusal(f"{mesh.name} is disconnected here", f"meshctl up {mesh.name}")
     if not mesh.writable:
         return Refusal(f"{mesh.name} can't be changed now: no majority of its nodes answers", "meshctl nodes list")
     return None
+
+
+def _about(deed: Deed, mesh: Mesh, subject: Subject | None) -> Refusal | None:
+    """Why it makes no sense for this one."""
+    me = mesh.own()
+    match deed, subject:
+        case Deed.PING, Member(is_self=True):
+            return Refusal(f"{subject.name} is this machine")
+        case Deed.PING, Member(enabled=False):
+            return Refusal(f"{subject.name} is disabled")
+        case Deed.ENABLE, Member(is_self=True):
+            return Refusal("a machine can't disable itself")
+        case Deed.ENABLE, Member(role=Role.NODE):
+            return Refusal(f"{subject.name} is a node; only peers are enabled and disabled")
+        case Deed.ADMIN, Member(role=Role.NODE):
+            return Refusal(f"{subject.name} is a node, and nodes may change everything")
+        case Deed.REMOVE, Member(is_self=True):
+            return Refusal(f"{subject.name} is this machine", f"leave {mesh.name}: Overview, then d")
+        case Deed.REMOVE, Member(primary=True) if len(mesh.nodes()) > 1:
+            return Refusal(f"{subject.name} is the primary, on which the other nodes depend")
+        case Deed.USE, Route() if me is not None and me.name in subject.nodes:
+            return Refusal("this machine offers it")
+        case Deed.REVOKE, Invite() if subject.state is not InviteState.OPEN:
+            return Refusal(f"the invite is {subject.state.value} already")
+        case Deed.KEY, Mesh() if me is None or me.role is not Role.NODE:
+            return Refusal("peers don't have the cluster key", "on a node: meshctl key show")
+        case _:
+            return None

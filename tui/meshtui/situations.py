@@ -50,9 +50,9 @@ def situation(view: View) -> Situation | None:
             "No mesh yet.",
             "This machine is in no mesh. It appears here as soon as it is.",
             (
-                ("meshctl create NAME", "begins a mesh on this machine"),
-                ("meshctl join - --always-on", "joins as a peer: paste the invite"),
-                ("meshctl join - HOST", "joins as a node: paste the cluster key"),
+                ("a", "joins one, with an invite or a cluster key"),
+                ("n", "begins one on this machine, its first node"),
+                ("meshctl doctor", "says what would stop a mesh from working here"),
             ),
         )
     if view.mesh is None:
@@ -104,6 +104,14 @@ def broken_link(view: View) -> list[Cell]:
     return [Cell("▲ ", Tone.BAD), Cell(f"{view.link.reason or 'meshd is gone'}, {TRYING}", Tone.BAD)]
 
 
+def alarms(mesh: Mesh) -> list[str]:
+    """What a person should know about a mesh, a sentence each."""
+    found = [f"{warning[:1].upper()}{warning[1:]}." for warning in mesh.warnings]
+    if not mesh.writable and mesh.state is MeshState.CONNECTED:
+        found.append("No change is accepted now: no majority of the nodes answers.")
+    return found + [f"{one.name} at {one.source} asks to be let in." for one in mesh.pending]
+
+
 def notices(view: View) -> list[Notice]:
     """What the first line has no room for. Worst first."""
     found: list[Notice] = []
@@ -120,7 +128,7 @@ def notices(view: View) -> list[Notice]:
         found.append(Notice("▲", Tone.CAUTION, "No change is accepted now: no majority of the nodes answers."))
     found.extend(Notice("▲", Tone.CAUTION, f"{warning[:1].upper()}{warning[1:]}.") for warning in mesh.warnings)
     found.extend(
-        Notice("①", Tone.STRONG, f"{one.name} at {one.source} asks to be let in.", f"meshctl peers authorize {one.id}")
+        Notice("①", Tone.CAUTION, f"{one.name} at {one.source} asks to be let in.", "5, then y or d")
         for one in mesh.pending
     )
     return found

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from meshtui.clock import Clock
 from meshtui.history import History, Past
-from meshtui.model import Event, Link, Member, Mesh, Model
+from meshtui.model import Check, Event, Link, Member, Mesh, Model
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What doctor found last; `failure` is why it could not be asked, "" when it could."""
+
+    checks: tuple[Check, ...] = ()
+    at_ms: int = 0
+    running: bool = False
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,7 @@ class View:
     now_ms: int
     clock: Clock
     history: History
+    examination: Examination = Examination()
 
     def events(self) -> tuple[Event, ...]:
         """Those of the chosen mesh and those of the helper itself, newest last."""

@@ -9,13 +9,15 @@ from meshproto import local_pb2
 from meshtui.clock import Clock
 from meshtui.history import History
 from meshtui.mirror import fold
-from meshtui.model import Link, LinkState, Member, Model
+from meshtui.model import Check, Link, LinkState, Member, Model, Severity
+from meshtui.offers import offers
 from meshtui.permissions import Deed, refusal
 from meshtui.view import View
 
 from tui import recordings
 
-CHANGES = (Deed.ENABLE, Deed.RENAME)
+MEMBERS = (Deed.COPY, Deed.PING, Deed.ENABLE, Deed.RENAME, Deed.ADMIN, Deed.REMOVE)
+CHANGES = (Deed.ENABLE, Deed.RENAME, Deed.ADMIN, Deed.REMOVE)
 
 
 def view(link: LinkState = LinkState.LIVE, tier: Any = local_pb2.TIER_OPERATE, **mesh: Any) -> View:
@@ -33,7 +35,7 @@ def why(deed: Deed, view: View, name: str = "laptop-grace") -> str:
     return str(refusal(deed, view, who(view, name)) or "")
 
 
-@pytest.mark.parametrize("deed", Deed)
+@pytest.mark.parametrize("deed", MEMBERS)
 def test_an_admin_may(deed: Deed) -> None:
     assert why(deed, view()) == ""
 
@@ -74,6 +76,56 @@ def test_on_oneself() -> None:
     assert why(Deed.ENABLE, view(), "laptop-ada") == "a machine can't disable itself"
     assert why(Deed.RENAME, view(), "laptop-ada") == ""
 
+    assert why(Deed.REMOVE, view(), "laptop-ada") == "laptop-ada is this machine → leave home: Overview, then d"
 
-def test_nobody_selected() -> None:
-    assert str(refusal(Deed.PING, view(), None)) == "no member is selected"
+
+def test_on_nodes() -> None:
+    assert why(Deed.ENABLE, view(), "gw-paris") == "gw-paris is a node; only peers are enabled and disabled"
+    assert why(Deed.ADMIN, view(), "gw-paris") == "gw-paris is a node, and nodes may change everything"
+    assert why(Deed.REMOVE, view(), "gw-paris") == ""
+    assert why(Deed.REMOVE, view(), "gw-berlin") == "gw-berlin is the primary, on which the other nodes depend"
+
+
+def test_on_invites() -> None:
+    shown = view(invites=recordings.invites())
+    assert shown.mesh is not None
+    found = {one.member: str(refusal(Deed.REVOKE, shown, one) or "") for one in shown.mesh.invites}
+    assert found == {
+        "laptop-grace": "the invite is redeemed already", "laptop-bob": "", "": "",
+        "gw-rome": "the invite is revoked already",
+    }  # fmt: skip
+
+
+def test_on_this_machines_own_route() -> None:
+    own = view(self_id=recordings.members()[1].id)
+    assert own.mesh is not None
+    route = own.mesh.routes[0]
+    assert str(refusal(Deed.USE, own, route)) == "this machine offers it"
+    assert refusal(Deed.USE, view(), route) is None
+
+
+def test_what_concerns_this_machine_needs_no_right_in_the_mesh() -> None:
+    shown = view(members=[recordings.laptop_ada(admin=False)], writable=False)
+    for deed in (Deed.CONNECT, Deed.LEAVE):
+        assert refusal(deed, shown, shown.mesh) is None
+    assert str(refusal(Deed.KEY, shown, shown.mesh)).startswith("peers don't have the cluster key")
+    for deed in (Deed.INVITE, Deed.PUBLISH):
+        assert "not an admin" in str(refusal(deed, shown))
+
+
+@pytest.mark.parametrize("deed", [deed for deed in Deed if deed not in (Deed.COPY, Deed.PING, Deed.EXAMINE)])
+def test_nothing_is_changed_by_who_may_only_look(deed: Deed) -> None:
+    shown = view(tier=local_pb2.TIER_OBSERVE)
+    assert "may only look" in str(refusal(deed, shown, shown.mesh))
+
+
+def test_everything_offered_has_words_and_a_key_of_its_own() -> None:
+    shown = view(routes=recordings.routes(), invites=recordings.invites(), pending=recordings.pending())
+    mesh = shown.mesh
+    assert mesh is not None
+    check = Check("nft", Severity.ERROR, "not installed", "apt install nftables")
+    for subject in (*mesh.members.values(), *mesh.routes, *mesh.invites, *mesh.pending, mesh, check):
+        found = offers(shown, [subject], ())
+        assert found
+        assert len({offer.key for offer in found}) == len(found)
+        assert all(offer.word and offer.title and offer.about for offer in found)

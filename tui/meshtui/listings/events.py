@@ -40,7 +40,7 @@ class Events(Listing[Event]):
     def words(self, row: Event) -> tuple[str, str]:
         return row.subject, f"{row.subject} {row.text} {row.actor} {row.kind} {row.severity.value}"
 
-    def member(self, row: Event, view: View) -> Member | None:
+    def subject(self, row: Event, view: View) -> Member | None:
         members = view.mesh.members.values() if view.mesh else ()
         return next((member for member in members if member.name == row.subject), None)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from rich.cells import cell_len
 
 from meshtui.look import Mark, Tone
-from meshtui.model import Member
+from meshtui.permissions import Deed, Subject
 from meshtui.view import View
 
 Row = TypeVar("Row")
@@ -101,12 +101,17 @@ class Story:
 
 
 class Listing(ABC, Generic[Row]):
-    """`name` is the tab's; `noun` counts rows."""
+    """`name` is the tab's; `noun` counts rows, `one` is its singular where that is more than a letter shorter."""
 
     name: ClassVar[str]
     noun: ClassVar[str]
+    one: ClassVar[str] = ""
     follows: ClassVar[bool] = False
     """New rows come at the end, and a cursor at the end stays there."""
+    keeps_order: ClassVar[bool] = False
+    """Until a person sorts, its rows are always in the order in which they are given."""
+    begin: ClassVar[tuple[Deed, ...]] = ()
+    """What can be begun where it is shown, whatever is selected."""
     columns: tuple[Column[Row], ...]
 
     @abstractmethod
@@ -136,8 +141,8 @@ class Listing(ABC, Generic[Row]):
         """What waits behind the tab."""
         return None
 
-    def member(self, row: Row, view: View) -> Member | None:
-        """Whom the actions on a row are about."""
+    def subject(self, row: Row, view: View) -> Subject | None:
+        """What the actions on a row are about."""
         return None
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from meshtui.format import NOTHING, age, milliseconds, rate, short_ipv6, shortened, size, sparkline
 from meshtui.history import PARTS
 from meshtui.listings.listing import Cell, Column, Line, Listing, Story
 from meshtui.look import ROLE_ORDER, Tone, member_mark, path_words, role_word
 from meshtui.model import Member, Path, Role
+from meshtui.permissions import Deed
 from meshtui.view import View
 
 ADDRESS_LENGTH = 15
@@ -63,7 +66,8 @@ def _state_order(member: Member, view: View) -> tuple[int, str]:
 class Members(Listing[Member]):
     name = "Members"
     noun = "members"
-    columns = (
+    begin: ClassVar[tuple[Deed, ...]] = (Deed.INVITE,)
+    columns: tuple[Column[Member], ...] = (
         Column("", 1, _mark, _state_order, gap=1),
         Column("NAME", 10, name_cell, lambda member, view: member.name, longest=63),
         Column(
@@ -98,7 +102,7 @@ class Members(Listing[Member]):
         state = "disabled" if not row.enabled else "online" if row.online or row.is_self else "offline"
         return row.name, f"{row.name} {row.role.value} {row.ipv4} {row.ipv6} {path_words(row)} {state} {row.id}"
 
-    def member(self, row: Member, view: View) -> Member | None:
+    def subject(self, row: Member, view: View) -> Member:
         return row
 
     def empty(self, view: View) -> str:
@@ -109,7 +113,7 @@ class Members(Listing[Member]):
             return ""
         own = view.mesh.own()
         if own is not None and own.role is Role.NODE:
-            return "Nobody else is here yet. `meshctl invites create NAME` makes an invite for a laptop."
+            return "Nobody else is here yet. Key i makes an invite."
         return "Nobody else is here yet."
 
     def story(self, row: Member, view: View) -> Story:

@@ -71,7 +71,7 @@ class Nodes(Listing[Member]):
         duty = "primary" if row.primary else "replica"
         return row.name, f"{self._members.words(row)[1]} {duty} {row.store_state} {' '.join(row.subnets)}"
 
-    def member(self, row: Member, view: View) -> Member | None:
+    def subject(self, row: Member, view: View) -> Member:
         return row
 
     def story(self, row: Member, view: View) -> Story:

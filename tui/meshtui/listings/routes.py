@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, ClassVar
 
 from meshtui.format import NOTHING
 from meshtui.listings.listing import Cell, Column, Line, Listing, Story
 from meshtui.look import Mark, Tone, route_mark
-from meshtui.model import Member, Route
+from meshtui.model import Route
+from meshtui.permissions import Deed
 from meshtui.view import View
 
 
@@ -41,6 +42,7 @@ def _network(route: Route, view: View) -> Any:
 class Routes(Listing[Route]):
     name = "Routes"
     noun = "routes"
+    begin: ClassVar[tuple[Deed, ...]] = (Deed.PUBLISH,)
     columns = (
         Column("", 1, _mark, gap=1),
         Column("ROUTE", 15, lambda route, view, width: Cell(route.cidr), _network, longest=43),
@@ -59,11 +61,11 @@ class Routes(Listing[Route]):
     def words(self, row: Route) -> tuple[str, str]:
         return row.cidr, f"{row.cidr} {' '.join(row.nodes)} {row.not_installed}"
 
-    def member(self, row: Route, view: View) -> Member | None:
-        return None
+    def subject(self, row: Route, view: View) -> Route:
+        return row
 
     def empty(self, view: View) -> str:
-        return "No routes yet. On a node, `meshctl routes add 203.0.113.0/24` offers the subnet behind it to everybody."
+        return "No routes yet. Key a offers a subnet behind a node to everybody."
 
     def badge(self, view: View) -> Mark | None:
         routes = view.mesh.routes if view.mesh else ()
@@ -78,9 +80,7 @@ class Routes(Listing[Route]):
             Line("Sources", (Cell(_masquerade(row)),)),
         ]
         if row.not_installed:
-            lines.append(
-                Line("Choose", (Cell(f"meshctl routes accept {row.cidr}, or meshctl routes ignore {row.cidr}"),))
-            )
+            lines.append(Line("Choose", (Cell("e", Tone.STRONG), Cell(" uses it on this machine all the same"))))
         return Story((Cell(row.cidr, Tone.STRONG),), tuple(lines))
 
 

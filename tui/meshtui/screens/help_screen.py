@@ -17,16 +17,26 @@ from meshtui.paint import content
 KEYS = (
     ("Move", (
         ("j k ↓ ↑", "next, previous row"), ("g G", "first, last row"), ("ctrl+d ctrl+u", "half a page"),
-        ("1 … 4", "tab"), ("tab h l", "next, previous tab"), ("⏎", "details"), ("esc", "back"), ("m", "next mesh"),
+        ("1 … 8", "tab"), ("tab h l", "next, previous tab"), ("⏎", "details"), ("esc", "back"), ("m", "next mesh"),
     )),
     ("Find", (
         ("/", "filter: words that must match, !word must not"), ("s", "sort by the next column"),
-        ("S", "sort the other way round"),
+        ("S", "sort the other way round"), ("space", "mark, to act on several"),
     )),
     ("Member", (
         ("p", "ping it through the tunnel"), ("c", "copy its address, over SSH too"),
-        ("e", "disable or enable it"), ("r", "rename it"),
+        ("e", "disable or enable it"), ("r", "rename it"), ("A", "make it an admin, or not"),
+        ("d", "remove it from the mesh"), ("i", "make an invite for another"),
     )),
+    ("Route", (
+        ("a", "publish one"), ("d", "withdraw it"), ("e", "use it or not on this machine"), ("c", "copy it"),
+    )),
+    ("Invite", (("i", "make one"), ("d", "revoke it"), ("y d", "let in or refuse a machine that asks"))),
+    ("Mesh", (
+        ("⏎", "show its members"), ("e", "connect or disconnect this machine"), ("d", "leave it"),
+        ("K", "show its cluster key"), ("a n", "join, create another"),
+    )),
+    ("Doctor", (("x", "examine again"), ("c", "copy the fix"))),
     ("Program", ((":", "every command by name"), ("T", "next theme"), ("?", "this"), ("q", "quit"))),
 )  # fmt: skip
 SHAPES = (

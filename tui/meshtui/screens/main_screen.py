@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -10,19 +10,25 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
-from meshtui.actions import Actions
+from meshtui.actions.actions import Actions
+from meshtui.listings.doctor import Doctor
 from meshtui.listings.events import Events
-from meshtui.listings.listing import Cell
+from meshtui.listings.invites import Invites
+from meshtui.listings.listing import Cell, Listing
 from meshtui.listings.members import Members
 from meshtui.listings.nodes import Nodes
+from meshtui.listings.overview import Overview
 from meshtui.listings.routes import Routes
+from meshtui.listings.topology import Topology
 from meshtui.look import Tone
+from meshtui.model import Member, Mesh
+from meshtui.offers import BEGINNINGS, KEYS, Offer, offers
 from meshtui.permissions import Deed
 from meshtui.screens.help_screen import HelpScreen
 from meshtui.screens.story_screen import StoryScreen
 from meshtui.situations import situation
 from meshtui.view import View
-from meshtui.widgets.key_hints import Hint, KeyHints, deed_hints
+from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints
 from meshtui.widgets.listing_pane import ListingPane
 from meshtui.widgets.notice_lines import NoticeLines
 from meshtui.widgets.situation_panel import SituationPanel
@@ -35,19 +41,21 @@ SAID_MS = 8000
 """How long the answer to an action stays."""
 
 
+OVERVIEW, MEMBERS = 0, 1
+"""Tabs that the app begins with: members where there is one mesh."""
+
+
 class MainScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(number), f"tab({number - 1})", f"tab {number}", show=False) for number in range(1, 5)),
+        *(Binding(str(number), f"tab({number - 1})", f"tab {number}", show=False) for number in range(1, 9)),
         Binding("tab,right,l", "next_tab(1)", "next tab"),
         Binding("shift+tab,left,h", "next_tab(-1)", "previous tab"),
         Binding("slash", "filter", "filter"),
         Binding("escape", "back", "back"),
         Binding("s", "sort", "sort by the next column"),
         Binding("S", "reverse", "sort the other way round"),
-        Binding("c", "act('copy')", "copy address"),
-        Binding("p", "act('ping')", "ping"),
-        Binding("e", "act('enable')", "enable or disable"),
-        Binding("r", "act('rename')", "rename"),
+        Binding("space", "mark", "mark"),
+        *(Binding(key, f"do('{key}')", "act on what is selected", show=False) for key in sorted(set(KEYS.values()))),
         Binding("m", "next_mesh", "next mesh"),
         Binding("question_mark", "help", "help"),
         Binding("q", "app.quit", "quit"),
@@ -56,7 +64,9 @@ class MainScreen(Screen[None]):
     def __init__(self, actions: Actions) -> None:
         super().__init__()
         self._actions = actions
-        self.listings = (Members(), Nodes(), Routes(), Events())
+        self.listings: tuple[Listing[Any], ...] = (
+            Overview(), Members(), Nodes(), Routes(), Invites(), Topology(), Events(), Doctor(),
+        )  # fmt: skip
         self.panes = [ListingPane(listing) for listing in self.listings]
         self._top = TopLine(markup=False)
         self._tabs = TabBar(self.listings)
@@ -64,7 +74,7 @@ class MainScreen(Screen[None]):
         self._situation = SituationPanel(markup=False)
         self._status = StatusLine()
         self._keys = KeyHints()
-        self._active = 0
+        self._active = MEMBERS
         self.view: View | None = None
         self._said_ms = 0
 
@@ -114,18 +124,23 @@ class MainScreen(Screen[None]):
         if view is None:
             return
         hints = [
-            Hint(":", "command", "app.command_palette", rank=1),
+            Hint(":", "command", "app.command_palette", rank=2),
             Hint("?", "help", "help"),
             Hint("q", "quit", "app.quit"),
         ]
-        if situation(view) is None:
-            self._status.count(self.pane.count())
-            looks = [Hint("⏎", "details", "open"), Hint("/", "filter", "filter"), Hint("s", "sort", "sort", rank=2)]
+        self._status.count(self.pane.count() if self.listed else "")
+        looks = []
+        if self.listed:
+            looks = [
+                Hint("⏎", "details", "open", rank=3),
+                Hint("/", "filter", "filter", rank=1),
+                Hint("s", "sort", "sort", rank=6),
+            ]
+            if any(isinstance(subject, Member) for subject in self.pane.subjects()):
+                looks.insert(0, Hint("space", "mark", "mark", rank=5))
             if len(view.model.meshes) > 1:
                 looks.append(Hint("m", "next mesh", "next_mesh"))
-            hints = [*deed_hints(view, self.pane.member()), *looks, *hints]
-        else:
-            self._status.count("")
+        hints = [*offer_hints(self.offers()), *looks, *hints]
         self._keys.present(hints, self.app.size.width)
 
     def say(self, *cells: Cell) -> None:
@@ -154,6 +169,12 @@ class MainScreen(Screen[None]):
             self.present(self.view)
         self.call_after_refresh(self.pane.table.focus)
 
+    def begin_with(self, number: int) -> None:
+        """Before anything is shown."""
+        self._active = number
+        if not self.pane.is_attached:
+            self.mount(self.pane, before=self._status)
+
     def action_next_tab(self, steps: int) -> None:
         self.action_tab((self._active + steps) % len(self.listings))
 
@@ -172,14 +193,38 @@ class MainScreen(Screen[None]):
         self.app.push_screen(HelpScreen())
 
     def action_open(self) -> None:
-        pane = self.pane
-        if self.view is not None and pane.row() is not None:
-            self.app.push_screen(StoryScreen(self._actions, pane, self.view))
+        pane, view = self.pane, self.view
+        if view is None or pane.row() is None:
+            return
+        if isinstance(mesh := pane.row(), Mesh):
+            self._actions.show_mesh(mesh.name)
+        else:
+            self.app.push_screen(StoryScreen(self._actions, pane, view))
 
-    def action_act(self, deed: str) -> None:
-        view = self.view
-        if view is not None and self.listed:
-            self._actions.do(Deed(deed), view, self.pane.member())
+    def offers(self, everywhere: bool = False) -> list[Offer]:
+        """What may be done now; with `everywhere` also what other tabs begin."""
+        if self.view is None or not self.view.model.known:
+            return []
+        if not self.view.model.meshes:
+            return offers(self.view, (), (Deed.JOIN, Deed.CREATE))
+        if not self.listed:
+            return []
+        return offers(self.view, self.pane.subjects(), BEGINNINGS if everywhere else self.pane.listing.begin)
+
+    def action_do(self, key: str) -> None:
+        for offer in self.offers():
+            if offer.key == key and self.view is not None:
+                self._actions.do(offer.deed, self.view, self.pane.subjects() if offer.deed not in BEGINNINGS else ())
+                return
+
+    def action_begin(self, deed: str) -> None:
+        if self.view is not None:
+            self._actions.do(Deed(deed), self.view, ())
+
+    def action_mark(self) -> None:
+        if self.listed:
+            self.pane.mark()
+            self._present_hints()
 
     @on(KeyHints.Chosen)
     async def _hint_clicked(self, message: KeyHints.Chosen) -> None:
@@ -234,3 +279,6 @@ class MainScreen(Screen[None]):
         if self.pane.filter_text or self._status.input.display:
             self._set_filter("")
             self._close_filter()
+        elif self.pane.marks:
+            self.pane.unmark()
+            self._present_hints()

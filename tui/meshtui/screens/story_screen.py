@@ -10,13 +10,13 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from meshtui.actions import Actions
+from meshtui.actions.actions import Actions
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
+from meshtui.offers import KEYS, Offer, offers
 from meshtui.paint import content
-from meshtui.permissions import Deed
 from meshtui.view import View
-from meshtui.widgets.key_hints import Hint, KeyHints, deed_hints
+from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints
 from meshtui.widgets.listing_pane import ListingPane
 from meshtui.widgets.status_line import StatusLine
 from meshtui.widgets.story_panel import StoryPanel
@@ -28,10 +28,7 @@ class StoryScreen(Screen[None]):
         Binding("escape,q,backspace,left,h", "app.pop_screen", "back"),
         Binding("j", "scroll(1)", "down", show=False),
         Binding("k", "scroll(-1)", "up", show=False),
-        Binding("c", "act('copy')", "copy address"),
-        Binding("p", "act('ping')", "ping"),
-        Binding("e", "act('enable')", "enable or disable"),
-        Binding("r", "act('rename')", "rename"),
+        *(Binding(key, f"do('{key}')", "act on it", show=False) for key in sorted(set(KEYS.values()))),
     ]
 
     def __init__(self, actions: Actions, pane: ListingPane, view: View) -> None:
@@ -70,14 +67,20 @@ class StoryScreen(Screen[None]):
             crumbs.append(Cell(story.title[0].text, Tone.STRONG))
             self._story.present_whole(story, max(self.app.size.width - 4, 1))
         self._crumbs.update(content(crumbs))
-        hints = [*deed_hints(view, self._pane.member()), Hint("esc", "back", "app.pop_screen")]
+        hints = [*offer_hints(self.offers()), Hint("esc", "back", "app.pop_screen")]
         self._keys.present(hints, self.app.size.width)
 
     def say(self, *cells: Cell) -> None:
         self._status.say(*cells)
 
-    def action_act(self, deed: str) -> None:
-        self._actions.do(Deed(deed), self._view, self._pane.member())
+    def offers(self) -> list[Offer]:
+        return offers(self._view, self._pane.subjects(), ())
+
+    def action_do(self, key: str) -> None:
+        for offer in self.offers():
+            if offer.key == key:
+                self._actions.do(offer.deed, self._view, self._pane.subjects())
+                return
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

@@ -10,9 +10,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from meshtui.model import Member
-from meshtui.permissions import Deed, refusal
-from meshtui.view import View
+from meshtui.offers import Offer
+from meshtui.permissions import Deed
 
 
 class Hint(NamedTuple):
@@ -24,19 +23,11 @@ class Hint(NamedTuple):
     """The highest goes first where there is no room."""
 
 
-def deed_hints(view: View, member: Member | None) -> list[Hint]:
-    """What may be done to the selected member; nothing without one."""
-    if member is None:
-        return []
-    return [
-        Hint(key, text, f"act('{deed.value}')", refusal(deed, view, member) is None)
-        for key, text, deed in (
-            ("p", "ping", Deed.PING),
-            ("c", "copy", Deed.COPY),
-            ("e", "disable" if member.enabled else "enable", Deed.ENABLE),
-            ("r", "rename", Deed.RENAME),
-        )
-    ]
+RANKS = {Deed.ADMIN: 4, Deed.COPY: 3, Deed.INVITE: 2, Deed.KEY: 3, Deed.RENAME: 1, Deed.CREATE: 1, Deed.PUBLISH: 1}
+
+
+def offer_hints(found: Sequence[Offer]) -> list[Hint]:
+    return [Hint(one.key, one.word, f"do('{one.key}')", one.refusal is None, RANKS.get(one.deed, 0)) for one in found]
 
 
 class KeyHints(Static):

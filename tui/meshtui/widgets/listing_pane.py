@@ -12,6 +12,7 @@ from meshtui.filter import Filter
 from meshtui.listings.listing import Listing, Story
 from meshtui.model import Member
 from meshtui.paint import content
+from meshtui.permissions import Subject
 from meshtui.view import View
 from meshtui.widgets.story_panel import StoryPanel
 from meshtui.widgets.table import Table
@@ -29,6 +30,7 @@ class ListingPane(Vertical):
         self._empty = Static(classes="empty", markup=False)
         self._story = StoryPanel(markup=False)
         self.filter_text = ""
+        self.marks: set[str] = set()
         self._rows: dict[str, Any] = {}
         self._order: list[str] = []
         self._sorted: tuple[str, bool] | None = None
@@ -45,9 +47,31 @@ class ListingPane(Vertical):
         """The one under the cursor; None when there is none."""
         return self._rows.get(self.table.key)
 
-    def member(self) -> Member | None:
-        row = self.row()
-        return self.listing.member(row, self._view) if row is not None and self._view is not None else None
+    def subjects(self) -> list[Subject]:
+        """Those marked; without marks, the one under the cursor."""
+        if self._view is None:
+            return []
+        rows = [self._rows[key] for key in self._order if key in self.marks and key in self._rows]
+        if not rows and (row := self.row()) is not None:
+            rows = [row]
+        found = (self.listing.subject(row, self._view) for row in rows)
+        return [subject for subject in found if subject is not None]
+
+    def mark(self) -> None:
+        """Marks or unmarks the row under the cursor, and goes on to the next."""
+        subject = self.subjects()
+        if self.table.key and subject and isinstance(subject[0], Member):
+            self.marks ^= {self.table.key}
+            self.table.action_move(1)
+            self._present_again()
+
+    def unmark(self) -> None:
+        self.marks.clear()
+        self._present_again()
+
+    def _present_again(self) -> None:
+        if self._view is not None:
+            self.present(self._view)
 
     def story(self) -> Story | None:
         row = self.row()
@@ -55,8 +79,10 @@ class ListingPane(Vertical):
 
     def count(self) -> str:
         total = len(self._rows)
-        noun = self.listing.noun if total != 1 else self.listing.noun.removesuffix("s")
+        noun = self.listing.noun if total != 1 else self.listing.one or self.listing.noun.removesuffix("s")
         shown = f"{self._shown} of {total} {noun}" if self.filter_text else f"{total} {noun}"
+        if self.marks:
+            shown = f"{len(self.marks)} marked · {shown}"
         if self._sorted is None:
             return shown
         column, reverse = self._sorted
@@ -66,9 +92,13 @@ class ListingPane(Vertical):
         self._view = view
         self._rows = rows = self.listing.rows(view)
         # Rows keep their order until a person asks for another; new ones come at the end.
-        known = set(self._order)
-        self._order = [key for key in self._order if key in rows]
-        self._order += [key for key in rows if key not in known]
+        if self.listing.keeps_order and self._sorted is None:
+            self._order = list(rows)
+        else:
+            known = set(self._order)
+            self._order = [key for key in self._order if key in rows]
+            self._order += [key for key in rows if key not in known]
+        self.marks &= rows.keys()
         wanted = Filter.parse(self.filter_text)
         keys = [key for key in self._order if wanted.accepts(*self.listing.words(rows[key]))] if wanted else self._order
         self._shown = len(keys)
@@ -81,7 +111,8 @@ class ListingPane(Vertical):
         if not rows:
             self._empty.update(self.listing.empty(view))
         hint = f"No {self.listing.noun} match /{self.filter_text}. Escape shows all." if rows and not keys else ""
-        self.table.present(view, rows, keys, self._sorted, hint or self.listing.hint(view, len(rows)))
+        hint = hint or self.listing.hint(view, len(rows))
+        self.table.present(view, rows, keys, self._sorted, hint, frozenset(self.marks))
         self.present_story()
 
     def present_story(self) -> None:

@@ -20,7 +20,10 @@ from meshtui.look import Tone
 from meshtui.view import View
 
 GUTTER = 2
-"""Cells before the first column: the cursor's mark."""
+"""Cells before the first column: the cursor, and the mark of a marked row."""
+
+Drawn = tuple[str, bool, bool, tuple[Cell, ...]]
+"""A line on screen: key, under the cursor, marked, and its cells."""
 
 
 class Table(ScrollView, can_focus=True):
@@ -63,19 +66,26 @@ class Table(ScrollView, can_focus=True):
         self._needs: dict[str, int] = {}
         self._layout_of: tuple[int, tuple[int, ...]] | None = None
         self._placed: list[Placed] = []
-        self._drawn: dict[int, tuple[str, bool, tuple[Cell, ...]]] = {}
+        self._drawn: dict[int, Drawn] = {}
         self._sorted: tuple[str, bool] | None = None
         self._hint = ""
+        self._marks: frozenset[str] = frozenset()
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
     def present(
-        self, view: View, rows: dict[str, Any], keys: Sequence[str], order: tuple[str, bool] | None, hint: str
+        self,
+        view: View,
+        rows: dict[str, Any],
+        keys: Sequence[str],
+        order: tuple[str, bool] | None,
+        hint: str,
+        marks: frozenset[str],
     ) -> None:
         """`keys` are those of `rows` to be shown, in order; `order` is (column title, reversed) for the arrow."""
         follows = self.listing.follows and (not self.key or self._index() >= len(self._keys) - 1)
         at = self._index()
-        self._view, self._rows, self._keys = view, rows, keys
+        self._view, self._rows, self._keys, self._marks = view, rows, keys, marks
         self._places = {key: place for place, key in enumerate(keys)}
         if order != self._sorted or hint != self._hint:
             self._sorted, self._hint = order, hint
@@ -116,13 +126,14 @@ class Table(ScrollView, can_focus=True):
             if self._drawn.get(y) != self._line_of(y):
                 self.refresh(Region(0, y, self.size.width, 1))
 
-    def _line_of(self, y: int) -> tuple[str, bool, tuple[Cell, ...]] | None:
+    def _line_of(self, y: int) -> Drawn | None:
         index = self.scroll_offset.y + y - 1
         if index >= len(self._keys) or self._view is None:
             return None
         key = self._keys[index]
         row, view = self._rows[key], self._view
-        return key, key == self.key, tuple(one.column.draw(row, view, one.width) for one in self._placed)
+        cells = tuple(one.column.draw(row, view, one.width) for one in self._placed)
+        return key, key == self.key, key in self._marks, cells
 
     def render_line(self, y: int) -> Strip:
         if y == 0:
@@ -132,8 +143,9 @@ class Table(ScrollView, can_focus=True):
             self._drawn.pop(y, None)
             return self._below(y)
         self._drawn[y] = line
-        _, chosen, cells = line
-        segments = [Segment("▸ " if chosen else "  ", self._style(Tone.STRONG, chosen))]
+        _, chosen, marked, cells = line
+        gutter = f"{'▸' if chosen else ' '}{'✓' if marked else ' '}"
+        segments = [Segment(gutter, self._style(Tone.STRONG, chosen))]
         for one, cell in zip(self._placed, cells, strict=True):
             text = fit(cell.text, one.width, one.column.right) + " " * one.column.gap
             segments.append(Segment(text, self._style(cell.tone, chosen)))

@@ -1,0 +1,133 @@
+"""What is done to members, and to machines that ask to become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshtui import forms
+from meshtui.actions.dialogue import Dialogue
+from meshtui.format import milliseconds
+from meshtui.model import Member, Mesh, Pending
+from meshtui.offers import named, switches_off
+
+MOST_NAMED = 12
+"""Names that a question lists; more are counted."""
+
+
+def _names(members: Sequence[Member]) -> str:
+    if len(members) == 1:
+        return ""
+    listed = ", ".join(one.name for one in members[:MOST_NAMED])
+    rest = len(members) - MOST_NAMED
+    return f"{listed}{f' and {rest} more' if rest > 0 else ''}.\n"
+
+
+async def ping(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
+    answered, silent = 0, []
+    for member in members:
+        talk.say(f"Pinging {member.name} …")
+        reply = await talk.call("Ping", mesh=mesh.name, who=member.id, count=4, timeout_ms=9000)
+        if reply.received:
+            answered += 1
+        else:
+            silent.append(member.name)
+        if len(members) == 1:
+            _say_times(talk, member, reply)
+            return
+    if silent:
+        talk.caution(f"{answered} of {len(members)} members answered, not: {', '.join(silent)}")
+    else:
+        talk.good(f"all {answered} members answered")
+
+
+def _say_times(talk: Dialogue, member: Member, reply: object) -> None:
+    sent, received = reply.sent, reply.received  # type: ignore[attr-defined]  # a PingReply
+    if received == 0:
+        talk.caution(f"{member.name} answered none of {sent} pings")
+        return
+    values = (reply.min_ms, reply.avg_ms, reply.max_ms)  # type: ignore[attr-defined]  # a PingReply
+    times = " / ".join(milliseconds(one).removesuffix(" ms") for one in values)
+    say = talk.good if received == sent else talk.caution
+    say(f"{member.name} answered {received} of {sent}: {times} ms", "least / mean / most")
+
+
+async def enable(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
+    on = not switches_off(members)
+    name, word = named(members), "enable" if on else "disable"
+    effect = "Every member lets it in again." if on else "It loses access at every member at once; its name and "
+    effect += "" if on else "address stay its own."
+    if len(members) > 1:
+        effect = effect.replace("It loses", "They lose").replace("its name", "their names").replace("its own", "theirs")
+        effect = effect.replace("address ", "addresses ").replace("lets it", "lets them")
+    if not await talk.ask(f"{word.capitalize()} {name}?", _names(members) + effect, f"{word} {_it(members)}"):
+        return
+    for member in members:
+        if member.enabled is not on:
+            await talk.call("SetMemberEnabled", mesh=mesh.name, who=member.id, on=on)
+    talk.good(f"{name} {'is' if len(members) == 1 else 'are'} {word}d")
+
+
+def _it(members: Sequence[Member]) -> str:
+    return "it" if len(members) == 1 else "them"
+
+
+async def rename(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
+    member = members[0]
+    taken = [one.name for one in mesh.members.values()]
+    values = await talk.form(
+        f"A new name for {member.name}",
+        "Its address and its connections stay; its DNS name changes.",
+        forms.rename_fields(member.name),
+        "rename it",
+        lambda values: forms.judge_rename(values, member.name, taken),
+    )
+    if values is None or values["name"] == member.name:
+        return
+    await talk.call("RenameMember", mesh=mesh.name, who=member.id, name=values["name"])
+    talk.good(f"{member.name} is {values['name']} now")
+
+
+async def admin(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
+    member = members[0]
+    on = not member.admin
+    if on:
+        question, yes = f"Make {member.name} an admin of {mesh.name}?", "make it one"
+        effect = "Whoever operates it may invite, rename, disable and remove members and publish routes."
+    else:
+        question, yes = f"Take the admin right from {member.name}?", "take it"
+        effect = "It stays a member, and can't change the mesh any more."
+    if not await talk.ask(question, effect, yes):
+        return
+    await talk.call("SetMemberAdmin", mesh=mesh.name, who=member.id, on=on)
+    talk.good(f"{member.name} is {'an' if on else 'no'} admin{'' if on else ' any more'}")
+
+
+async def remove(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
+    it = _it(members)
+    routes = [route.cidr for route in mesh.routes if any(one.name in route.nodes for one in members)]
+    effect = f"{_names(members)}Every member drops {it} at once. To come back, {it} would have to join anew."
+    if routes:
+        effect += f"\nRoutes offered there end: {', '.join(routes)}."
+    if not await talk.ask(f"Remove {named(members)} from {mesh.name}?", effect, f"remove {it}"):
+        return
+    for member in members:
+        await talk.call("RemoveMember", mesh=mesh.name, who=member.id)
+    talk.good(f"{named(members)} {'is' if len(members) == 1 else 'are'} removed")
+
+
+async def let_in(talk: Dialogue, mesh: Mesh, machines: Sequence[Pending]) -> None:
+    machine = machines[0]
+    effect = f"It asks from {machine.source}. Its screen must show the same fingerprint of {mesh.name}:\n"
+    if not await talk.ask(f"Let {machine.name} into {mesh.name}?", effect + machine.fingerprint, "let it in"):
+        return
+    await talk.call("AuthorizePeer", mesh=mesh.name, id=machine.id)
+    talk.good(f"{machine.name} is let in")
+
+
+async def refuse(talk: Dialogue, mesh: Mesh, machines: Sequence[Pending]) -> None:
+    machine = machines[0]
+    effect = f"It asks from {machine.source}, and is told that it was refused. It may ask again."
+    if not await talk.ask(f"Refuse {machine.name}?", effect, "refuse it"):
+        return
+    await talk.call("DeauthorizePeer", mesh=mesh.name, id=machine.id)
+    talk.good(f"{machine.name} is refused")

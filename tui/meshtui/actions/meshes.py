@@ -1,0 +1,127 @@
+"""Meshes of this machine: created, joined, connected, left."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Sequence
+
+from meshproto.cluster_key import is_cluster_key
+
+from meshtui import forms
+from meshtui.actions.dialogue import Dialogue
+from meshtui.connection import Refused
+from meshtui.format import plain
+from meshtui.model import Mesh, MeshState, Role
+
+CREATE_TIMEOUT_S = 25.0
+JOIN_TIMEOUT_S = 25.0
+"""INTERFACES.md: `join` ends within that."""
+
+
+def _host() -> str:
+    return socket.gethostname().partition(".")[0].lower()
+
+
+async def create(talk: Dialogue, known: Collection[str]) -> None:
+    values = await talk.form(
+        "A new mesh",
+        "Everything else has a good default; `meshctl create --help` knows more.",
+        forms.mesh_fields(_host()),
+        "create it",
+        lambda values: forms.judge_mesh(values, known),
+    )
+    if values is None:
+        return
+    talk.say(f"Creating {values['name']} …")
+    reply = await talk.call(
+        "CreateMesh",
+        CREATE_TIMEOUT_S,
+        name=values["name"],
+        member_name=values["member_name"],
+        endpoint=values["endpoint"],
+    )
+    talk.show_mesh(plain(reply.mesh.name))
+    _show_key(talk, plain(reply.mesh.name), plain(reply.cluster_key))
+
+
+def _show_key(talk: Dialogue, mesh: str, key: str) -> None:
+    talk.secret(
+        f"The cluster key of {mesh}",
+        [
+            "It lets machines join as nodes. Keep it secret.",
+            "On another gateway: press a in meshtui, or `meshctl join - HOST`, and paste this.",
+            "For a laptop, i makes an invite.",
+        ],
+        key,
+    )
+
+
+async def key(talk: Dialogue, mesh: Mesh, meshes: Sequence[Mesh]) -> None:
+    name = meshes[0].name
+    reply = await talk.call("ShowKey", mesh=name)
+    _show_key(talk, name, plain(reply.cluster_key))
+
+
+async def join(talk: Dialogue) -> None:
+    values = await talk.form(
+        "Join a mesh",
+        "What you paste is not shown. This machine's key stays here, in a file that only root reads.",
+        forms.join_fields(_host()),
+        "join",
+        lambda values: forms.judge_join(values, talk.now_ms),
+    )
+    if values is None:
+        return
+    screen = talk.progress("Joining")
+    peer = not is_cluster_key(values["what"])
+    try:
+        await talk.follow(
+            "JoinMesh",
+            screen.heard,
+            JOIN_TIMEOUT_S + 2,
+            what=values["what"],
+            hosts=values["hosts"].split(),
+            member_name=values["member_name"],
+            always_on=peer,
+            timeout_ms=int(JOIN_TIMEOUT_S * 1000),
+        )
+    except Refused as error:
+        talk.failed(screen, error)
+        return
+    if screen.mesh:
+        talk.show_mesh(screen.mesh)
+
+
+async def connect(talk: Dialogue, mesh: Mesh, meshes: Sequence[Mesh]) -> None:
+    one = meshes[0]
+    if one.state is MeshState.DOWN:
+        talk.say(f"Connecting {one.name} …")
+        await talk.call("Connect", 25.0, mesh=one.name)
+        talk.good(f"{one.name} is up on this machine")
+        return
+    effect = f"This machine stays a member and reaches nobody in {one.name} until it connects again."
+    own = one.own()
+    if own is not None and own.role is Role.NODE:
+        effect += " It is a node: peers and subnets behind it are cut off too."
+    if not await talk.ask(f"Disconnect {one.name}?", effect, "disconnect it"):
+        return
+    await talk.call("Disconnect", 25.0, mesh=one.name)
+    talk.good(f"{one.name} is down on this machine")
+
+
+async def leave(talk: Dialogue, mesh: Mesh, meshes: Sequence[Mesh]) -> None:
+    one = meshes[0]
+    effect = "Keys, interface, routes and names of it are removed from this machine. To come back it must join anew."
+    if len(one.nodes()) == 1 and (own := one.own()) is not None and own.role is Role.NODE:
+        others = len(one.members) - 1
+        for_whom = f", for {others} other members" if others else ""
+        effect = f"This is its only node: {one.name} ends with it{for_whom}.\n{effect}"
+    if not await talk.ask(f"Leave {one.name}?", effect, "leave it"):
+        return
+    talk.say(f"Leaving {one.name} …")
+    reply = await talk.call("LeaveMesh", 25.0, mesh=one.name, timeout_ms=20_000)
+    left = plain(reply.left_behind)
+    if left:
+        talk.caution(f"{one.name} is left, but: {left}")
+    else:
+        talk.good(f"{one.name} is left; nothing of it remains here")

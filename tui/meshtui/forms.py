@@ -1,0 +1,176 @@
+"""What the forms ask, and what is wrong with an answer while it is typed. Pure; the helper checks everything again.
+
+A judge takes the values by name and gives (what is wrong or "", what is good to know).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from ipaddress import ip_network
+
+from meshproto.cluster_key import ClusterKey, is_cluster_key
+from meshproto.durations import format_duration, parse_duration_ms
+from meshproto.format_error import FormatError
+from meshproto.invite import is_invite, parse_invite
+
+from meshtui.format import plain
+from meshtui.screens.form_screen import Field
+
+Verdict = tuple[str, str]
+Values = Mapping[str, str]
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+"""A DNS label, RFC 1123 section 2.1."""
+HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?|[0-9a-fA-F:]{2,45}")
+MOST_USES = 10_000
+NO_YES = ("no", "yes")
+
+
+def name_objection(name: str, taken: Collection[str] = ()) -> str:
+    if not NAME.fullmatch(name):
+        return "A name is 1 to 63 of a–z, 0–9 and -, which neither begins nor ends it."
+    return f"{name} is taken by another member." if name in taken else ""
+
+
+# --- a new name -------------------------------------------------------------------------------------------------------
+
+
+def rename_fields(name: str) -> list[Field]:
+    return [Field("name", "Name", name, longest=63)]
+
+
+def judge_rename(values: Values, old: str, taken: Collection[str]) -> Verdict:
+    name = values["name"]
+    return name_objection(name, [one for one in taken if one != old]), ""
+
+
+# --- an invite --------------------------------------------------------------------------------------------------------
+
+
+def invite_fields() -> list[Field]:
+    return [
+        Field("member", "Name", hint="whoever joins chooses", longest=63),
+        Field("role", "Joins as", "peer", choices=("peer", "node")),
+        Field("expires", "Lasts", "14d", hint="1h, 2d, 14d", longest=20),
+        Field("uses", "Machines", "1", longest=5),
+        Field("ephemeral", "Removed", hint="never; 1h: when offline for that long", longest=20),
+        Field("admin", "Admin", "no", choices=NO_YES),
+    ]
+
+
+def judge_invite(values: Values, taken: Collection[str]) -> Verdict:
+    wrong = _invite_objection(values, taken)
+    if wrong:
+        return wrong, ""
+    who = values["member"] or ("a machine" if values["uses"] == "1" else f"{int(values['uses'])} machines")
+    lasts = format_duration(parse_duration_ms(values["expires"]))
+    rights = ", which may change the mesh" if values["admin"] == "yes" else ""
+    return "", f"Lets {who} join as {values['role']}{rights}, for {lasts} from now."
+
+
+def _invite_objection(values: Values, taken: Collection[str]) -> str:
+    if values["member"] and (wrong := name_objection(values["member"], taken)):
+        return wrong
+    if not values["uses"].isdecimal() or not 0 < int(values["uses"]) <= MOST_USES:
+        return f"An invite is for 1 to {MOST_USES} machines."
+    if values["member"] and int(values["uses"]) > 1:
+        return "An invite for several machines can't name one: leave the name out."
+    if values["role"] == "node" and values["admin"] == "yes":
+        return "A node may change everything anyway: no admin."
+    for name in ("expires", "ephemeral"):
+        if values[name] or name == "expires":
+            try:
+                parse_duration_ms(values[name])
+            except FormatError:
+                return "A time is written 30m, 2h or 14d."
+    return ""
+
+
+# --- a route ----------------------------------------------------------------------------------------------------------
+
+
+def route_fields(nodes: Sequence[str], node: str) -> list[Field]:
+    return [
+        Field("cidr", "Subnet", hint="203.0.113.0/24", longest=43),
+        Field("node", "Behind", node, hint=", ".join(nodes), suggestions=nodes, longest=63),
+    ]
+
+
+def judge_route(values: Values, nodes: Collection[str]) -> Verdict:
+    try:
+        network = ip_network(values["cidr"])
+    except ValueError:
+        return _why_no_network(values["cidr"]), ""
+    if values["node"] not in nodes:
+        return f"Behind which node? {', '.join(nodes)}", ""
+    return "", f"Every member reaches {network} through {values['node']}."
+
+
+def _why_no_network(text: str) -> str:
+    try:
+        return f"{text} has bits set behind its prefix. Perhaps {ip_network(text, strict=False)}?"
+    except ValueError:
+        return "A subnet is written 203.0.113.0/24 or 2001:db8:7::/48."
+
+
+def node_choice(nodes: Sequence[str]) -> Field:
+    return Field("node", "At", nodes[0], choices=nodes)
+
+
+# --- meshes -----------------------------------------------------------------------------------------------------------
+
+
+def mesh_fields(host: str) -> list[Field]:
+    return [
+        Field("name", "Mesh", hint="home", longest=63),
+        Field("member_name", "This machine", hint=host, longest=63),
+        Field("endpoint", "Endpoint", hint="found out; or HOST[:PORT] where others reach it", longest=253),
+    ]
+
+
+def judge_mesh(values: Values, meshes: Collection[str]) -> Verdict:
+    name = values["name"]
+    if not NAME.fullmatch(name):
+        return "The mesh's name is 1 to 63 of a–z, 0–9 and -, which neither begins nor ends it.", ""
+    if name in meshes:
+        return f"This machine is in a mesh named {name} already.", ""
+    if values["member_name"] and (wrong := name_objection(values["member_name"])):
+        return wrong, ""
+    if values["endpoint"] and not HOST.fullmatch(values["endpoint"]):
+        return "An endpoint is written gw.example.org or 198.51.100.7:10100.", ""
+    return "", f"Begins {name} on this machine, its first node; names end in .{name}.wg."
+
+
+def join_fields(host: str) -> list[Field]:
+    return [
+        Field("what", "Invite or key", hint="paste it here", longest=65536, hidden=True),
+        Field("hosts", "Through", hint="with a cluster key: a node's address", longest=500),
+        Field("member_name", "This machine", hint=host, longest=63),
+    ]
+
+
+def judge_join(values: Values, now_ms: int) -> Verdict:
+    what, hosts = values["what"], values["hosts"].split()
+    if not what:
+        return "Paste an invite (mesh1-…) or a cluster key (meshkey1-…).", ""
+    if any(not HOST.fullmatch(host) for host in hosts):
+        return "Through: addresses or names of nodes, with spaces between.", ""
+    if values["member_name"] and (wrong := name_objection(values["member_name"])):
+        return wrong, ""
+    try:
+        if is_cluster_key(what):
+            ClusterKey.parse(what)
+            if not hosts:
+                return "With a cluster key: through which node? Its address or name.", ""
+            return "", f"A cluster key: this machine becomes a node, through {hosts[0]}."
+        if not is_invite(what):
+            return "That is neither an invite (mesh1-…) nor a cluster key (meshkey1-…).", ""
+        invite = parse_invite(what)
+    except FormatError as error:
+        return f"{str(error)[:1].upper()}{str(error)[1:]}.", ""
+    if invite.expired(now_ms):
+        return "The invite has expired: ask for a new one.", ""
+    who = f" as {plain(invite.member)}" if invite.member else ""
+    left = format_duration((invite.expires_ms - now_ms) // 60_000 * 60_000)
+    return "", f"An invite to {plain(invite.mesh_name)}{who}, good for {left}."

@@ -1,0 +1,99 @@
+"""Some fields to fill in, checked while they are typed. What is wrong is said below; enter waits until nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import ModalScreen
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Static
+
+from meshtui.listings.listing import Cell
+from meshtui.look import Tone
+from meshtui.paint import content
+from meshtui.widgets.choice import Choice
+
+Values = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """With `choices` one of them is taken with space; else text is typed. `hidden` shows dots."""
+
+    name: str
+    label: str
+    value: str = ""
+    hint: str = ""
+    choices: Sequence[str] = ()
+    suggestions: Sequence[str] = ()
+    longest: int = 200
+    hidden: bool = False
+
+
+class FormScreen(ModalScreen[Values | None]):
+    """Dismissed with the values by name, or None. `judge` gives (what is wrong or "", what is good to know)."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "give_up", "leave it", priority=True),
+        Binding("enter", "done", "do it", priority=True),
+        Binding("down", "app.focus_next", "next field", show=False),
+        Binding("up", "app.focus_previous", "previous field", show=False),
+    ]
+
+    def __init__(
+        self, title: str, text: str, fields: Sequence[Field], yes: str, judge: Callable[[Values], tuple[str, str]]
+    ) -> None:
+        super().__init__()
+        self._title, self._text, self._yes, self._judge = title, text, yes, judge
+        self._fields = fields
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog", can_focus=False):
+            yield Static(content([Cell(self._title, Tone.STRONG)]))
+            yield Static(content([Cell(self._text, Tone.DIM)]), classes="effect")
+            for field in self._fields:
+                with Horizontal(classes="field"):
+                    yield Static(content([Cell(field.label)]), classes="label")
+                    if field.choices:
+                        yield Choice(field.choices, field.value, id=field.name)
+                    else:
+                        suggester = SuggestFromList(field.suggestions) if field.suggestions else None
+                        yield Input(
+                            field.value, placeholder=field.hint, password=field.hidden, max_length=field.longest,
+                            suggester=suggester, compact=True, id=field.name,
+                        )  # fmt: skip
+            yield Static(classes="reason", markup=False)
+
+    def on_mount(self) -> None:
+        self._check()
+
+    @property
+    def values(self) -> dict[str, str]:
+        return {
+            field.name: self.query_one(f"#{field.name}", Choice).value
+            if field.choices
+            else self.query_one(f"#{field.name}", Input).value.strip()
+            for field in self._fields
+        }
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _check(self) -> None:
+        wrong, known = self._judge(self.values)
+        cells = [Cell(wrong, Tone.CAUTION)] if wrong else [Cell(known)] if known else []
+        keys = Cell(f"{'' if wrong else f'enter: {self._yes}   '}escape: leave it as it is", Tone.DIM)
+        self.query_one(".reason", Static).update(content([*cells, Cell("\n" if cells else ""), keys]))
+
+    def action_done(self) -> None:
+        values = self.values
+        if not self._judge(values)[0]:
+            self.dismiss(values)
+
+    def action_give_up(self) -> None:
+        self.dismiss(None)
