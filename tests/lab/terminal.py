@@ -52,6 +52,11 @@ class Terminal:
             raise AssertionError(f"{error}\n{self.text()}") from None
         return self.text()
 
+    def back(self, text: str) -> None:
+        """Escape, until `text` is gone: a key right behind an escape would be read as one with Alt."""
+        self.press("Escape")
+        wait_until(lambda: text not in self.text(), 15, f"{text} to leave the screen")
+
     def resize(self, width: int, height: int) -> None:
         self._tmux("resize-window", "-x", str(width), "-y", str(height))
 

@@ -59,7 +59,7 @@ def test_1_a_mesh_is_created(journey: Journey) -> None:
     berlin.shows("Begins home on this machine")
     berlin.press("Enter")
     berlin.shows("The cluster key of home", "meshkey1-")
-    berlin.press("Escape")
+    berlin.back("meshkey1-")
     berlin.shows("home ● connected", "Nobody else is here yet.")
     assert journey.gateway.meshctl("status")["meshes"][0]["name"] == "home"
 
@@ -75,7 +75,8 @@ def test_2_an_invite_is_made_and_copied(journey: Journey) -> None:
     berlin.press("c")
     berlin.shows("it is on the clipboard")
     assert berlin.clipboard().startswith("mesh1-")
-    berlin.press("Escape", "5")
+    berlin.back("mesh1-")
+    berlin.press("5")
     berlin.shows("laptop-ada", "open", "in 13 d")
 
 
@@ -91,7 +92,7 @@ def test_3_another_machine_joins_with_it(journey: Journey) -> None:
     laptop.shows("An invite to home as laptop-ada")
     laptop.press("Enter")
     laptop.shows("redeeming the invite", "this machine is in home", limit=30)
-    laptop.press("Escape")
+    laptop.back("this machine is in home")
     laptop.shows("home ● connected", "gw-berlin", "direct")
     journey.berlin.shows("used")
     journey.berlin.press("2")
@@ -199,7 +200,8 @@ def test_9_an_invite_is_revoked(journey: Journey) -> None:
     berlin.shows("An invite to home")
     berlin.press("Enter")
     berlin.shows("for whoever has it", "mesh1-")
-    berlin.press("Escape", "5", "g")
+    berlin.back("mesh1-")
+    berlin.press("5", "g")
     berlin.shows("▸ ● whoever has it")
     berlin.press("d")
     berlin.shows("Revoke invite")
@@ -264,7 +266,8 @@ def test_e_the_key_is_shown_and_the_node_leaves(journey: Journey) -> None:
     berlin = journey.berlin
     berlin.press("1", "K")
     berlin.shows("The cluster key of home", journey.gateway.meshctl("key", "show")["cluster_key"][:30])
-    berlin.press("Escape", "d")
+    berlin.back("meshkey1-")
+    berlin.press("d")
     berlin.shows("Leave home?", "This is its only node")
     berlin.press("y")
     berlin.shows("No mesh yet.", limit=30)

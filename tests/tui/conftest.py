@@ -92,3 +92,17 @@ def screen_text(app: MeshtuiApp) -> str:
     width, height = app.size
     strips = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in strips[:height])[: width * height + height]
+
+
+async def shows(app: MeshtuiApp, *texts: str) -> None:
+    """All of them, at once."""
+    try:
+        await until(lambda: all(text in screen_text(app) for text in texts), f"{texts} on screen")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{screen_text(app)}") from None
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    for key in keys:
+        await pilot.press(key)
+    await pilot.pause()

@@ -11,8 +11,7 @@ import pytest
 from meshproto import local_pb2
 from meshtui.app import MeshtuiApp
 from meshtui.screens.main_screen import MainScreen
-from textual.pilot import Pilot
-from tui.conftest import FakeClock, screen_text, settled, until
+from tui.conftest import FakeClock, press, screen_text, settled, shows, until
 from tui.recorded_meshd import RecordedMeshd
 
 from tui import recordings
@@ -35,16 +34,6 @@ def names(app: MeshtuiApp) -> list[str]:
 def selected(app: MeshtuiApp) -> str:
     row = main_screen(app).pane.row()
     return row.name if row is not None else ""
-
-
-async def shows(app: MeshtuiApp, text: str) -> None:
-    await until(lambda: text in screen_text(app), f"{text!r} on screen:\n{screen_text(app)}")
-
-
-async def press(pilot: Pilot[None], *keys: str) -> None:
-    for key in keys:
-        await pilot.press(key)
-    await pilot.pause()
 
 
 # --- the helper -------------------------------------------------------------------------------------------------------

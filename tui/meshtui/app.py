@@ -43,6 +43,7 @@ class MeshtuiApp(App[None]):
         "screens/main_screen.tcss",
         "screens/story_screen.tcss",
         "screens/dialogs.tcss",
+        "screens/palette.tcss",
         "widgets/table.tcss",
         "widgets/listing_pane.tcss",
     ]

@@ -17,7 +17,7 @@ async def make(talk: Dialogue, mesh: Mesh, nobody: Sequence[object]) -> None:
     taken = [one.name for one in mesh.members.values()]
     values = await talk.form(
         f"An invite to {mesh.name}",
-        "Lets machines join, each once, until it ends. Its secret is shown once.",
+        "Lets machines join, each once, until it ends. Shown only once.",
         forms.invite_fields(),
         "make it",
         lambda values: forms.judge_invite(values, taken),

@@ -27,15 +27,15 @@ class ProgressScreen(ModalScreen[None]):
         self._stages: list[str] = []
         self._why = self._fix = ""
         self.mesh = ""
+        self._lines = Static(classes="effect", markup=False)
+        self._keys = Static(classes="reason", markup=False)
+        self._draw()
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(content([Cell(self._title, Tone.STRONG)]))
-            yield Static(classes="effect", markup=False)
-            yield Static(classes="reason", markup=False)
-
-    def on_mount(self) -> None:
-        self._draw()
+            yield self._lines
+            yield self._keys
 
     def heard(self, progress: Any) -> None:
         """A JoinProgress came."""
@@ -50,8 +50,6 @@ class ProgressScreen(ModalScreen[None]):
         self._draw()
 
     def _draw(self) -> None:
-        if not self.is_mounted:
-            return
         ended = bool(self.mesh or self._why)
         cells: list[Cell] = []
         for number, text in enumerate(self._stages):
@@ -67,6 +65,6 @@ class ProgressScreen(ModalScreen[None]):
             cells += [Cell("▲ ", Tone.BAD), Cell(self._why)]
             if self._fix:
                 cells += [Cell("\n→ ", Tone.DIM), Cell(self._fix, Tone.STRONG)]
-        self.query_one(".effect", Static).update(content(cells or [Cell("Asking meshd …", Tone.DIM)]))
+        self._lines.update(content(cells or [Cell("Asking meshd …", Tone.DIM)]))
         text = "escape: back" if ended else "escape: hide this; the join goes on"
-        self.query_one(".reason", Static).update(content([Cell(text, Tone.DIM)]))
+        self._keys.update(content([Cell(text, Tone.DIM)]))

@@ -33,23 +33,21 @@ class Choice(Static, can_focus=True):
 
     def action_turn(self, steps: int) -> None:
         self.value = self._words[(self._words.index(self.value) + steps) % len(self._words)]
-        self._draw()
+        self._draw("space changes")
         self.post_message(self.Changed())
 
     def on_click(self) -> None:
         self.action_turn(1)
 
     def on_focus(self) -> None:
-        self._draw()
+        self._draw("space changes")
 
     def on_blur(self) -> None:
         self._draw()
 
-    def _draw(self) -> None:
+    def _draw(self, hint: str = "") -> None:
         cells = []
         for word in self._words:
             chosen = word == self.value
             cells.append(Cell(f"{'●' if chosen else '○'} {word}   ", Tone.STRONG if chosen else Tone.DIM))
-        if self.has_focus:
-            cells.append(Cell("space changes", Tone.DIM))
-        self.update(content(cells))
+        self.update(content([*cells, Cell(hint, Tone.DIM)]))

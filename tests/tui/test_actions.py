@@ -1,0 +1,251 @@
+"""Each action from its key to the call at the helper: the question, the words, and what is sent."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+import pytest
+from meshproto import local_pb2, state_pb2
+from meshproto.cluster_key import ClusterKey
+from meshproto.invite import Invite, InviteNode
+from meshproto.keys import PrivateKey
+from meshtui.app import MeshtuiApp
+from textual.pilot import Pilot
+from tui.conftest import press, settled, shows
+from tui.recorded_meshd import CLUSTER_KEY, INVITE, RecordedMeshd
+
+from tui import recordings
+
+MakeApp = Callable[..., MeshtuiApp]
+MakeMeshd = Callable[..., RecordedMeshd]
+GRACE = ("j", "j", "j", "j")
+"""From the first row to laptop-grace."""
+
+
+def everything() -> local_pb2.Status:
+    return recordings.status(
+        recordings.mesh(routes=recordings.routes(), invites=recordings.invites(), pending=recordings.pending())
+    )
+
+
+def fields(call: Any) -> dict[str, Any]:
+    return {field.name: value for field, value in call.ListFields() if field.name not in ("request_id", "mesh")}
+
+
+CASES = [
+    ("A", (*GRACE, "A"), "Make laptop-grace an admin of home?", {"who": recordings.members()[4].id, "on": True},
+     "laptop-grace is an admin"),
+    ("d", (*GRACE, "d"), "Remove laptop-grace from home?", {"who": recordings.members()[4].id},
+     "laptop-grace is removed"),
+    ("let in", ("5", "y"), "Let desk-alan into home?", {"id": "4f2a"}, "desk-alan is let in"),
+    ("refuse", ("5", "d"), "Refuse desk-alan?", {"id": "4f2a"}, "desk-alan is refused"),
+    ("revoke", ("5", "j", "d"), "Revoke invite 4f1cab02?", {"id": "4f1cab02"}, "invite 4f1cab02 is revoked"),
+    ("withdraw", ("4", "d"), "Withdraw 192.0.2.0/24?", {"cidr": "192.0.2.0/24", "node": "gw-paris"},
+     "192.0.2.0/24 is not offered by gw-paris any more"),
+    ("use", ("4", "e"), "Use 192.0.2.0/24 on this machine all the same?", {"cidr": "192.0.2.0/24", "accept": True},
+     "192.0.2.0/24 is used on this machine"),
+    ("don't use", ("4", "G", "e"), "Don't use 203.0.113.0/24 on this machine?", {"cidr": "203.0.113.0/24"},
+     "203.0.113.0/24 is not used on this machine"),
+    ("disconnect", ("1", "e"), "Disconnect home?", {}, "home is down on this machine"),
+    ("leave", ("1", "d"), "Leave home?", {"timeout_ms": 20_000}, "home is left; nothing of it remains here"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "question", "sent", "said"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+async def test_it_asks_and_then_calls(
+    make_app: MakeApp, make_meshd: MakeMeshd, keys: Sequence[str], question: str, sent: dict[str, Any], said: str
+) -> None:
+    meshd = make_meshd(everything())
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, *keys)
+        await shows(app, question)
+        await press(pilot, "n")
+        await pilot.pause()
+        assert meshd.calls == []
+        await press(pilot, keys[-1])
+        await shows(app, question)
+        await press(pilot, "y")
+        await shows(app, said)
+        assert [fields(call) for call in meshd.calls] == [sent]
+        assert meshd.calls[0].mesh == "home"
+
+
+async def test_an_invite_is_made_shown_once_and_copied(
+    make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(120, 60)) as pilot:
+        await settled(pilot)
+        await press(pilot, "i", *"laptop-bob")
+        await press(pilot, "tab", "tab", "end", *(["backspace"] * 3), *"2h", "tab", "tab", *"1h", "tab", "space")
+        await shows(app, "Lets laptop-bob join as peer, which may change the mesh, for 2h")
+        await press(pilot, "enter")
+        await shows(app, "Invite 4f1cab90 for laptop-bob", "█▀▀▀", INVITE[:40])
+        assert [fields(call) for call in meshd.calls] == [
+            {"member": "laptop-bob", "lifetime_ms": 7_200_000, "uses": 1, "ephemeral_ms": 3_600_000, "admin": True}
+        ]
+        copied: list[str] = []
+        monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+        await press(pilot, "c")
+        await shows(app, "it is on the clipboard")
+        assert copied == [INVITE]
+        await pilot.resize_terminal(80, 24)
+        await shows(app, "The QR code needs a terminal of")
+
+
+async def test_what_a_form_refuses_is_never_sent(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "i", *"gw-paris", "enter")
+        await shows(app, "gw-paris is taken by another member.")
+        await press(pilot, "escape", "4", "a", *"203.0.113.0/33", "enter")
+        await shows(app, "A subnet is written")
+        assert meshd.calls == []
+
+
+async def test_a_route_is_published(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "4", "a", *"198.51.100.0/24", "tab", *"gw-oslo")
+        await shows(app, "Every member reaches 198.51.100.0/24 through gw-oslo.")
+        await press(pilot, "enter")
+        await shows(app, "198.51.100.0/24 is offered by gw-oslo")
+        assert [fields(call) for call in meshd.calls] == [{"cidr": "198.51.100.0/24", "node": "gw-oslo"}]
+
+
+async def test_a_route_of_several_nodes_is_withdrawn_at_one(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "4", "d")
+        await shows(app, "● gw-berlin   ○ gw-paris")
+        await press(pilot, "space", "enter")
+        await shows(app, "is not offered by gw-paris any more")
+        assert [fields(call) for call in meshd.calls] == [{"cidr": "203.0.113.0/24", "node": "gw-paris"}]
+
+
+async def test_several_marked_members(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, *GRACE, "space", "space")
+        await shows(app, "✓● laptop-grace", "✓○ desk-edsger", "2 marked")
+        await press(pilot, "p")
+        await shows(app, "all 2 members answered")
+        await press(pilot, "e")
+        await shows(app, "Disable 2 members?", "laptop-grace, desk-edsger.", "They lose access")
+        await press(pilot, "y")
+        await shows(app, "2 members are disabled")
+        disabled = [call.who for call in meshd.calls if isinstance(call, local_pb2.SetMemberFlagRequest)]
+        assert disabled == [recordings.members()[4].id, recordings.members()[5].id]
+        await press(pilot, "escape")
+        await shows(app, "7 members")
+
+
+async def test_a_mesh_is_created_and_its_key_shown(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status())
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "n", *"office", "tab", *"gw-hq", "enter")
+        await shows(app, "The cluster key of office", CLUSTER_KEY[:60])
+        assert [fields(call) for call in meshd.calls] == [{"name": "office", "member_name": "gw-hq"}]
+        await press(pilot, "escape")
+        await shows(app, "office ● connected")
+
+
+def invite() -> str:
+    key = PrivateKey.from_random(secrets.token_bytes(32))
+    node = InviteNode(IPv4Address("10.11.0.1"), IPv6Address("fd00::1"), key.public, ("198.51.100.2:10100",))
+    return Invite(
+        "4f1cab90", "9e91c0de-0000-4000-8000-000000000001", "office", (node,), key, IPv4Address("10.51.0.9"),
+        IPv6Address("fd00::9"), bytes(32), recordings.NOW_MS + recordings.HOUR, role=state_pb2.ROLE_PEER,
+    ).to_text()  # fmt: skip
+
+
+async def paste(pilot: Pilot[None], text: str) -> None:
+    focused = pilot.app.focused
+    assert focused is not None
+    focused.insert_text_at_cursor(text)  # type: ignore[attr-defined]  # an Input
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("peer", [True, False], ids=["invite", "cluster key"])
+async def test_a_mesh_is_joined_stage_by_stage(make_app: MakeApp, make_meshd: MakeMeshd, peer: bool) -> None:
+    meshd = make_meshd(recordings.status())
+    app = make_app()
+    secret = invite() if peer else ClusterKey.generate(b"a CA").text()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "a")
+        await paste(pilot, secret)
+        if not peer:
+            await shows(app, "through which node?")
+            await press(pilot, "tab", *"198.51.100.2")
+        await shows(app, "An invite to office, good for 1h." if peer else "this machine becomes a node")
+        await press(pilot, "enter")
+        await shows(app, "✓ looking for gw-berlin.example", "● this machine is in office")
+        call = meshd.calls[0]
+        assert (call.what, list(call.hosts), call.always_on) == (secret, [] if peer else ["198.51.100.2"], peer)
+        assert secret[:20] not in str(app.screen)
+
+
+async def test_a_join_that_fails_says_where_and_why(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status())
+    meshd.refuse = ("the invite was already used", "ask for a new one")
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "a")
+        await paste(pilot, invite())
+        await press(pilot, "enter")
+        await shows(app, "▲ gw-berlin.example is a node of office", "▲ the invite was already used", "→ ask for a new")
+        await press(pilot, "escape")
+        await shows(app, "No mesh yet.")
+
+
+async def test_a_mesh_that_is_down_is_connected_without_a_question(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh(state=local_pb2.DOWN)))
+    app = make_app()
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "1", "e")
+        await shows(app, "home is up on this machine")
+        assert isinstance(meshd.calls[0], local_pb2.ConnectRequest)
+
+
+async def test_doctor_is_asked_once_and_again_on_demand(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    meshd.checks = recordings.checks()
+    app = make_app()
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await shows(app, "8 Doctor ✖")
+        await press(pilot, "8")
+        await shows(app, "2 to look at", "apt install nftables")
+        meshd.checks = meshd.checks[:1]
+        await press(pilot, "x")
+        await shows(app, "nothing wrong")
+
+
+async def test_a_mesh_of_the_overview_is_chosen(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    office = recordings.mesh("office", members=[recordings.laptop_ada(), recordings.member(8, "gw-hq")])
+    make_meshd(recordings.status(recordings.mesh(), office))
+    app = make_app()
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await shows(app, "▸ ● home", "2 meshes")
+        await press(pilot, "j", "enter")
+        await shows(app, "gw-hq", "2 members")
