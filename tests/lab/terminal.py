@@ -6,7 +6,6 @@ import itertools
 import os
 import shlex
 import subprocess
-from pathlib import Path
 
 from lab.hosts.host import BIN, Host, wait_until
 
@@ -60,9 +59,9 @@ class Terminal:
     def resize(self, width: int, height: int) -> None:
         self._tmux("resize-window", "-x", str(width), "-y", str(height))
 
-    def save(self, path: Path) -> None:
-        """The screen with its colours, as the terminal would get it."""
-        path.write_text(self._tmux("capture-pane", "-e", "-p"))
+    def picture(self) -> str:
+        """The screen with its colours, as escape sequences."""
+        return self._tmux("capture-pane", "-e", "-p")
 
     def close(self) -> None:
         self._tmux("kill-server")

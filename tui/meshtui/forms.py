@@ -109,7 +109,7 @@ def judge_route(values: Values, nodes: Collection[str]) -> Verdict:
 
 def _why_no_network(text: str) -> str:
     try:
-        return f"{text} has bits set behind its prefix. Perhaps {ip_network(text, strict=False)}?"
+        return f"Perhaps {ip_network(text, strict=False)}? {text} has bits set behind its prefix."
     except ValueError:
         return "A subnet is written 203.0.113.0/24 or 2001:db8:7::/48."
 

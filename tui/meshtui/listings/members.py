@@ -189,7 +189,7 @@ def _latency(member: Member, view: View) -> Line:
 
 def _traffic(member: Member, view: View) -> Line:
     bars = sparkline(view.past(member).traffic.bars(view.now_ms, PARTS // 2))
-    totals = f"{size(member.rx_bytes)} in, {size(member.tx_bytes)} out in this session"
+    totals = f"{size(member.rx_bytes)} in, {size(member.tx_bytes)} out so far"
     return Line("Traffic", (Cell(f"{bars}  ", Tone.DIM), Cell(totals)))
 
 

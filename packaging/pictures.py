@@ -1,0 +1,117 @@
+"""The pictures of meshtui for the README and docs/, from a real mesh; `packaging/pictures` starts it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from html import escape
+from pathlib import Path
+
+from demo import BEHIND, ROUTE, Steps, build
+from lab.hosts.host import Host, wait_until
+from lab.hosts.network import Network
+from lab.terminal import Terminal
+from rich.cells import cell_len
+from rich.color import Color
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+CELL, LINE, MARGIN = 9.6, 20, 12
+"""Of a letter of 16 px: its width, the height of its line, and the space around all of it."""
+FOREGROUND, BACKGROUND = "#d5d9e2", "#12151c"
+
+
+def svg(ansi: str) -> str:
+    """A screen as tmux captured it, as a picture that loads nothing from elsewhere."""
+    lines = [Text.from_ansi(line, no_wrap=True, end="") for line in ansi.rstrip("\n").split("\n")]
+    console = Console(width=500, color_system="truecolor", force_terminal=True)
+    backs, texts, widest = [], [], 0
+    for number, line in enumerate(lines):
+        column = 0
+        for segment in console.render(line):
+            cells = cell_len(segment.text)
+            style = segment.style or Style()
+            front, back = _colour(style.color, FOREGROUND), _colour(style.bgcolor, BACKGROUND)
+            if style.reverse:
+                front, back = back, front
+            x, y, width = MARGIN + column * CELL, MARGIN + number * LINE, cells * CELL
+            if back != BACKGROUND:
+                backs.append(f'<rect fill="{back}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{LINE}"/>')
+            if segment.text.strip():
+                look = ' font-weight="bold"' if style.bold else ""
+                look += ' text-decoration="line-through"' if style.strike else ""
+                look += ' opacity="0.6"' if style.dim else ""
+                text = escape(segment.text.rstrip()).replace(" ", "\u00a0")
+                length = cell_len(segment.text.rstrip()) * CELL
+                texts.append(
+                    f'<text fill="{front}" x="{x:.1f}" y="{y + 15}" textLength="{length:.1f}"{look}>{text}</text>'
+                )
+            column += cells
+        widest = max(widest, column)
+    width, height = widest * CELL + 2 * MARGIN, len(lines) * LINE + 2 * MARGIN
+    return "\n".join([
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" font-size="16"',
+        ' font-family="\'DejaVu Sans Mono\', ui-monospace, Menlo, Consolas, \'Liberation Mono\', monospace">',
+        f'<rect fill="{BACKGROUND}" width="{width:.0f}" height="{height}" rx="8"/>', *backs, *texts, "</svg>", "",
+    ])  # fmt: skip
+
+
+def _colour(colour: Color | None, default: str) -> str:
+    return default if colour is None or colour.is_default else colour.get_truecolor().hex
+
+
+def busy(network: Network, gateways: list[Host], laptops: list[Host]) -> None:
+    """Traffic between everybody, a route, an invite, and somebody who is off."""
+    addresses = {one["name"]: one["ipv4"] for one in gateways[0].meshctl("status")["meshes"][0]["members"]}
+    network.add_lan_host("gw-paris", ROUTE, BEHIND)
+    gateways[1].meshctl("routes", "add", ROUTE)
+    gateways[0].meshctl("invites", "create", "laptop-bob", "--expires", "2d")
+    gateways[0].meshctl("invites", "create", "--uses", "20", "--expires", "14d")
+    gateways[0].meshctl("peers", "admin", "laptop-ada", "on")
+    ada, grace = laptops
+    for host, to, size, every in (
+        (ada, "gw-berlin", 1200, "0.02"), (ada, "laptop-grace", 900, "0.05"), (grace, "gw-paris", 300, "0.1"),
+        (ada, "gw-oslo", 56, "1"),
+    ):  # fmt: skip
+        host.record(["ping", "-q", "-i", every, "-s", str(size), addresses[to]], f"ping-{to}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="pictures", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=120, help="how long traffic flows before (default 120)")
+    parser.add_argument("--ansi", type=Path, metavar="FOLDER", help="also keep the screens as escape sequences")
+    options = parser.parse_args()
+    network = Network()
+    IMAGES.mkdir(exist_ok=True)
+    try:
+        gateways, laptops = build(network, Steps())
+        busy(network, gateways, laptops)
+        terminal = Terminal(laptops[0], width=124, height=34)
+        try:
+            terminal.shows("home ● connected", "laptop-grace")
+            time.sleep(options.seconds)
+            terminal.press("G")
+            wait_until(lambda: "▸ ● laptop-grace" in terminal.text(), 5, "laptop-grace to be selected")
+            for key, name in (("2", "members"), ("6", "topology"), ("7", "events"), ("5", "invites"), ("8", "doctor")):
+                terminal.press(key)
+                time.sleep(1.2)
+                for width, height in ((124, 34), (80, 24)) if options.ansi else ((124, 34),):
+                    terminal.resize(width, height)
+                    time.sleep(1)
+                    screen = terminal.picture()
+                    if options.ansi:
+                        (options.ansi / f"{name}-{width}.ansi").write_text(screen)
+                    if width == 124:
+                        (IMAGES / f"{name}.svg").write_text(svg(screen))
+        finally:
+            terminal.close()
+    finally:
+        network.close()
+    print(f"made {', '.join(sorted(one.name for one in IMAGES.glob('*.svg')))} in docs/images")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
