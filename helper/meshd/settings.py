@@ -25,12 +25,17 @@ class Settings:
     run_dir: Path = Path("/run/meshd")
     backend: str = "auto"
     redis: str = field(default="", repr=False)
+    hosts_file: bool = True
+    dns: bool = True
     log_level: str = "info"
     log_format: str = "text"
 
 
+_SWITCHES = {"on": True, "off": False}
 CHOICES = {
     "backend": ("auto", "kernel", "userspace"),
+    "hosts_file": tuple(_SWITCHES),
+    "dns": tuple(_SWITCHES),
     "log_level": ("debug", "info", "warning", "error"),
     "log_format": ("text", "json"),
 }
@@ -40,6 +45,8 @@ DESCRIPTIONS = {
     "run_dir": "where sockets are (default /run/meshd)",
     "backend": "WireGuard of the kernel or by wireguard-go (default: what is there)",
     "redis": "an administrator's Redis for this node, instead of a private one",
+    "hosts_file": "write the members' names into the hosts file (default on)",
+    "dns": "on a node, answer DNS queries of members (default on)",
     "log_level": "least severe messages to log (default info)",
     "log_format": "how to log (default text)",
 }
@@ -93,11 +100,15 @@ def read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check(name: str, value: object, source: str) -> str | Path:
+def _check(name: str, value: object, source: str) -> str | Path | bool:
+    if isinstance(value, bool) and name in CHOICES:  # TOML has a word of its own for switches
+        value = "on" if value else "off"
     if not isinstance(value, str) or "\0" in value:
         raise InvalidInput(f"{source} must be a text")
     if name in CHOICES and value not in CHOICES[name]:
         raise InvalidInput(f"{source}: {value!r} is not one of {', '.join(CHOICES[name])}")
+    if CHOICES.get(name) == tuple(_SWITCHES):
+        return _SWITCHES[value]
     if name in _PATHS:
         if not value.startswith("/"):
             raise InvalidInput(f"{source}: {value!r} must be an absolute path")

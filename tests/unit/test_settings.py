@@ -17,6 +17,8 @@ ALL = {
     "run_dir": ("/b", Path("/b")),
     "backend": ("kernel", "kernel"),
     "redis": ("redis://:secret@192.0.2.1/0", "redis://:secret@192.0.2.1/0"),
+    "hosts_file": ("off", False),
+    "dns": ("off", False),
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
 }
@@ -34,7 +36,13 @@ def test_nothing_given() -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_each_setting_from_each_source(name: str, tmp_path: Path) -> None:
     text, value = ALL[name]
-    other, _ = {"backend": ("userspace", 0), "log_level": ("error", 0), "log_format": ("text", 0)}.get(name, ("/z", 0))
+    other, _ = {
+        "backend": ("userspace", 0),
+        "log_level": ("error", 0),
+        "log_format": ("text", 0),
+        "hosts_file": ("on", 0),
+        "dns": ("on", 0),
+    }.get(name, ("/z", 0))
     file = tmp_path / "other.toml"
     file.write_text(f'{name} = "{text}"\n')
     flag, variable = "--" + name.replace("_", "-"), "MESHD_" + name.upper()
@@ -112,3 +120,18 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
     file.write_bytes(data)
     with contextlib.suppress(InvalidInput):
         Settings(**read_file(file))
+
+
+@pytest.mark.parametrize("name", ["hosts_file", "dns"])
+def test_a_switch_in_a_file_is_a_word_or_true_or_false(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "meshd.toml"
+    for text, value in (("true", True), ("false", False), ('"on"', True), ('"off"', False)):
+        file.write_text(f"{name} = {text}")
+        assert getattr(load_settings([], {}), name) is value
+    for text, message in (("1", "must be a text"), ('"perhaps"', "'perhaps' is not one of on, off")):
+        file.write_text(f"{name} = {text}")
+        with pytest.raises(InvalidInput, match=message):
+            load_settings([], {})
+    file.write_text("backend = true")
+    with pytest.raises(InvalidInput, match="'on' is not one of"):
+        load_settings([], {})

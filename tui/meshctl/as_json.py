@@ -77,6 +77,7 @@ def mesh(one: local_pb2.MeshStatus) -> dict[str, Any]:
         "revision": one.revision,
         "writable": one.writable,
         "members": members,
+        "warnings": list(one.warnings),
     }
 
 

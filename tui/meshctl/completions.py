@@ -48,6 +48,8 @@ OTHER_PROGRAMS: dict[str, list[Place]] = {
                 Option("--run-dir", "where sockets are", takes_value=True, files=True),
                 Option("--backend", "WireGuard of the kernel or not", True, ("auto", "kernel", "userspace")),
                 Option("--redis", "an administrator's Redis", takes_value=True),
+                Option("--hosts-file", "write names into the hosts file", True, ("on", "off")),
+                Option("--dns", "on a node, answer DNS queries", True, ("on", "off")),
                 Option("--log-level", "least severe messages", True, ("debug", "info", "warning", "error")),
                 Option("--log-format", "how to log", True, ("text", "json")),
             ),

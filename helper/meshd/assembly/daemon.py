@@ -410,7 +410,16 @@ async def serve(settings: Settings, make_api: Callable[[Daemon], object]) -> Non
         log.error("WireGuard: no new interface can be made: %s (%s)", choice.problem, choice.problem.fix)
     journal = Journal()
     network = HostNetwork(backend, settings.state_dir)
-    machine = Machine(backend, network, journal, settings.state_dir, settings.run_dir, settings.redis)
+    machine = Machine(
+        backend,
+        network,
+        journal,
+        settings.state_dir,
+        settings.run_dir,
+        settings.redis,
+        hosts_file=settings.hosts_file,
+        dns=settings.dns,
+    )
     daemon = Daemon(settings, machine)
     userspace.on_died = daemon.backend_died
 

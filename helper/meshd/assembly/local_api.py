@@ -137,6 +137,7 @@ class LocalApi:
                     fix="" if good else f"see `meshctl --mesh {mesh.name} events`",
                 )
             )
+            checks.extend(mesh.checks())
             for network, why in mesh.refused_routes.items():
                 checks.append(
                     local_pb2.Check(

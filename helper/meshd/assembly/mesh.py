@@ -15,10 +15,11 @@ from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from typing import Protocol
 
-from meshproto import node_pb2, state_pb2
+from meshproto import local_pb2, node_pb2, state_pb2
 from meshproto.keys import PublicKey
 
 from meshd import defaults
+from meshd.assembly.host_names import HostNames
 from meshd.assembly.sessions import Sessions
 from meshd.cluster.certificates import verify_member
 from meshd.cluster.identity import Choices, Identity, delete_identity, save_choices
@@ -36,7 +37,6 @@ from meshd.model.errors import MeshError
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
-from meshd.naming.hosts_file import Entry, write_block
 from meshd.observe.journal import Journal
 from meshd.store.view_file import save_view
 
@@ -63,6 +63,9 @@ class Duties(Protocol):
     @property
     def redis_port(self) -> int: ...
 
+    def checks(self) -> list[local_pb2.Check]:
+        """What `doctor` says of them."""
+
 
 @dataclass(slots=True)
 class Machine:
@@ -75,6 +78,8 @@ class Machine:
     run_dir: Path
     redis_url: str = ""
     interfaces: set[str] = field(default_factory=set)  # of all meshes that are up
+    hosts_file: bool = True  # names go to the hosts file
+    dns: bool = True  # nodes answer DNS
 
 
 class Mesh:
@@ -99,6 +104,9 @@ class Mesh:
         self.changed = asyncio.Condition()
         self.duties: Duties | None = None
         self.ipv6 = True
+        self._names = HostNames(
+            self.name, machine.hosts_file, lambda text: self.event("names", text, severity="warning")
+        )
         self._wake = asyncio.Event()
         self._last_desired: Desired | None = None
         self._watch = KernelWatch(self.wake)
@@ -271,7 +279,7 @@ class Mesh:
     async def _remove_network(self) -> None:
         own = self.me.subnet if self.me is not None else None
         await self.machine.network.remove(self.choices.interface, frozenset({own}) if own else frozenset())
-        await asyncio.to_thread(write_block, self.name, [])
+        await self._names.remove()
         self.machine.interfaces.discard(self.choices.interface)
         self.sessions.device = None
         self._last_desired = None
@@ -306,6 +314,7 @@ class Mesh:
         if self.me is None:
             self.problem = f"this machine was removed from {self.name}"
             await self.machine.network.remove(self.choices.interface, frozenset())
+            await self._names.remove()
             return
         position = self.state.position
         try:
@@ -313,8 +322,7 @@ class Mesh:
             desired = plan(situation)
             operations = await self.machine.network.apply(desired)
             await self.sessions.follow_ways(desired)
-            if self.choices.hosts_file:
-                await asyncio.to_thread(write_block, self.name, self._names())
+            await self._names.write(self.members.values(), self.state.settings.dns_domain, self.ipv6)
         except MeshError as error:
             if error.message != self.problem:
                 log.error("%s: %s", self.name, error)
@@ -329,14 +337,9 @@ class Mesh:
             self.applied = position
         await self.notify()
 
-    def _names(self) -> list[Entry]:
-        domain = self.state.settings.dns_domain
-        entries: list[Entry] = []
-        for member in sorted(self.members.values(), key=lambda one: one.name):
-            entries.append((member.ipv4, f"{member.name}.{domain}"))
-            if self.ipv6:
-                entries.append((member.ipv6, f"{member.name}.{domain}"))
-        return entries
+    def checks(self) -> list[local_pb2.Check]:
+        """What `doctor` says of this mesh besides its state."""
+        return self._names.checks() + (self.duties.checks() if self.duties is not None else [])
 
     async def _situation(self, me: Member) -> Situation:
         pools = Pools.from_settings(self.state.settings)

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from meshproto import PROTOCOL_VERSION, join_pb2, node_pb2, state_pb2
+from meshproto import PROTOCOL_VERSION, join_pb2, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
 from meshd.assembly.mesh import Mesh, with_members
 from meshd.assembly.node_calls import NodeCalls
+from meshd.assembly.node_dns import NodeDns
 from meshd.cluster.admission import Challenges, check_proof
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import check_await_signature
@@ -81,6 +82,7 @@ class NodeDuties:
         self._closing = False
         self._primary: Primary | None = None
         self._first_done = asyncio.Event()
+        self._dns = NodeDns(mesh) if mesh.machine.dns else None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -118,6 +120,8 @@ class NodeDuties:
         else:
             await self._join_server.start(own, defaults.JOIN_PORT)
         self._tasks.append(asyncio.create_task(self._follow(), name=f"{mesh.name}: follow"))
+        if self._dns is not None:
+            self._tasks.append(asyncio.create_task(self._dns.run(me), name=f"{mesh.name}: dns"))
         if mesh.state.primary_id == me.id:
             self._tasks.append(asyncio.create_task(self._lead(me), name=f"{mesh.name}: primary"))
         mesh.wake()
@@ -154,6 +158,9 @@ class NodeDuties:
         if self._primary is not None:
             return self._primary.writable
         return self._primary_writable and time.monotonic() - self._heartbeat_at < 2.0
+
+    def checks(self) -> list[local_pb2.Check]:
+        return self._dns.checks() if self._dns is not None else []
 
     # --- following --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import logging
 import time
 
 import grpc.aio
-from meshproto import PROTOCOL_VERSION, node_pb2, state_pb2
+from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
 from meshd.assembly.mesh import Mesh
@@ -62,6 +62,9 @@ class PeerDuties:
     @property
     def writable(self) -> bool:
         return self._node_writable and time.monotonic() - self._heard < SILENCE
+
+    def checks(self) -> list[local_pb2.Check]:
+        return []
 
     def _nodes(self) -> list[Member]:
         """The ones that answer first, then the rest, oldest first."""

@@ -81,7 +81,10 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
             for one in sorted(mesh.state.requests.values(), key=lambda one: one.since_ms)
             if not one.authorized_member_id and not one.refused
         ],
-        warnings=[f"route {network} is not installed here: {why}" for network, why in mesh.refused_routes.items()],
+        warnings=[
+            *(f"route {network} is not installed here: {why}" for network, why in mesh.refused_routes.items()),
+            *(f"{one.check}: {one.found}" for one in mesh.checks() if one.state != local_pb2.OK),
+        ],
         dns_domain=settings.dns_domain,
         stale_since_ms=int(mesh.sessions.last_answer * 1000) if state == local_pb2.STALE else 0,
     )

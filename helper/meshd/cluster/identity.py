@@ -39,7 +39,6 @@ class Choices:
     up: bool = True  # the person wants it connected
     accepted_routes: tuple[str, ...] = ()
     ignored_routes: tuple[str, ...] = ()
-    hosts_file: bool = True
 
 
 @dataclass(frozen=True, slots=True)

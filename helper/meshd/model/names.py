@@ -9,6 +9,9 @@ from meshd.model.errors import InvalidInput
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 """A DNS label in lower case (RFC 1035 section 2.3.1, digits first allowed by RFC 1123 section 2.1)."""
 
+LONGEST_NAME = 253
+"""Characters of a name without the final dot: 255 octets on the wire (RFC 1035 section 2.3.4)."""
+
 INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", re.ASCII)
 """At most 15 characters: IFNAMSIZ in linux/if.h is 16 with the closing zero."""
 
@@ -20,6 +23,15 @@ def check_label(name: str, what: str) -> str:
             f"{name!r} can't be a {what}",
             "use 1 to 63 lower-case letters, digits and hyphens, with no hyphen at the ends",
         )
+    return name
+
+
+def check_domain(name: str) -> str:
+    """Returns the domain or host name as it must stand (lower case, no final dot), or raises InvalidInput."""
+    for label in name.split("."):
+        check_label(label, "DNS domain")
+    if len(name) > LONGEST_NAME:
+        raise InvalidInput(f"the name {name[:40]}… is too long", f"use at most {LONGEST_NAME} characters")
     return name
 
 

@@ -1,20 +1,29 @@
-"""One block of a mesh's names in the hosts file. Foreign lines stay as they are, byte for byte. Run it in a thread."""
+"""One block of a mesh's names in the hosts file. Foreign lines stay as they are, byte for byte. Run it in a thread.
+
+Several meshes and several helpers may write at once: the temporary file, which becomes the hosts file, is the lock.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from meshd.model.errors import Failed
+from meshd.model.names import check_domain
 
 HOSTS = Path("/etc/hosts")
 
 Entry = tuple[IPv4Address | IPv6Address, str]
+
+
+class ReadOnly(Failed):
+    """Raised when this program may not write the hosts file."""
 
 
 def _markers(mesh: str) -> tuple[bytes, bytes]:
@@ -25,8 +34,10 @@ def with_block(contents: bytes, mesh: str, entries: Iterable[Entry]) -> bytes:
     """The file with the mesh's block as given, and without one when there are no entries. Pure.
 
     A block without its end marker stops at the first line that no block of ours would hold.
+    Raises InvalidInput for a name that is no host name: a line end in one would speak for others.
     """
     begin, end = _markers(mesh)
+    lines = [f"{address} {check_domain(name)}\n".encode() for address, name in entries]
     kept: list[bytes] = []
     inside = False
     place: int | None = None
@@ -43,56 +54,93 @@ def with_block(contents: bytes, mesh: str, entries: Iterable[Entry]) -> bytes:
             pass  # an end without a beginning
         elif not inside:
             kept.append(line)
-    lines = [f"{address} {name}\n".encode() for address, name in entries]
     if not lines:
         return b"".join(kept)
-    block = [begin, *lines, end]
     if place is None:
         place = len(kept)
         if kept and not kept[-1].endswith(b"\n"):
-            # The newline that is missing at the end would join our marker to a foreign line.
-            kept[-1] += b"\n"
-    return b"".join([*kept[:place], *block, *kept[place:]])
+            place -= 1  # before a last line without line end, which our marker would join
+    return b"".join([*kept[:place], begin, *lines, end, *kept[place:]])
 
 
 def write_block(mesh: str, entries: Iterable[Entry], path: Path = HOSTS) -> bool:
-    """Brings the block up to date; returns whether the file changed. Raises Failed when it can't be written."""
+    """Brings the block up to date; returns whether the file changed. Raises ReadOnly, or Failed."""
+    entries = list(entries)
     try:
-        before = path.read_bytes()
+        path = path.resolve()  # what a link points to is replaced, not the link
+        before = _read(path)
+        if with_block(before, mesh, entries) == before:
+            return False
+        with _locked(path.with_name(path.name + ".meshd")) as temporary:
+            before = _read(path)  # again: another mesh may have written since
+            after = with_block(before, mesh, entries)
+            if after != before:
+                _replace(path, temporary, after)
+            return after != before
+    except OSError as error:
+        kind = ReadOnly if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else Failed
+        raise kind(
+            f"{path} can't be written: {error.strerror}", "let meshd write it, or start it with --hosts-file off"
+        ) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
-        before = b""
-    except OSError as error:
-        raise Failed(f"{path} can't be read: {error.strerror}") from error
-    after = with_block(before, mesh, entries)
-    if after == before:
+        return b""
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The descriptor of the temporary file, held by nobody else; it is gone afterwards, moved or not."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not _is(path, descriptor):
+                continue  # whoever had it has moved or removed it
+            try:
+                yield descriptor
+            finally:
+                if _is(path, descriptor):
+                    path.unlink()
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
+    except FileNotFoundError:
         return False
-    try:
-        _replace(path, after)
-    except OSError as error:
-        raise Failed(f"{path} can't be written: {error.strerror}", "let meshd write it, or use DNS only") from error
-    return True
 
 
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".meshd")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+def _replace(path: Path, temporary: int, data: bytes) -> None:
+    os.ftruncate(temporary, 0)
+    _write(temporary, data)
+    with contextlib.suppress(FileNotFoundError):
+        status = path.stat()
+        os.fchown(temporary, status.st_uid, status.st_gid)
+        os.fchmod(temporary, status.st_mode & 0o7777)
+    os.fsync(temporary)
     try:
-        os.write(descriptor, data)
-        with contextlib.suppress(FileNotFoundError):
-            status = path.stat()
-            os.fchmod(descriptor, status.st_mode & 0o7777)
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        temporary.rename(path)
+        path.with_name(path.name + ".meshd").rename(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         if error.errno != errno.EBUSY:  # a bind mount, as in containers, can only be written in place
             raise
-        with open(path, "r+b") as file:
-            file.write(data)
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            _write(descriptor, data)
+            os.ftruncate(descriptor, len(data))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """All of it: on a full disk `os.write` may write a part without complaint."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

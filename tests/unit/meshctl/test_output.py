@@ -71,13 +71,14 @@ def test_mesh_has_every_field() -> None:
             name="home", id="m", state=local_pb2.STALE, reason="why", interface="home", backend="userspace",
             backend_reason="this kernel has no WireGuard",
             self_id=MEMBER.id, primary="gw-berlin", epoch=2, revision=9, writable=True, members=[MEMBER],
+            warnings=["dns home: no"],
         )
     )  # fmt: skip
     assert mesh.pop("self") == as_json.member(MEMBER)
     assert mesh.pop("members") == [as_json.member(MEMBER)]
     assert mesh == {
         "name": "home", "id": "m", "state": "stale", "reason": "why", "interface": "home", "backend": "userspace",
-        "backend_reason": "this kernel has no WireGuard",
+        "backend_reason": "this kernel has no WireGuard", "warnings": ["dns home: no"],
         "primary": "gw-berlin", "epoch": 2, "revision": 9, "writable": True,
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ from meshd.model.changes import admission, invites, members, routes
 from meshd.model.changes.context import Context, Draft
 from meshd.model.errors import InvalidInput
 from meshd.model.members import Role
-from meshd.model.names import check_label
+from meshd.model.names import check_domain, check_label
 from meshd.model.state import State
 
 DEFAULT_MTU = 1420
@@ -71,8 +71,7 @@ def create_mesh(
     check_label(name, "mesh name")
     check_label(applicant.name, "member name")
     dns_domain, mtu = dns_domain or f"{name}.wg", mtu or DEFAULT_MTU
-    for label in dns_domain.split("."):
-        check_label(label, "DNS domain")
+    check_domain(dns_domain)
     if len(dns_domain) > 120 or not 1280 <= mtu <= 65535:
         raise InvalidInput("the DNS domain is too long, or the MTU not between 1280 and 65535", "choose --mtu")
     settings = state_pb2.MeshSettings(

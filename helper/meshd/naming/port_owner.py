@@ -1,0 +1,54 @@
+"""Which program has a port, by /proc. Blocks: run it in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+PROC = Path("/proc")
+
+_LISTEN = "0A"  # TCP_LISTEN, net/tcp_states.h
+
+
+def parse_table(text: str, port: int, listening_only: bool) -> list[tuple[IPv4Address | IPv6Address, str]]:
+    """(address, inode) of each socket on the port, from /proc/net/udp, udp6, tcp or tcp6 (man 5 proc)."""
+    found = []
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        if len(words) < 10:
+            continue
+        address, _, number = words[1].partition(":")
+        if int(number, 16) == port and (not listening_only or words[3] == _LISTEN):
+            found.append((_address(address), words[9]))
+    return found
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """The kernel prints 32-bit words in the machine's own order."""
+    packed = b"".join(struct.pack("=I", int(text[start : start + 8], 16)) for start in range(0, len(text), 8))
+    return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+
+
+def port_owner(address: IPv4Address | IPv6Address, port: int, kind: socket.SocketKind) -> str:
+    """For example "dnsmasq (pid 712)"; "" when it can't be found out."""
+    inodes = set()
+    name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+    for table in (name, name + "6"):
+        with contextlib.suppress(OSError, ValueError):
+            text = (PROC / "self/net" / table).read_text()
+            for bound, inode in parse_table(text, port, kind == socket.SOCK_STREAM):
+                if bound == address or bound.is_unspecified:
+                    inodes.add(f"socket:[{inode}]")
+    if not inodes:
+        return ""
+    for folder in sorted(PROC.glob("[0-9]*")):
+        try:
+            if any(os.readlink(one) in inodes for one in (folder / "fd").iterdir()):
+                return f"{(folder / 'comm').read_text().strip()} (pid {folder.name})"
+        except OSError:  # it ended, or is not ours to look at
+            continue
+    return ""
