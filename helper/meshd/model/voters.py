@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from meshproto import state_pb2
 
@@ -13,12 +14,33 @@ VOTERS = 7
 """The oldest nodes vote; more voters make commits slower and nothing safer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Voters:
+    """A voter record as a value: member ids, oldest first. While `next` is not empty, a quorum of each is needed."""
+
+    current: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+
+    @classmethod
+    def from_message(cls, message: state_pb2.VoterRecord) -> Voters:
+        return cls(tuple(message.current), tuple(message.next))
+
+    @property
+    def message(self) -> state_pb2.VoterRecord:
+        return state_pb2.VoterRecord(current=self.current, next=self.next)
+
+    @property
+    def everyone(self) -> tuple[str, ...]:
+        """Each voter of both sets once, the oldest first as far as the record tells."""
+        return tuple(dict.fromkeys(self.current + self.next))
+
+
 def oldest_voters(state: State) -> list[str]:
     """Ids of the nodes that should vote, oldest first."""
     return [member.id for member in state.nodes[:VOTERS]]
 
 
-def quorum_met(record: state_pb2.VoterRecord, confirmed: AbstractSet[str]) -> bool:
+def quorum_met(record: state_pb2.VoterRecord | Voters, confirmed: AbstractSet[str]) -> bool:
     """Whether these members are a quorum: of the present voters and, during a change, of the next ones, too."""
     return _one(record.current, confirmed) and (not record.next or _one(record.next, confirmed))
 

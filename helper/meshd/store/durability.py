@@ -50,9 +50,10 @@ class Promise:
 
     epoch: int = 0  # nothing older is confirmed
     floor: Position = NOTHING  # the highest position ever confirmed
+    vote: str = ""  # id of the member that has this voter's vote in `epoch`; "" when nobody has
 
     def save(self, path: Path) -> None:
-        document = {"format": 1, "promised_epoch": self.epoch, "floor": asdict(self.floor)}
+        document = {"format": 1, "promised_epoch": self.epoch, "vote": self.vote, "floor": asdict(self.floor)}
         write_atomically(path, json.dumps(document).encode() + b"\n")
 
     @classmethod
@@ -66,7 +67,10 @@ class Promise:
             epoch = document["promised_epoch"]
             if any(type(number) is not int or number < 0 for number in (epoch, floor.epoch, floor.revision)):
                 raise ValueError("not a number")
-            return cls(epoch, floor)
+            vote = document.get("vote", "")  # files of the first release have none
+            if not isinstance(vote, str):
+                raise ValueError("the vote is not a member id")
+            return cls(epoch, floor, vote)
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -112,7 +116,7 @@ class Confirmer:
             if epoch < self._promise.epoch:
                 raise Conflict(f"epoch {self._promise.epoch} is promised already, which is newer than {epoch}")
             if epoch > self._promise.epoch:
-                await self._store(replace(self._promise, epoch=epoch))
+                await self._store(replace(self._promise, epoch=epoch, vote=""))
 
     async def confirm(self, position: Position, wait: float) -> Confirmation:
         """Vouches for a position, waiting at most `wait` seconds for it to arrive and for the AOF to be in force.

@@ -193,6 +193,7 @@ documents = st.fixed_dictionaries(
     optional={
         "format": st.just(1) | numbers,
         "promised_epoch": numbers,
+        "vote": st.text(max_size=3) | numbers,
         "floor": numbers | st.fixed_dictionaries({}, optional={"epoch": numbers, "revision": numbers}),
     },
 )
@@ -207,7 +208,8 @@ def test_damaged_promise_is_refused_and_never_guessed(tmp_path_factory, raw):
     except Failed:
         return
     document = json.loads(raw)
-    assert document == {"format": 1, "promised_epoch": promise.epoch, "floor": asdict(promise.floor)}
+    expected = {"format": 1, "promised_epoch": promise.epoch, "vote": promise.vote, "floor": asdict(promise.floor)}
+    assert {"vote": "", **document} == expected
 
 
 async def test_entry_confirmed_survives_sigkill(make_server, folder, fill, until):

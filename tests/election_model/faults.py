@@ -1,0 +1,226 @@
+"""What goes wrong, and persons who do things, at random times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshd.cluster.election.messages import ForceWanted, HandOverWanted
+
+from election_model.node import Node
+from election_model.simulation import Simulation
+
+
+def plan(simulation: Simulation) -> None:
+    """The next fault, and from it the one after."""
+
+    def strike() -> None:
+        if simulation.peace or simulation.now > simulation.seconds:
+            return
+        names = simulation.only or tuple(FAULTS)
+        FAULTS[simulation.chance.choice(names)](simulation)
+        plan(simulation)
+
+    simulation.after(simulation.chance.expovariate(1 / simulation.gap), strike)
+
+
+def end_all(simulation: Simulation) -> None:
+    """Peace: everything runs, everybody reaches everybody, clocks are right."""
+    simulation.loss = simulation.slow = 0.0
+    simulation.blocked.clear()
+    simulation.unlinked.clear()
+    simulation.tell("peace")
+    for node in simulation.nodes.values():
+        node.disk_full = False
+        node.paused_until = 0.0
+        node.set_clock(0.0, 1.0)
+        if not node.redis.alive:
+            start_redis(simulation, node)
+        if not node.up:
+            node.start()
+
+
+def some(simulation: Simulation) -> Node:
+    """The primary half of the time."""
+    nodes = list(simulation.nodes.values())
+    leading = [node for node in nodes if node.up and node.state.leading]
+    return simulation.chance.choice(leading if leading and simulation.chance.random() < 0.5 else nodes)
+
+
+def crash(simulation: Simulation) -> None:
+    """The helper alone ends and is started again."""
+    node = some(simulation)
+    if node.up:
+        simulation.tell(f"{node.id} helper ends")
+        node.stop()
+        simulation.after(simulation.chance.choice((0.02, 0.3, 2.0)), lambda: node.up or node.start())
+
+
+def power_cut(simulation: Simulation) -> None:
+    """Helper and Redis end; what was not on disk is gone."""
+    node = some(simulation)
+    simulation.tell(f"{node.id} loses power")
+    node.stop()
+    stop_redis(simulation, node, noticed=False)
+
+    def back() -> None:
+        if not node.redis.alive:
+            start_redis(simulation, node)
+        if not node.up:
+            node.start()
+
+    simulation.after(simulation.chance.choice((0.1, 0.5, 3.0)), back)
+
+
+def stop_redis(simulation: Simulation, node: Node, noticed: bool = True) -> None:
+    if node.redis.alive:
+        node.redis.alive = False
+        node.redis.run += 1
+        if noticed:
+            node.redis_failed("redis ended")
+
+
+def start_redis(simulation: Simulation, node: Node) -> None:
+    node.redis.restart()
+    node.redis_failed("redis was started again")
+    node.later(0.02, node.look)
+
+
+def redis_crash(simulation: Simulation) -> None:
+    node = some(simulation)
+    if node.redis.alive:
+        simulation.tell(f"{node.id} redis ends")
+        stop_redis(simulation, node)
+        simulation.after(
+            simulation.chance.choice((0.001, 0.05, 0.5, 2.0)),
+            lambda: node.redis.alive or start_redis(simulation, node),
+        )
+
+
+def damage(simulation: Simulation) -> None:
+    """Redis comes back with less than was on disk, or with nothing."""
+    node = some(simulation)
+    if not simulation.may_damage or not node.redis.alive:
+        return
+    simulation.damaged.add(node.id)
+    back = simulation.chance.choice((1, 2, 3, -1, -1))
+    simulation.tell(f"{node.id} redis ends and loses {'everything' if back < 0 else back}")
+    stop_redis(simulation, node)
+    node.redis.lose(back)
+    simulation.after(simulation.chance.choice((0.001, 0.1)), lambda: node.redis.alive or start_redis(simulation, node))
+
+
+def hang(simulation: Simulation) -> None:
+    node = some(simulation)
+    length = simulation.chance.choice((0.1, 0.6, 2.0))
+    simulation.tell(f"{node.id} redis hangs for {length} s")
+    node.redis.hung_until = simulation.now + length
+    if length > 0.5:
+        node.later(0.5, lambda: node.redis_failed("redis hangs"))
+    node.later(length + 0.01, node.look)
+
+
+def pause(simulation: Simulation) -> None:
+    """The helper stands still while its clock goes on."""
+    node = some(simulation)
+    length = simulation.chance.choice((0.1, 0.9, 1.5, 3.0))
+    simulation.tell(f"{node.id} helper pauses for {length} s")
+    node.paused_until = simulation.now + length
+    if simulation.chance.random() < 0.5:
+        node.redis.hung_until = simulation.now + length
+
+
+def cut(simulation: Simulation) -> None:
+    """Some messages do not arrive: between two parts, from or to one node, one way, or replication alone."""
+    chance = simulation.chance
+    ids = sorted(simulation.nodes)
+    chance.shuffle(ids)
+    part = set(ids[: chance.randint(1, len(ids) - 1)]) if chance.random() < 0.6 else {some(simulation).id}
+    ways = chance.choice((("in", "out"), ("in", "out"), ("in",), ("out",)))
+    pairs = set()
+    for one in part:
+        for other in simulation.everyone - part:
+            if "out" in ways:
+                pairs.add((one, other))
+            if "in" in ways:
+                pairs.add((other, one))
+    what = chance.choice(("both", "both", "messages", "replication"))
+    simulation.tell(f"cut {sorted(part)} {ways} {what}")
+    if what != "replication":
+        simulation.blocked |= pairs
+    if what != "messages":
+        simulation.unlinked |= pairs
+
+    def heal() -> None:
+        simulation.blocked -= pairs
+        simulation.unlinked -= pairs
+
+    simulation.after(chance.choice((0.2, 1.0, 2.5, 4.0)), heal)
+
+
+def lossy(simulation: Simulation) -> None:
+    simulation.loss = simulation.chance.choice((0.0, 0.1, 0.5))
+    simulation.after(1.5, lambda: setattr(simulation, "loss", 0.0))
+
+
+def slow(simulation: Simulation) -> None:
+    simulation.slow = simulation.chance.choice((0.02, 0.2, 0.6))
+    simulation.after(2.0, lambda: setattr(simulation, "slow", 0.0))
+
+
+def clock(simulation: Simulation) -> None:
+    node = some(simulation)
+    if simulation.honest_clocks:
+        return
+    jump = simulation.chance.choice((-2.0, -0.5, 0.0, 0.5, 3.0))
+    rate = simulation.chance.choice((0.1, 0.7, 1.0, 1.5, 4.0))
+    simulation.tell(f"{node.id} clock jumps by {jump} and runs at {rate}")
+    node.set_clock(jump, rate)
+
+
+def full_disk(simulation: Simulation) -> None:
+    node = some(simulation)
+    node.disk_full = True
+    simulation.after(simulation.chance.choice((0.05, 1.0)), lambda: setattr(node, "disk_full", False))
+
+
+def hand_over(simulation: Simulation) -> None:
+    target = simulation.chance.choice(sorted(simulation.nodes))
+    for node in simulation.nodes.values():
+        if node.up and node.state.leading:
+            simulation.tell(f"{node.id} is asked to hand over to {target}")
+            node.deliver(HandOverWanted(target))
+
+
+def change_voters(simulation: Simulation) -> None:
+    chance = simulation.chance
+    ids = sorted(simulation.nodes)
+    if chance.random() < 0.3:
+        chance.shuffle(ids)
+    simulation.wanted = tuple(ids[: chance.randint(1, len(ids))])
+    simulation.tell(f"wanted voters: {simulation.wanted}")
+
+
+def force(simulation: Simulation) -> None:
+    node = simulation.chance.choice(list(simulation.nodes.values()))
+    if simulation.may_force and node.up and simulation.chance.random() < 0.4:
+        simulation.tell(f"{node.id} is forced to lead")
+        node.deliver(ForceWanted())
+
+
+FAULTS: dict[str, Callable[[Simulation], None]] = {
+    "crash": crash,
+    "power": power_cut,
+    "redis": redis_crash,
+    "damage": damage,
+    "hang": hang,
+    "pause": pause,
+    "cut": cut,
+    "cut again": cut,
+    "lossy": lossy,
+    "slow": slow,
+    "clock": clock,
+    "full": full_disk,
+    "hand over": hand_over,
+    "voters": change_voters,
+    "force": force,
+}

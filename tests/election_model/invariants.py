@@ -1,0 +1,130 @@
+"""What must hold at every step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshd.cluster.election.lease import lease_until
+from meshd.cluster.election.state import Attempt
+from meshd.cluster.election.worlds import world
+from meshd.model.position import Position
+from meshd.model.voters import quorum_met
+from meshd.store.durability import Promise
+
+from election_model.entries import EMPTY, Entry
+
+if TYPE_CHECKING:
+    from election_model.node import Node
+    from election_model.simulation import Simulation
+
+
+class Violation(Exception):
+    """Raised when an invariant does not hold."""
+
+    def __init__(self, invariant: str, detail: str) -> None:
+        super().__init__(f"{invariant}: {detail}")
+        self.invariant = invariant
+
+
+class Checker:
+    """Sees everything that happens in one schedule."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self.entries: dict[Position, Entry] = {}
+        self.primaries: dict[int, str] = {}  # epoch -> who wrote in it
+        self.led: list[tuple[int, Entry]] = []  # epoch, the data it began with
+        self.worlds: dict[int, Entry] = {0: EMPTY}  # world -> the data it was forced with
+        self.committed: dict[int, Entry] = {}  # world -> the last committed entry
+        self.commits = 0
+        self.elections = 0
+        self.stepped_down: set[int] = set()
+        self.trials: dict[tuple[str, int], set[str]] = {}
+
+    def written(self, node: Node, entry: Entry) -> None:
+        epoch = entry.position.epoch
+        if self.primaries.setdefault(epoch, node.id) != node.id:
+            raise Violation("one primary an epoch", f"{node.id} wrote {entry}, {self.primaries[epoch]} leads there")
+        if entry.position in self.entries:
+            raise Violation("one entry a position", f"{node.id} wrote {entry} again")
+        if world(epoch) == world(entry.parent.position.epoch) and epoch < entry.parent.position.epoch:  # type: ignore[union-attr]
+            raise Violation("terms only grow", f"{entry} after {entry.parent}")
+        self.entries[entry.position] = entry
+        if entry.voters.next and not entry.parent.voters.next:  # type: ignore[union-attr]
+            term = node.state.term
+            holding = {one for one, at in term.stored.items() if at >= entry.parent.position} if term else set()  # type: ignore[union-attr]
+            if term is not None and not quorum_met(type(entry.voters)(entry.voters.next), holding | {node.id}):
+                raise Violation("voters that lack changes don't stop commits", f"{entry.voters} begun at {entry}")
+
+    def elected(self, node: Node, epoch: int, base: Entry, stood_with: Entry, same_run: bool, forced: bool) -> None:
+        """A primary writes its first entry on `base`."""
+        self.elections += 1
+        if base is not stood_with or not same_run:
+            raise Violation("leads with what it stood with", f"{node.id} stood with {stood_with}, leads with {base}")
+        if base.position < node.saved.floor:
+            raise Violation("keeps what it confirmed", f"{node.id} leads with {base}, confirmed {node.saved.floor}")
+        home = world(epoch)
+        if forced:
+            self.worlds.setdefault(home, base)
+        elif home not in self.worlds or not self.worlds[home].within(base):
+            raise Violation("a later primary has what was committed", f"{node.id} in {epoch} lacks the forced data")
+        known = self.committed.get(home)
+        if known is not None and epoch > known.position.epoch and not known.within(base):
+            raise Violation(
+                "a later primary has what was committed", f"{node.id} leads {epoch} with {base}, lacks {known}"
+            )
+        self.led.append((epoch, base))
+
+    def reported(self, node: Node, position: Position) -> None:
+        """A primary says that everything up to here is committed."""
+        entry = self.entries.get(position)
+        if entry is None:
+            raise Violation("only what was written is committed", f"{node.id} reports {position}")
+        if self.primaries[position.epoch] != node.id:
+            raise Violation("one primary an epoch", f"{node.id} commits {position} of {self.primaries[position.epoch]}")
+        home = world(position.epoch)
+        known = self.committed.get(home, EMPTY)
+        if not known.within(entry) and not entry.within(known):
+            raise Violation("committed changes are one chain", f"{node.id} commits {entry}, {known} is committed")
+        for epoch, base in self.led:
+            if epoch > position.epoch and world(epoch) == home and not entry.within(base):
+                raise Violation("a later primary has what was committed", f"{entry} by {node.id}, not in {epoch}")
+        if known.within(entry) and known is not entry:
+            self.committed[home] = entry
+        self.commits += 1
+
+    def answered(self, node: Node, position: Position) -> None:
+        """A repeated request was answered as done from the data up to here."""
+        entry = self.entries.get(position)
+        known = self.committed.get(world(position.epoch), EMPTY)
+        if entry is None or not entry.within(known):
+            raise Violation("only committed changes are answered", f"{node.id} answers {position}, committed {known}")
+
+    def promised(self, node: Node, old: Promise, new: Promise) -> None:
+        if new.epoch < old.epoch or new.floor < old.floor:
+            raise Violation("terms only grow", f"{node.id}: {old} became {new}")
+        if new.epoch == old.epoch and old.vote and new.vote != old.vote:
+            raise Violation("one vote an epoch", f"{node.id}: {old} became {new}")
+
+    def stands(self, node: Node, attempt: Attempt) -> None:
+        """A candidate has its own vote and asks for the others'."""
+        if attempt.released:
+            if attempt.released not in self.stepped_down:
+                raise Violation("hands over after stepping down", f"{node.id} stands for {attempt.released}")
+        elif not quorum_met(attempt.voters, self.trials.get((node.id, attempt.epoch), set()) | {node.id}):
+            raise Violation("nobody is disturbed without a chance", f"{node.id} stands in {attempt.epoch} unasked")
+
+    def leases(self, node: Node) -> None:
+        """Whether two primaries believe in their leases now."""
+        term = node.state.term
+        if term is None or node.local() >= lease_until(node.state, term):
+            return
+        for other in self._simulation.nodes.values():
+            if other is node or not other.up or other.state.term is None:
+                continue
+            if world(other.state.term.epoch) != world(term.epoch):
+                continue
+            if other.local() < lease_until(other.state, other.state.term):
+                raise Violation(
+                    "one lease at a time", f"{node.id} in {term.epoch}, {other.id} in {other.state.term.epoch}"
+                )

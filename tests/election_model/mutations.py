@@ -1,0 +1,278 @@
+"""The rules of DESIGN.md sections 6 and 7, each broken on purpose. The model must notice every one.
+
+Rules that only show when several things go wrong within milliseconds have a test of their own on the machine
+(tests/unit/cluster/test_election.py), which fails without them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+from meshd.cluster.election import leading, lease, machine, standing, state, voter_change, voting, worlds
+from meshd.cluster.election.messages import Effect, HandOver, Look, Send
+from meshd.cluster.election.state import Attempt, State, Term
+from meshd.model import voters as quorums
+from meshd.model.position import Position
+from meshd.model.voters import Voters
+
+from election_model import invariants, node, redis
+from election_model.simulation import Simulation, Weather
+
+Patch = tuple[object, str, Callable[..., Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    rule: str  # of DESIGN.md
+    patches: tuple[Patch, ...]
+    weather: Weather  # in which it shows soon
+    seed: int  # of the first schedule that shows it, when the model was last changed
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for owner, name, replacement in self.patches:
+                stack.enter_context(mock.patch.object(owner, name, replacement))
+            yield
+
+    def caught(self, seeds: Sequence[int]) -> tuple[int, str] | None:
+        """The first schedule in which an invariant is violated, and which one."""
+        with self.applied():
+            for seed in seeds:
+                try:
+                    Simulation(seed, self.weather).run()
+                except invariants.Violation as violation:
+                    return seed, violation.invariant
+        return None
+
+
+def everywhere(name: str, replacement: Callable[..., Any], *modules: ModuleType) -> tuple[Patch, ...]:
+    """For a function that modules have imported by name."""
+    return tuple((module, name, replacement) for module in modules)
+
+
+QUORUM_USERS = (quorums, leading, lease, standing, voter_change)
+
+
+def _half_is_enough(voters: Sequence[str], confirmed: AbstractSet[str]) -> bool:
+    return 2 * sum(voter in confirmed for voter in voters) >= len(voters)
+
+
+def _present_voters_alone(record: Voters, confirmed: AbstractSet[str]) -> bool:
+    return quorums._one(record.current, confirmed)
+
+
+def _new_voters_at_once(now_state: State, wanted: Sequence[str], now: float) -> Voters | None:
+    term = now_state.term
+    if term is None or not wanted or tuple(wanted) == term.voters.current:
+        return None
+    joint = Voters(term.voters.current, tuple(wanted))
+    return Voters(tuple(wanted)) if voter_change.ready(now_state, term, joint) else None
+
+
+def _votes_for_anybody_again(now_state: State, sender: str, request: Any) -> bool:
+    return not request.trial and request.epoch == now_state.promise.epoch
+
+
+def _keeps_no_epoch(self: node.Node, after: State) -> bool:
+    self.saved = dataclasses.replace(self.saved, floor=max(self.saved.floor, after.promise.floor))
+    return True
+
+
+def _goes_on(now_state: State, event: Any, now: float) -> tuple[State, list[Effect]]:
+    return dataclasses.replace(now_state, loaded=False), [Look(Position())]
+
+
+def _tells_at_once(now_state: State, target: str, now: float) -> tuple[State, list[Effect]]:
+    term = now_state.term
+    if term is None or target == now_state.self_id or target not in term.voters.current:
+        return now_state, []
+    return now_state, [Send(target, HandOver(term.epoch))]
+
+
+def _hands_over_early(now_state: State, now: float) -> tuple[State, list[Effect]]:
+    term = now_state.term
+    if term is None or not term.target or term.head is None:
+        return now_state, []
+    now_state, effects = leading.step_down(now_state, now, "hand-over")
+    return now_state, [*effects, Send(term.target, HandOver(term.epoch))]
+
+
+def _stands_unasked(now_state: State, epoch: int, now: float) -> tuple[State, list[Effect]]:
+    attempt = Attempt(state.Stage.ASKING, epoch, now, now_state.token, now_state.voters, now_state.position)
+    return standing.park(now_state, attempt, now)
+
+
+def _from_the_answer(now_state: State, sender: str, reply: Any, now: float) -> tuple[State, list[Effect]]:
+    return _BEAT_ANSWERED(now_state, sender, dataclasses.replace(reply, sent_at=now), now)
+
+
+_BEAT_ANSWERED = leading.beat_answered
+
+
+def _lasts_longer(now_state: State, term: Term) -> float:
+    return _LEASE_UNTIL(now_state, term) + 1.0
+
+
+_LEASE_UNTIL = lease.lease_until
+
+
+def _answers_the_head(now_state: State, now: float) -> Position | None:
+    return now_state.term.head if now_state.term is not None else None
+
+
+def _voters_only(now_state: State, epoch: int, position: Position, voters: Voters) -> bool:
+    return now_state.self_id in voters.everyone and _MAY_LEAD(now_state, epoch, position, voters)
+
+
+_MAY_LEAD = standing.may_lead
+
+
+def _without_floor(now_state: State, epoch: int, position: Position, voters: Voters) -> bool:
+    return bool(voters.current)
+
+
+def _next_number(epoch: int, rank: int) -> int:
+    return epoch + 1
+
+
+CALM = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=False)
+EVEN = dataclasses.replace(CALM, nodes=4, voters=4)
+CHANGING = Weather(nodes=4, voters=3, wild_clocks=False, damage=False, force=False, gap=0.3)
+FORCING = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=True, gap=0.3)
+DAMAGING = dataclasses.replace(CALM, damage=True)
+CUTTING = dataclasses.replace(CALM, only=("cut", "cut again", "crash"), gap=0.2, seconds=6.0)
+
+MUTATIONS = {
+    "vote whatever the position": Mutation(
+        "7.3: only for a candidate whose position is at least the larger of its own and its floor",
+        ((voting, "required", lambda now_state: Position()),),
+        CALM,
+        0,
+    ),
+    "no floor": Mutation(
+        "6.5 and 7.3: the floor is stored before a position is confirmed",
+        ((voting, "raised_floor", lambda promise, position: promise),),
+        DAMAGING,
+        30,
+    ),
+    "stand below the floor": Mutation(
+        "7.3: it stands only with loaded data at or above its floor",
+        ((standing, "may_lead", _without_floor),),
+        dataclasses.replace(DAMAGING, nodes=2, voters=2),
+        17,
+    ),
+    "two votes in one epoch": Mutation(
+        "7.3: it votes once per epoch", ((voting, "voted_for", _votes_for_anybody_again),), EVEN, 5
+    ),
+    "epoch not stored": Mutation(
+        "7.3: a voter stores the promised epoch with fsync", ((node.Node, "save", _keeps_no_epoch),), CALM, 69
+    ),
+    "go on after Redis restarted": Mutation(
+        "7.5: when its Redis restarted, hangs or fails a write, the primary steps down",
+        ((machine, "store_failed", _goes_on), (node.Node, "usable", lambda self, lead, stood_with, run: True)),
+        DAMAGING,
+        8,
+    ),
+    "lead with another run of Redis": Mutation(
+        "7.5: a candidate whose Redis restarted gives up",
+        ((machine, "store_failed", _goes_on), (node.Node, "usable", lambda self, lead, stood_with, run: True)),
+        CALM,
+        7,
+    ),
+    "anybody may copy": Mutation(
+        "6.2: replicas log in as `repl-<epoch>`, which only that epoch's primary creates",
+        ((redis.Redis, "admits", lambda self, epoch: True),),
+        DAMAGING,
+        266,
+    ),
+    "the account survives a restart": Mutation(
+        "6.2: the account is never saved",
+        ((redis.Redis, "account_after_restart", lambda self: self.account),),
+        DAMAGING,
+        931,
+    ),
+    "write without looking": Mutation(
+        "6.4: check that the last entry is the expected one",
+        ((node.Node, "expected", lambda self, write: True),),
+        DAMAGING,
+        37,
+    ),
+    "grant while a lease may hold": Mutation(
+        "7.2: no voter grants within one time-out of a heartbeat",
+        ((voting, "quiet", lambda now_state, now: True),),
+        CALM,
+        787,
+    ),
+    "lease from the answer": Mutation(
+        "7.5: the lease runs from the sending of the heartbeat",
+        ((leading, "beat_answered", _from_the_answer),),
+        dataclasses.replace(CUTTING, only=("slow", "cut")),
+        491,
+    ),
+    "long lease": Mutation(
+        "7.5: the lease is shorter than the time-out",
+        everywhere("lease_until", _lasts_longer, lease, invariants),
+        CALM,
+        27,
+    ),
+    "half is a quorum": Mutation(
+        "7.7: more than half of the voters, or half of them including the oldest",
+        ((quorums, "_one", _half_is_enough),),
+        EVEN,
+        36,
+    ),
+    "present voters alone": Mutation(
+        "7.7: votes, commits and lease need a quorum of each set",
+        everywhere("quorum_met", _present_voters_alone, *QUORUM_USERS),
+        CHANGING,
+        28,
+    ),
+    "one entry for new voters": Mutation(
+        "7.7: a change of voters is two entries", ((voter_change, "next_voters", _new_voters_at_once),), CHANGING, 927
+    ),
+    "new voters that lack changes": Mutation(
+        "7.7: it begins only when a quorum of the new set holds the latest revision",
+        ((voter_change, "ready", lambda now_state, term, joint: True),),
+        CHANGING,
+        2,
+    ),
+    "only voters stand": Mutation(
+        "7.7: a node that votes no longer may still commit its removal",
+        ((standing, "may_lead", _voters_only),),
+        dataclasses.replace(CHANGING, nodes=3, voters=2, only=("voters", "crash", "power", "cut"), gap=0.2),
+        110,
+    ),
+    "tell before stepping down": Mutation(
+        "7.2: a hand-over begins when the primary has stepped down",
+        ((leading, "hand_over_wanted", _tells_at_once),),
+        CALM,
+        23,
+    ),
+    "hand over early": Mutation(
+        "7.3: in a hand-over the target must have everything, too",
+        ((leading, "hand_over", _hands_over_early), (voting, "required", lambda now_state: Position())),
+        CALM,
+        0,
+    ),
+    "stand unasked": Mutation("7.2: who misses it asks first", ((standing, "ask", _stands_unasked),), CALM, 0),
+    "answer what is not committed": Mutation(
+        "6.7: repeated requests are answered only from committed entries",
+        ((lease, "answerable", _answers_the_head),),
+        CALM,
+        0,
+    ),
+    "force to the next epoch": Mutation(
+        "7.8: --force raises the epoch to a world of its own",
+        everywhere("forced_epoch", _next_number, worlds, standing),
+        FORCING,
+        48,
+    ),
+}

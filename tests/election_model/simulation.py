@@ -1,0 +1,220 @@
+"""One schedule: several nodes, a network that misbehaves, faults, then peace, in which somebody must be elected."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+from meshd.cluster.election.messages import Effect, Event, Message, Received
+from meshd.cluster.election.state import Timing
+from meshd.model.position import Position
+from meshd.model.voters import Voters, quorum_met
+
+from election_model.entries import EMPTY, Entry
+from election_model.invariants import Checker, Violation
+from election_model.node import Node
+
+PEACE_LIMIT = 15.0
+"""Seconds after the last fault within which a change must be committed (DESIGN.md: somebody is elected in a bound)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What a schedule may suffer. Each is chosen by the seed unless it is given."""
+
+    nodes: int | None = None
+    voters: int | None = None
+    seconds: float | None = None
+    gap: float | None = None  # mean seconds between faults
+    wild_clocks: bool | None = None
+    damage: bool | None = None  # disks that lose what they had confirmed
+    force: bool | None = None
+    only: tuple[str, ...] = ()  # faults by name; all when empty
+
+
+class Simulation:
+    def __init__(self, seed: int, weather: Weather = Weather(), trace: bool = False) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.trace: list[str] | None = [] if trace else None
+        self.now = 0.0
+        self.timing = Timing()
+        self.steps = 0
+        chance = self.chance
+        size = weather.nodes or chance.choice((2, 3, 3, 3, 4, 4, 5))
+        voting = min(weather.voters or chance.choice((1, 2, 3, 3, 4, 5, 5)), size)
+        self.seconds = weather.seconds or chance.choice((3.0, 6.0, 10.0))
+        self.gap = weather.gap or chance.choice((0.15, 0.4, 0.8))
+        self.honest_clocks = not (chance.random() < 0.3 if weather.wild_clocks is None else weather.wild_clocks)
+        self.may_damage = chance.random() < 0.3 if weather.damage is None else weather.damage
+        self.may_force = chance.random() < 0.15 if weather.force is None else weather.force
+        self.only = weather.only
+        self.loss, self.slow = 0.0, 0.0
+        self.blocked: set[tuple[str, str]] = set()  # messages from, to
+        self.unlinked: set[tuple[str, str]] = set()  # replication between
+        self.damaged: set[str] = set()
+        self.peace = False
+        ids = [f"n{number}" for number in range(size)]
+        self.everyone = frozenset(ids)
+        self.wanted = tuple(ids[:voting])
+        first = Entry(Position(1, 1), EMPTY, Voters(self.wanted))
+        self.checker = Checker(self)
+        self.checker.entries[first.position] = first
+        self.checker.primaries[1] = ids[0]
+        self.checker.committed[0] = first
+        self.nodes = {one: Node(self, one, first if one in self.wanted else EMPTY) for one in ids}
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = count()
+        for node in self.nodes.values():
+            rate = chance.uniform(0.97, 1.03) if self.honest_clocks else chance.uniform(0.5, 2.0)
+            node.set_clock(chance.uniform(0, 1000), rate)
+            node.start()
+            self._clients(node)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def at(self, when: float, action: Callable[[], object]) -> None:
+        heapq.heappush(self._events, (when, next(self._order), action))
+
+    def after(self, delay: float, action: Callable[[], object]) -> None:
+        self.at(self.now + delay, action)
+
+    def run(self) -> None:
+        """Raises Violation."""
+        from election_model import faults
+
+        faults.plan(self)
+        self._until(self.seconds)
+        faults.end_all(self)
+        self.peace = True
+        began = self.now
+        before = set(self.checker.entries.values())
+        if not self.recoverable():
+            return
+        while not self._settled(before):
+            self._until(self.now + 0.5)
+            if self.now - began > PEACE_LIMIT:
+                states = {n.id: (n.state.promise, n.redis.live, n.redis.live.voters) for n in self.nodes.values()}
+                raise Violation(
+                    "somebody is elected and commits", f"not {PEACE_LIMIT} s after the last fault: {states}"
+                )
+
+    def _until(self, end: float) -> None:
+        events = self._events
+        while events and events[0][0] <= end:
+            self.now, _, action = heapq.heappop(events)
+            self.steps += 1
+            action()
+        self.now = end
+
+    def _settled(self, before: set[Entry]) -> bool:
+        """A change made in peace is committed, by a primary that votes, and is in every voter's data."""
+        for node in self.nodes.values():
+            term = node.state.term
+            if term is None or term.head is None or term.committed.epoch != term.epoch:
+                continue
+            entry = self.checker.entries.get(term.committed)
+            if entry is None or entry in before or node.id not in entry.voters.current or entry.voters.next:
+                continue
+            return all(
+                entry.parent is not None and entry.parent.within(self.nodes[one].redis.live)
+                for one in entry.voters.current
+            )
+        return False
+
+    def recoverable(self) -> bool:
+        """Whether a quorum of every record in use still has its disk."""
+        sound = self.everyone - self.damaged
+        if not self.damaged:
+            return True
+        if len(self.checker.worlds) > 1:
+            return False
+        records = {node.redis.live.voters for node in self.nodes.values()} | {self.checker.committed[0].voters}
+        return all(
+            not one.current or (quorum_met(one, sound) and quorum_met(Voters(one.current), sound)) for one in records
+        )
+
+    # --- network ----------------------------------------------------------------------------------------------------
+
+    def send(self, sender: Node, to: str, message: Message) -> None:
+        chance = self.chance
+        copies = 1 if chance.random() > 0.02 or self.peace else chance.choice((0, 2, 2))
+        for _ in range(copies):
+            if chance.random() < self.loss:
+                continue
+            delay = chance.uniform(0.0005, 0.01)
+            if chance.random() < self.slow:
+                delay = chance.uniform(0.01, 2.5)
+            self.after(delay, lambda: self._arrive(sender.id, to, message))
+
+    def _arrive(self, sender: str, to: str, message: Message) -> None:
+        if (sender, to) not in self.blocked:
+            node = self.nodes[to]
+            node.deliver(Received(sender, message))
+            if type(message).__name__ == "Heartbeat":
+                node.later(0.0, node.look)
+
+    def grown(self, primary: Node) -> None:
+        for node in self.nodes.values():
+            if node.redis.master is not None and node.redis.master[0] == primary.id:
+                self.replicate(node)
+
+    def replicate(self, node: Node) -> None:
+        """The replica gets what its primary has, a little later, if they are still connected then."""
+        link, run = node.redis.master, node.redis.run
+        chance = self.chance
+        delay = chance.uniform(0.0002, 0.004) if chance.random() > 0.05 else chance.uniform(0.01, 0.5)
+
+        def copy() -> None:
+            redis = node.redis
+            if redis.master != link or redis.run != run or not redis.alive or redis.hung_until > self.now or not link:
+                return
+            source = self.nodes[link[0]].redis
+            if not source.alive or source.hung_until > self.now or not source.admits(link[1]):
+                return
+            if (node.id, link[0]) in self.unlinked:
+                return
+            how = redis.copy(source, chance)
+            if how == "part":
+                self.after(chance.choice((0.0, 0.001, 0.005)), lambda: redis.run == run and redis.sync())
+            elif how == "full":
+                copies = redis.copies
+                self.after(
+                    chance.uniform(0.05, 0.4),
+                    lambda: redis.run == run and redis.copies == copies and redis.alive and redis.rewritten(),
+                )
+
+        self.after(delay, copy)
+
+    # --- clients ----------------------------------------------------------------------------------------------------
+
+    def _clients(self, node: Node) -> None:
+        """Somebody wants a change now and then, and asks whether an earlier one was done."""
+
+        def again() -> None:
+            if node.up and self.now >= node.paused_until:
+                node.write()
+                answer = self.answer(node)
+                if answer is not None:
+                    self.checker.answered(node, answer)
+            self._clients(node)
+
+        self.after(self.chance.uniform(0.03, 0.2), again)
+
+    def answer(self, node: Node) -> Position | None:
+        from meshd.cluster.election import lease
+
+        return lease.answerable(node.state, node.local())
+
+    # --- trace ------------------------------------------------------------------------------------------------------
+
+    def note(self, node: Node, event: Event, effects: list[Effect]) -> None:
+        assert self.trace is not None
+        self.trace.append(f"{self.now:8.4f} {node.id} {event}" + "".join(f"\n             -> {one}" for one in effects))
+
+    def tell(self, text: str) -> None:
+        if self.trace is not None:
+            self.trace.append(f"{self.now:8.4f} ** {text}")

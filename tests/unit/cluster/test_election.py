@@ -1,0 +1,274 @@
+"""Single rules of the election, on the machine itself."""
+
+from dataclasses import replace
+
+import pytest
+from meshd.cluster.election import lease, machine
+from meshd.cluster.election.messages import (
+    Appended,
+    Committed,
+    ConfirmReply,
+    ConfirmRequest,
+    Follow,
+    HandOver,
+    HandOverWanted,
+    Heartbeat,
+    HeartbeatReply,
+    Lead,
+    NodesChanged,
+    Park,
+    Parked,
+    Received,
+    Send,
+    StepDown,
+    StoreFailed,
+    StoreSeen,
+    Tick,
+    VoteReply,
+    VoteRequest,
+)
+from meshd.cluster.election.state import starting
+from meshd.model.position import Position
+from meshd.model.voters import Voters
+from meshd.store.durability import Promise
+
+ABC = Voters(("a", "b", "c"))
+AT = Position(2, 10)
+
+
+class Voter:
+    """One machine, its clock, and what it did."""
+
+    def __init__(self, self_id="b", promise=Promise(2, AT), at=AT, voters=ABC):
+        self.now = 100.0
+        self.state = starting(self_id, promise, self.now, nodes=frozenset(voters.everyone))
+        self.did = []
+        self.take(StoreSeen(at, voters, True))
+
+    def take(self, event):
+        self.state, effects = machine.step(self.state, event, self.now)
+        self.did += effects
+        return effects
+
+    def hear(self, sender, message):
+        return self.take(Received(sender, message))
+
+    def wait(self, seconds):
+        self.now += seconds
+        return self.take(Tick())
+
+
+def answers(effects):
+    return [one.message for one in effects if isinstance(one, Send)]
+
+
+def leader(self_id="a", voters=ABC):
+    """Elected in epoch 3, first entry written and committed."""
+    one = Voter(self_id, voters=voters)
+    one.wait(2)
+    one.hear("c", VoteReply(3, True, 2))
+    one.take(Parked(one.state.token, AT, voters))
+    assert any(isinstance(effect, Lead) for effect in one.hear("c", VoteReply(3, False, 3)))
+    one.take(Appended(Position(3, 11), voters))
+    one.take(StoreSeen(Position(3, 11), voters, True))
+    one.hear("c", HeartbeatReply(3, one.now, Position(3, 11)))
+    assert Committed(Position(3, 11)) in one.hear("c", ConfirmReply(3, Position(3, 11)))
+    return one
+
+
+def test_vote_is_refused_right_after_a_heartbeat_and_right_after_a_start():
+    voter = Voter()
+    assert answers(voter.hear("c", VoteRequest(3, AT)))[0].refusal == "recent"  # just started
+    voter.wait(1.1)
+    voter.hear("a", Heartbeat(2, 1.0))
+    assert answers(voter.hear("c", VoteRequest(3, AT)))[0].refusal == "recent"
+    voter.now += 1.1
+    assert answers(voter.hear("c", VoteRequest(3, AT)))[0].refusal == ""
+    assert voter.state.promise == Promise(3, AT, "c")
+
+
+def test_second_candidate_of_an_epoch_gets_no_vote_and_the_first_gets_it_again():
+    voter = Voter()
+    voter.now += 1.1
+    voter.hear("c", VoteRequest(3, AT))
+    assert answers(voter.hear("a", VoteRequest(3, AT)))[0].refusal == "epoch"
+    assert answers(voter.hear("c", VoteRequest(3, AT)))[0].refusal == ""
+
+
+def test_trial_changes_nothing():
+    voter = Voter()
+    voter.now += 1.1
+    assert answers(voter.hear("c", VoteRequest(3, AT, trial=True)))[0].refusal == ""
+    assert voter.state.promise == Promise(2, AT)
+
+
+@pytest.mark.parametrize("behind", [Position(2, 9), Position(1, 99)])
+def test_candidate_that_lacks_something_gets_no_vote(behind):
+    voter = Voter()
+    voter.now += 1.1
+    assert answers(voter.hear("c", VoteRequest(3, behind)))[0].refusal == "position"
+
+
+def test_candidate_below_the_floor_gets_no_vote_from_a_voter_whose_redis_is_gone():
+    voter = Voter(promise=Promise(2, Position(2, 20)))
+    voter.now += 1.1
+    voter.take(StoreFailed("gone"))
+    assert answers(voter.hear("c", VoteRequest(3, Position(2, 19))))[0].refusal == "position"
+    assert answers(voter.hear("c", VoteRequest(3, Position(2, 20))))[0].refusal == ""
+
+
+def test_voter_confirms_nothing_of_an_epoch_older_than_the_promised_one():
+    voter = Voter()
+    voter.now += 1.1
+    voter.hear("c", VoteRequest(3, AT))
+    assert answers(voter.hear("a", ConfirmRequest(AT))) == [ConfirmReply(3, Position())]
+    assert answers(voter.take(StoreSeen(Position(2, 11), ABC, True))) == []
+
+
+def test_what_was_asked_before_a_newer_promise_is_not_confirmed_after_it():
+    voter = Voter()
+    voter.now += 1.1
+    voter.hear("a", ConfirmRequest(Position(2, 11)))
+    voter.hear("c", VoteRequest(3, AT))
+    assert answers(voter.take(StoreSeen(Position(2, 11), ABC, True))) == []
+
+
+def test_nothing_is_confirmed_before_it_is_on_disk():
+    voter = Voter()
+    voter.hear("a", ConfirmRequest(Position(2, 11)))
+    assert answers(voter.take(StoreSeen(Position(2, 11), ABC, in_force=False))) == []
+    assert voter.state.promise.floor == AT
+    assert answers(voter.take(StoreSeen(Position(2, 11), ABC, in_force=True))) == [ConfirmReply(2, Position(2, 11))]
+    assert voter.state.promise.floor == Position(2, 11)
+
+
+def test_candidate_parks_before_it_stands_and_stands_with_what_it_has_then():
+    one = Voter("b")
+    effects = one.wait(2)
+    assert {effect.to for effect in effects if isinstance(effect, Send)} == {"a", "c"}
+    assert Park(1) in one.hear("c", VoteReply(3, True, 2))
+    assert one.state.promise.epoch == 2
+    effects = one.take(Parked(1, Position(2, 12), ABC))
+    assert VoteRequest(3, Position(2, 12)) in answers(effects)
+    assert one.state.promise == Promise(3, AT, "b")
+    assert Lead(3, Position(2, 12), 1) in one.hear("a", VoteReply(3, False, 3))
+
+
+def test_candidate_whose_redis_restarts_gives_up():
+    one = Voter("b")
+    one.wait(2)
+    one.hear("c", VoteReply(3, True, 2))
+    one.take(Parked(1, AT, ABC))
+    one.take(StoreFailed("restarted"))
+    assert not any(isinstance(effect, Lead) for effect in one.hear("a", VoteReply(3, False, 3)))
+
+
+def test_old_grants_of_a_trial_are_no_votes():
+    one = Voter("b")
+    one.wait(2)
+    one.hear("c", VoteReply(3, True, 2))
+    one.take(Parked(1, AT, ABC))
+    assert not any(isinstance(effect, Lead) for effect in one.hear("c", VoteReply(3, True, 2)))
+
+
+def test_primary_steps_down_without_its_quorum_and_says_so_once():
+    one = leader()
+    assert lease.writable(one.state, one.now)
+    one.now += 0.8
+    assert not lease.writable(one.state, one.now)
+    effects = one.wait(0.3)
+    assert [effect.epoch for effect in effects if isinstance(effect, StepDown)] == [3]
+    assert not one.state.leading
+
+
+def test_primary_steps_down_when_its_redis_fails():
+    one = leader()
+    assert any(isinstance(effect, StepDown) for effect in one.take(StoreFailed("hangs")))
+
+
+def test_lease_counts_from_the_sending_of_what_a_quorum_answered():
+    one = leader()
+    sent = one.now
+    one.now += 0.5
+    one.hear("c", HeartbeatReply(3, sent, Position(3, 11)))
+    assert lease.writable(one.state, sent + 0.74)
+    assert not lease.writable(one.state, sent + 0.76)
+
+
+def test_entry_is_committed_only_by_a_quorum_that_promised_this_epoch():
+    one = leader()
+    one.take(Appended(Position(3, 12), ABC))
+    assert not any(isinstance(x, Committed) for x in one.hear("b", ConfirmReply(4, Position(3, 12))))
+    assert not any(isinstance(x, Committed) for x in one.hear("b", ConfirmReply(3, Position(2, 12))))
+    one.take(StoreSeen(Position(3, 12), ABC, True))
+    assert Committed(Position(3, 12)) in one.hear("b", ConfirmReply(3, Position(3, 12)))
+
+
+def test_nothing_is_written_during_a_change_of_voters_without_a_quorum_of_each_set():
+    one = leader()
+    joint = Voters(("a", "b", "c"), ("d", "e"))
+    one.take(Appended(Position(3, 12), joint))
+    one.take(StoreSeen(Position(3, 12), joint, True))
+    assert not any(isinstance(x, Committed) for x in one.hear("c", ConfirmReply(3, Position(3, 12))))
+    assert Committed(Position(3, 12)) in one.hear("d", ConfirmReply(3, Position(3, 12)))
+
+
+def test_returning_primary_follows_the_new_one():
+    one = leader()
+    effects = one.hear("b", Heartbeat(4, 5.0, open=True))
+    assert any(isinstance(effect, StepDown) for effect in effects)
+    assert effects[-1] == Follow("b", 4, False)
+    assert one.state.promise == Promise(4, Position(3, 11), "")
+
+
+def test_old_heartbeat_is_told_of_the_newer_epoch():
+    voter = Voter(promise=Promise(5))
+    assert answers(voter.hear("a", Heartbeat(4, 7.0))) == [HeartbeatReply(5, 7.0)]
+    assert voter.state.heard == float("-inf")
+
+
+def test_hand_over_waits_for_the_target_and_steps_down_first():
+    one = leader()
+    assert one.take(HandOverWanted("b")) == []
+    assert not lease.writable(one.state, one.now)
+    effects = one.hear("b", HeartbeatReply(3, one.now, Position(3, 11)))
+    assert isinstance(effects[0], StepDown)
+    assert effects[1] == Send("b", HandOver(3))
+
+
+def test_hand_over_needs_no_wait_at_the_voters():
+    voter = Voter("c")
+    voter.hear("a", Heartbeat(2, 1.0))
+    assert answers(voter.hear("b", VoteRequest(3, AT, released=2)))[0].refusal == ""
+
+
+def test_primary_of_a_single_voter_needs_nobody():
+    one = Voter("a", voters=Voters(("a",)))
+    assert Park(1) in one.wait(2)
+    assert Lead(3, AT, 1) in one.take(Parked(1, AT, Voters(("a",))))
+
+
+def test_younger_of_a_pair_never_wins_alone_and_the_older_does():
+    pair = Voters(("a", "b"))
+    for name, wins in (("a", True), ("b", False)):
+        one = Voter(name, voters=pair)
+        for _ in range(40):
+            one.wait(0.3)
+        assert any(isinstance(effect, Park) for effect in one.did) is wins
+
+
+def test_oldest_waits_least():
+    first = Voter("a").state
+    second = replace(first, self_id="b")
+    third = replace(first, self_id="c")
+    newcomer = replace(first, self_id="z")
+    from meshd.cluster.election.state import stand_at
+
+    waits = [stand_at(state) for state in (first, second, third, newcomer)]
+    assert waits == sorted(set(waits))
+
+
+def test_nodes_without_a_vote_hear_the_primary_too():
+    one = leader()
+    one.take(NodesChanged(frozenset({"a", "b", "c", "n8"})))
+    assert "n8" in {effect.to for effect in one.wait(0.21) if isinstance(effect, Send)}

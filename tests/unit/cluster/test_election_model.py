@@ -1,0 +1,24 @@
+"""The election machine in a model of nodes, Redis, network and clocks (tests/election_model)."""
+
+import pytest
+from election_model.mutations import MUTATIONS
+from election_model.simulation import Simulation
+
+SCHEDULES = 400
+
+
+def test_no_schedule_violates_an_invariant():
+    commits = elections = 0
+    for seed in range(SCHEDULES):
+        simulation = Simulation(seed)
+        simulation.run()  # raises Violation
+        commits += simulation.checker.commits
+        elections += simulation.checker.elections
+    assert commits > 5 * SCHEDULES
+    assert elections > SCHEDULES
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_each_broken_rule_is_noticed(name):
+    mutation = MUTATIONS[name]
+    assert mutation.caught(range(mutation.seed, mutation.seed + 300)), f"nothing notices: {name} ({mutation.rule})"
