@@ -47,7 +47,7 @@ class HeartbeatRequest(_message.Message):
     def committed(self) -> _state_pb2.Position: ...
     @_builtins.property
     def presence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Presence]:
-        """what the primary knows of every member"""
+        """every member that is or was reached; empty: as before"""
 
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeHealth]:
@@ -99,7 +99,7 @@ class HeartbeatReply(_message.Message):
 
     @_builtins.property
     def presence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Presence]:
-        """the members that this node reaches"""
+        """the members that this node reaches or reached"""
 
     @_builtins.property
     def applied(self) -> _state_pb2.Position:

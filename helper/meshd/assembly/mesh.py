@@ -108,11 +108,13 @@ class Mesh:
             self.name, machine.hosts_file, lambda text: self.event("names", text, severity="warning")
         )
         self._wake = asyncio.Event()
+        self._reconciling = asyncio.Lock()
         self._last_desired: Desired | None = None
         self._watch = KernelWatch(self.wake)
         self._tasks: list[asyncio.Task[None]] = []
         self._overlays: dict[IPv4Address, str] = {}
         self._seen_problems: set[str] = set()
+        self._vouched: dict[str, tuple[state_pb2.Member, Member]] = {}  # messages are never changed in place
         self.leaves = False  # a person is taking this machine out of the mesh
         self.sessions = Sessions(self)
         self._verify()
@@ -178,11 +180,15 @@ class Mesh:
 
     def _verify(self) -> None:
         """Keeps the members that the CA vouches for. One that it doesn't is left out and reported."""
-        members = {}
+        vouched = {}
         now = time.monotonic()
         self.leaving = {key: value for key, value in self.leaving.items() if value[1] > now}
         leaving = {key: message for key, (message, _) in self.leaving.items()}
         for member_id, message in {**leaving, **self.provisional, **self.state.members}.items():
+            known = self._vouched.get(member_id)
+            if known is not None and known[0] is message:
+                vouched[member_id] = known
+                continue
             member = self.state.parsed.get(member_id)
             try:
                 if member is None:
@@ -193,10 +199,11 @@ class Mesh:
                     self._seen_problems.add(error.message)
                     self.event("alarm", f"{error.message}; it is left out", severity="error")
                 continue
-            members[member_id] = member
-        self.members = members
-        self._overlays = {member.ipv4: member.id for member in members.values()}
-        self.sessions.prober.forget(member.ipv4 for member in members.values())
+            vouched[member_id] = (message, member)
+        self._vouched = vouched
+        self.members = {member_id: member for member_id, (_, member) in vouched.items()}
+        self._overlays = {member.ipv4: member.id for member in self.members.values()}
+        self.sessions.prober.forget(self._overlays)
 
     def state_with_provisional(self) -> State:
         """For checking callers: a member that was just admitted here may call before our Redis has it."""
@@ -307,6 +314,10 @@ class Mesh:
 
     async def reconcile(self) -> None:
         """Brings the machine to the plan once. What fails is kept as `problem` and tried again."""
+        async with self._reconciling:  # else an older plan could be applied after a newer one
+            await self._reconcile()
+
+    async def _reconcile(self) -> None:
         if self.leaving:
             self._verify()
         if self.me is None and self.leaves:
@@ -319,7 +330,7 @@ class Mesh:
         position = self.state.position
         try:
             situation = await self._situation(self.me)
-            desired = plan(situation)
+            desired = await asyncio.to_thread(plan, situation)
             operations = await self.machine.network.apply(desired)
             await self.sessions.follow_ways(desired)
             await self._names.write(self.members.values(), self.state.settings.dns_domain, self.ipv6)

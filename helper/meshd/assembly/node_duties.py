@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -171,12 +171,17 @@ class NodeDuties:
         committed = Position.from_message(request.committed)
         mesh.committed = max(mesh.committed, committed)
         self._follower.advance(committed)
-        self._take_presence(request.presence, request.nodes)
+        # Not every heartbeat carries presence; one that does names at least the primary.
+        self._take_presence(request.presence or mesh.presence.values(), request.nodes)
 
-    def _take_presence(self, presence: object, nodes: object) -> None:
-        mesh = self._mesh
-        mesh.presence = {seen.member_id: seen for seen in presence}  # type: ignore[attr-defined]  # repeated field
-        mesh.node_health = {one.member_id: one for one in nodes}  # type: ignore[attr-defined]  # repeated field
+    def _take_presence(self, presence: Iterable[node_pb2.Presence], nodes: Iterable[node_pb2.NodeHealth]) -> None:
+        """What is as before stays the same object, which is how `watch_view` knows it."""
+        mesh, before = self._mesh, self._mesh.presence
+        mesh.node_health = {one.member_id: one for one in nodes}
+        mesh.presence = {}
+        for seen in presence:
+            known = before.get(seen.member_id)
+            mesh.presence[seen.member_id] = seen if known is None or known != seen else known
 
     async def _follow(self) -> None:
         """Every committed change of our Redis goes to the mesh, in order."""
@@ -335,7 +340,7 @@ class NodeDuties:
     ) -> AsyncIterator[node_pb2.ViewUpdate]:
         mesh = self._mesh
         sent: Position | None = None
-        presence: dict[str, bytes] = {}
+        presence: dict[str, node_pb2.Presence] = {}
         version = -1
         while not self._closing:
             if member.id not in mesh.members:
@@ -355,11 +360,10 @@ class NodeDuties:
                     update.entries.extend(fresh)
                 update.committed.CopyFrom(position.message)
                 sent = position
-            for seen in mesh.presence.values():
-                packed = seen.SerializeToString()
-                if presence.get(seen.member_id) != packed:
-                    presence[seen.member_id] = packed
-                    update.presence.append(seen)
+            news = [seen for key, seen in mesh.presence.items() if presence.get(key) is not seen]
+            news += [node_pb2.Presence(member_id=key) for key in presence.keys() - mesh.presence.keys()]
+            presence = dict(mesh.presence)
+            update.presence.extend(news)
             yield update
             deadline = time.monotonic() + WATCH_PAUSE
             while not self._closing and mesh.state.position == sent and time.monotonic() < deadline:

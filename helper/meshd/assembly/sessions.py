@@ -6,15 +6,15 @@ import asyncio
 import logging
 import os
 import time
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from meshproto import node_pb2
 
 from meshd import defaults
 from meshd.assembly.direct_paths import DirectPaths
-from meshd.dataplane.desired import Desired, UdpEndpoint
-from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange
+from meshd.dataplane.desired import Desired, UdpEndpoint, network
+from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState
 from meshd.model.errors import MeshError
 from meshd.model.members import Endpoint, Member, Role
 from meshd.observe.rates import Rates
@@ -32,6 +32,8 @@ HANDSHAKE_FRESH = 180.0
 
 RESTART_AFTER = 5.0
 """Seconds of unanswered probes after which a session is started anew, at the next endpoint."""
+
+PRESENCE_KEPT = 0.4
 
 PEER_DEAD = 4.0
 """Seconds of unanswered probes after which a straight path between peers counts as dead: with `INTERVAL` between them,
@@ -55,6 +57,8 @@ class Sessions:
         self._known_since: dict[str, float] = {}
         self._was_cut = False
         self._was_online: dict[str, bool] = {}
+        self._presence: list[node_pb2.Presence] = []
+        self._presence_at = 0.0
 
     async def start(self) -> None:
         """Listens for probes."""
@@ -77,8 +81,11 @@ class Sessions:
 
     def handshake(self, member: Member) -> float | None:
         """When the last handshake with the member was, in Unix seconds."""
-        peer = self.device.peers.get(member.public_key) if self.device else None
+        peer = self._peer(member)
         return peer.latest_handshake if peer else None
+
+    def _peer(self, member: Member) -> PeerState | None:
+        return self.device.peers.get(member.public_key) if self.device else None
 
     def is_fresh(self, member: Member) -> bool:
         """Whether there is a session that carries packets now."""
@@ -92,15 +99,15 @@ class Sessions:
     def is_transport(self, address: IPv4Address | IPv6Address) -> bool:
         """Whether an endpoint's address is a transport address of this mesh: its session is relayed."""
         prefix = self._mesh.state.settings.transport_prefix
-        return bool(prefix) and address.version == 6 and address in ip_network(prefix)
+        return bool(prefix) and address.version == 6 and address in network(prefix)
 
     def over_transport(self, member: Member) -> bool:
-        peer = self.device.peers.get(member.public_key) if self.device else None
+        peer = self._peer(member)
         return peer is not None and peer.endpoint is not None and self.is_transport(peer.endpoint.address)
 
     def is_straight(self, member: Member) -> bool:
         """Whether the session has an endpoint, and a real one."""
-        peer = self.device.peers.get(member.public_key) if self.device else None
+        peer = self._peer(member)
         return peer is not None and peer.endpoint is not None and not self.is_transport(peer.endpoint.address)
 
     async def read(self) -> DeviceState:
@@ -109,26 +116,32 @@ class Sessions:
         return self.device
 
     def own_presence(self) -> list[node_pb2.Presence]:
-        """The members that this node reaches itself."""
-        found = []
-        device = self.device
-        for member in self._mesh.members.values():
-            if member.id == self._mesh.choices.member_id:
-                continue
-            handshake = self.handshake(member)
-            alive = self.prober.alive(member.ipv4)
-            direct = alive and not self.over_transport(member)
-            peer = device.peers.get(member.public_key) if device else None
-            seen = node_pb2.Presence(
-                member_id=member.id,
-                online=alive,
-                latest_handshake_ms=int(handshake * 1000) if handshake else 0,
-                attached_node_ids=[self._mesh.choices.member_id] if direct else [],
-            )
-            if direct and peer is not None and peer.endpoint is not None:
-                seen.candidates.append(str(peer.endpoint))
-            found.append(seen)
-        return found
+        """The members that this node reaches or reached itself. Looked for at most every `PRESENCE_KEPT` seconds:
+        heartbeats ask five times a second, and there may be thousands of members."""
+        now = time.monotonic()
+        if now - self._presence_at > PRESENCE_KEPT:
+            self._presence_at = now
+            self._presence = [
+                seen
+                for member in self._mesh.members.values()
+                if member.id != self._mesh.choices.member_id and (seen := self._seen(member)) is not None
+            ]
+        return self._presence
+
+    def _seen(self, member: Member) -> node_pb2.Presence | None:
+        peer, alive = self._peer(member), self.prober.alive(member.ipv4)
+        handshake = peer.latest_handshake if peer else None
+        if not alive and not handshake:
+            return None
+        endpoint = peer.endpoint if peer else None
+        direct = alive and (endpoint is None or not self.is_transport(endpoint.address))
+        return node_pb2.Presence(
+            member_id=member.id,
+            online=alive,
+            latest_handshake_ms=int(handshake * 1000) if handshake else 0,
+            attached_node_ids=[self._mesh.choices.member_id] if direct else [],
+            candidates=[str(endpoint)] if direct and endpoint is not None else [],
+        )
 
     # --- ways -------------------------------------------------------------------------------------------------------
 
@@ -140,21 +153,23 @@ class Sessions:
 
     def _sight(self, member: Member) -> Sight:
         contact = self.prober.contact(member.ipv4)
-        over_transport = self.over_transport(member)
-        seen = self._mesh.presence.get(member.id)
-        unanswered = time.monotonic() - contact.first_unanswered if contact.first_unanswered else 0.0
+        alive, now = contact.alive, time.monotonic()
+        peer = self._peer(member)
+        endpoint = peer.endpoint if peer else None
+        over_transport = endpoint is not None and self.is_transport(endpoint.address)
+        unanswered = now - contact.first_unanswered if contact.first_unanswered else 0.0
         if member.role is Role.NODE:
-            dead = (unanswered > ALIVE and not self.prober.alive(member.ipv4)) or over_transport
+            dead = (unanswered > ALIVE and not alive) or over_transport
         elif self._mesh.is_node:  # peers probe the nodes, not the other way round
-            known_for = time.monotonic() - self._known_since.setdefault(member.id, time.monotonic())
-            dead = (known_for > ALIVE and not self.prober.alive(member.ipv4)) or over_transport
+            dead = (now - self._known_since.setdefault(member.id, now) > ALIVE and not alive) or over_transport
         else:
-            dead = unanswered > PEER_DEAD and time.monotonic() - contact.heard > PEER_DEAD
+            dead = unanswered > PEER_DEAD and now - contact.heard > PEER_DEAD
+        seen = self._mesh.presence.get(member.id)
         return Sight(
-            alive_direct=self.prober.alive(member.ipv4) and not over_transport,
+            alive_direct=alive and not over_transport,
             dead_direct=dead,
             attached=frozenset(seen.attached_node_ids) if seen else frozenset(),
-            straight=self.is_straight(member),
+            straight=endpoint is not None and not over_transport,
         )
 
     async def start_endpoints(self) -> dict[str, UdpEndpoint]:

@@ -15,6 +15,10 @@ from meshd.model.position import Position
 INTERVAL = 0.2
 """Seconds between heartbeats (DESIGN.md section 11)."""
 
+PRESENCE_INTERVAL = 1.0
+"""Seconds between heartbeats to one node that tell it who is online: for thousands of members that is far more than the
+rest of a heartbeat."""
+
 ANSWER_LIMIT = 0.75
 """Seconds after which a node that has not answered no longer counts as answering: the lease of DESIGN.md section 11."""
 
@@ -107,28 +111,24 @@ class Heartbeats:
         ]
 
     def presence(self) -> list[node_pb2.Presence]:
-        """Every member as all answering nodes together see it."""
+        """Every member that is or was reached, as all answering nodes together see it."""
         merged: dict[str, node_pb2.Presence] = {}
         answering = self.answering()
         sources: list[Iterable[node_pb2.Presence]] = [self._own_presence()]
         sources += [reply.presence for node_id, reply in self._replies.items() if node_id in answering]
         for source in sources:
             for seen in source:
-                known = merged.setdefault(seen.member_id, node_pb2.Presence(member_id=seen.member_id))
-                known.online = known.online or seen.online
-                known.latest_handshake_ms = max(known.latest_handshake_ms, seen.latest_handshake_ms)
-                known.protocol_version = max(known.protocol_version, seen.protocol_version)
-                known.attached_node_ids.extend(set(seen.attached_node_ids) - set(known.attached_node_ids))
-                known.candidates.extend(text for text in seen.candidates if text not in known.candidates)
+                known = merged.get(seen.member_id)
+                merged[seen.member_id] = seen if known is None else _together(known, seen)
         for node_id in {*answering, self._self_id}:
-            merged.setdefault(node_id, node_pb2.Presence(member_id=node_id)).online = True
+            here = node_pb2.Presence(member_id=node_id, online=True)
+            merged[node_id] = _together(merged[node_id], here) if node_id in merged else here
         now = time.monotonic()
         self._last_online.update({member_id: now for member_id, seen in merged.items() if seen.online})
         return list(merged.values())
 
     def offline_ms(self) -> dict[str, int]:
-        """Milliseconds since each member was last online, counted from the start of this term at most."""
-        self.presence()
+        """Milliseconds since `presence` last saw each member online, counted from the start of this term at most."""
         now = time.monotonic()
         return _Since(now, self._began, self._last_online)
 
@@ -152,6 +152,7 @@ class Heartbeats:
 
     async def _beat(self, node_id: str) -> None:
         kicked = self._kicks.setdefault(node_id, asyncio.Event())
+        told = 0.0
         while True:
             member = self._nodes().get(node_id)
             if member is None:
@@ -161,16 +162,31 @@ class Heartbeats:
             request.committed.CopyFrom(self._committed.message)
             request.protocol_version = PROTOCOL_VERSION
             sent = time.monotonic()
+            if sent - told < PRESENCE_INTERVAL:
+                request.ClearField("presence")
             reply = await self._caller.heartbeat(member, request, max(1.0, self._interval * 5))
             if reply is not None:
                 self._replies[node_id] = reply
                 self._answered[node_id] = sent
+                told = sent if request.presence else told
                 self._new_answer.set()
             try:
                 async with asyncio.timeout(self._interval):
                     await kicked.wait()
             except TimeoutError:
                 pass
+
+
+def _together(one: node_pb2.Presence, other: node_pb2.Presence) -> node_pb2.Presence:
+    """What two nodes know of one member. A new message: those of the nodes stay as they are."""
+    return node_pb2.Presence(
+        member_id=one.member_id,
+        online=one.online or other.online,
+        latest_handshake_ms=max(one.latest_handshake_ms, other.latest_handshake_ms),
+        protocol_version=max(one.protocol_version, other.protocol_version),
+        attached_node_ids=dict.fromkeys([*one.attached_node_ids, *other.attached_node_ids]),
+        candidates=dict.fromkeys([*one.candidates, *other.candidates]),
+    )
 
 
 class _Since(dict[str, int]):

@@ -48,8 +48,8 @@ def _way(me: Member, member: Member, sights: Mapping[str, Sight]) -> Way:
         return Way(None, "", direct=True)
     direct = between_peers and sight.straight and not sight.dead_direct
     # A relay that this machine can't hear straight would itself need one, and they would point at each other.
-    near = {node for node, seen in sights.items() if seen.alive_direct}
-    shared = sorted((sight.attached & sights[me.id].attached & near) - {me.id, member.id})
+    both = (sight.attached & sights[me.id].attached) - {me.id, member.id}
+    shared = sorted(node for node in both if node in sights and sights[node].alive_direct)
     if member.transport is None or me.transport is None or not shared:
         return Way(None, "" if direct else "no node reaches both ends", direct)
     if direct:

@@ -43,6 +43,15 @@ class Contact:
     rtt_ms: float = 0.0
     their_rtt_ms: float = 0.0
 
+    @property
+    def alive(self) -> bool:
+        """Whether anything came from there within `ALIVE` seconds."""
+        return self.heard > 0 and time.monotonic() - self.heard < ALIVE
+
+
+_NONE = Contact()
+"""Of every address that was never asked nor heard. Not changed by anybody."""
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -90,12 +99,11 @@ class Prober(asyncio.DatagramProtocol):
 
     def contact(self, address: IPv4Address) -> Contact:
         """What is known about that address; an empty Contact for a stranger."""
-        return self._contacts.get(address) or Contact()
+        return self._contacts.get(address, _NONE)
 
     def alive(self, address: IPv4Address) -> bool:
         """Whether anything came from there within `ALIVE` seconds."""
-        heard = self.contact(address).heard
-        return heard > 0 and time.monotonic() - heard < ALIVE
+        return self.contact(address).alive
 
     def answered(self, address: IPv4Address) -> bool:
         """Whether a probe was answered within `ALIVE` seconds."""
