@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface
 
 from meshproto.keys import PrivateKey, PublicKey
@@ -102,34 +103,40 @@ def _own_addresses(me: Member, ipv6: bool) -> list[Address]:
 
 
 def _peers(situation: Situation, me: Member, others: list[Member]) -> dict[PublicKey, DesiredPeer]:
-    allowed: dict[str, set[Network]] = defaultdict(set)
+    more: dict[str, set[Network]] = defaultdict(set)  # what members carry besides their own addresses
     present = {member.id for member in others}
     for member in others:
-        allowed[member.id] |= {network_of(member.ipv4), network_of(member.ipv6)}
         if member.subnet:
-            allowed[member.id].add(member.subnet)
+            more[member.id].add(member.subnet)
         carrier = situation.relays.get(member.id, member.id)
-        if member.transport and carrier in present:
-            allowed[carrier].add(network_of(member.transport))
+        if member.transport and carrier != member.id and carrier in present:
+            more[carrier].add(network_of(member.transport))
     for network, node_id in situation.routes.items():
         if node_id in present:
-            allowed[node_id].add(network)
-    peers = {
-        member.public_key: DesiredPeer(
+            more[node_id].add(network)
+    peers = {}
+    for member in others:
+        relayed = situation.relays.get(member.id, member.id) != member.id
+        networks = _networks(member.ipv4, member.ipv6, None if relayed else member.transport)
+        peers[member.public_key] = DesiredPeer(
             member.public_key,
-            frozenset(allowed[member.id]),
+            networks | more[member.id] if member.id in more else networks,
             situation.endpoints.get(member.id),
             KEEPALIVE if _keeps_alive(me, member) else 0,
         )
-        for member in others
-    }
     if me.role is Role.NODE and me.enabled:
         for temporary in situation.temporary:
-            networks = frozenset({network_of(temporary.ipv4), network_of(temporary.ipv6)})
+            networks = _networks(temporary.ipv4, temporary.ipv6, None)
             peers.setdefault(temporary.public_key, DesiredPeer(temporary.public_key, networks))
     for key in situation.tests if me.enabled else ():
         peers.setdefault(key, DesiredPeer(key, frozenset()))
     return peers
+
+
+@lru_cache(maxsize=1 << 14)
+def _networks(ipv4: IPv4Address, ipv6: IPv6Address, transport: IPv6Address | None) -> frozenset[Network]:
+    """A member's own addresses. Kept, because they never change and sets of thousands of networks take long to make."""
+    return frozenset(network_of(one) for one in (ipv4, ipv6, transport) if one is not None)
 
 
 def _keeps_alive(me: Member, other: Member) -> bool:

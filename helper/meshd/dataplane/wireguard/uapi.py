@@ -49,17 +49,6 @@ def _peer_lines(peer: PeerChange) -> Iterator[str]:
         yield f"allowed_ip={allowed}"
 
 
-@lru_cache(maxsize=1 << 14)
-def _networks(texts: tuple[str, ...]) -> frozenset[Network]:
-    """A peer's allowed-ips hardly ever change, are read every two seconds, and reading them is slow."""
-    return frozenset(map(network, texts))
-
-
-@lru_cache(maxsize=1 << 14)
-def _key(text: str) -> PublicKey:
-    return PublicKey(bytes.fromhex(text))
-
-
 _LARGEST = {"listen_port": 0xFFFF, "fwmark": 0xFFFF_FFFF}
 
 
@@ -70,15 +59,10 @@ def _number(text: str, largest: int = 2**64 - 1) -> int:
     return found
 
 
-@lru_cache(maxsize=1 << 14)
-def _endpoint(text: str) -> UdpEndpoint:
-    host, _, port = text.rpartition(":")
-    return UdpEndpoint(ip_address(host.strip("[]").split("%")[0]), _number(port, 0xFFFF))
-
-
 @dataclass(slots=True)
 class _Peer:
-    public_key: PublicKey
+    """One peer's fields while its lines are read."""
+
     endpoint: UdpEndpoint | None = None
     allowed_ips: list[str] = field(default_factory=list)
     keepalive: int = 0
@@ -87,70 +71,77 @@ class _Peer:
     rx_bytes: int = 0
     tx_bytes: int = 0
 
-    def state(self) -> PeerState:
-        at = self.handshake_s + self.handshake_ns / 1e9
-        return PeerState(
-            self.public_key,
-            self.endpoint,
-            _networks(tuple(self.allowed_ips)),
-            self.keepalive,
-            at if at > 0 else None,
-            self.rx_bytes,
-            self.tx_bytes,
-        )
+    def set(self, key: str, value: str) -> None:
+        if key == "endpoint":
+            host, _, port = value.rpartition(":")
+            self.endpoint = UdpEndpoint(ip_address(host.strip("[]").split("%")[0]), _number(port, 0xFFFF))
+        elif key == "allowed_ip":
+            self.allowed_ips.append(value)
+        elif key == "persistent_keepalive_interval":
+            self.keepalive = _number(value, 0xFFFF)
+        elif key == "last_handshake_time_sec":
+            self.handshake_s = _number(value)
+        elif key == "last_handshake_time_nsec":
+            self.handshake_ns = _number(value)
+        elif key == "rx_bytes":
+            self.rx_bytes = _number(value)
+        elif key == "tx_bytes":
+            self.tx_bytes = _number(value)
+
+
+@lru_cache(maxsize=1 << 13)
+def _peer(text: str) -> PeerState:
+    """A peer's lines after `public_key=`. Thousands of idle ones are read every two seconds, always the same."""
+    first, *lines = text.splitlines()
+    peer = _Peer()
+    for line in lines:
+        key, separator, value = line.partition("=")
+        if not separator:
+            raise ValueError(f"no '=' in {line[:40]!r}")
+        peer.set(key, value)
+    at = peer.handshake_s + peer.handshake_ns / 1e9
+    return PeerState(
+        PublicKey(bytes.fromhex(first)),
+        peer.endpoint,
+        _networks(tuple(peer.allowed_ips)),
+        peer.keepalive,
+        at if at > 0 else None,
+        peer.rx_bytes,
+        peer.tx_bytes,
+    )
+
+
+@lru_cache(maxsize=1 << 13)
+def _networks(texts: tuple[str, ...]) -> frozenset[Network]:
+    """Those of a busy peer are the same each time, too."""
+    return frozenset(map(network, texts))
 
 
 def decode_state(reply: bytes) -> DeviceState:
     """Reads the answer to `get=1`. Raises Failed when it is truncated, reports an error or holds what can't be."""
     private_key: PrivateKey | None = None
     numbers = {"listen_port": 0, "fwmark": 0}
-    peers: dict[PublicKey, _Peer] = {}
-    peer: _Peer | None = None
-    errno: int | None = None
     try:
-        for line in reply.decode("ascii").splitlines():
+        text, marker, errno = reply.decode("ascii").rpartition("errno=")
+        if not marker or text[-1:] not in ("", "\n") or not errno.endswith("\n"):
+            raise Failed("wireguard-go's answer was cut off")
+        if "errno=" in text:
+            raise ValueError("two results")
+        check_errno(int(errno))
+        device, *peers = f"\n{text}".split("\npublic_key=")
+        for line in device.split():
             key, separator, value = line.partition("=")
-            if not line:
-                continue
             if not separator:
                 raise ValueError(f"no '=' in {line[:40]!r}")
-            if key == "errno":
-                errno = int(value)
-            elif key == "private_key":
+            if key == "private_key":
                 data = bytes.fromhex(value)
                 private_key = PrivateKey(data) if any(data) else None
-            elif key == "public_key":
-                peer = _Peer(_key(value))
-                peers[peer.public_key] = peer
-            elif peer is None:
-                if key in numbers:
-                    numbers[key] = _number(value, _LARGEST[key])
-            else:
-                _set_field(peer, key, value)
-        states = {key: one.state() for key, one in peers.items()}
+            elif key in numbers:
+                numbers[key] = _number(value, _LARGEST[key])
+        states = [_peer(one) for one in peers]
     except (ValueError, UnicodeDecodeError) as error:
         raise Failed(f"wireguard-go gave an answer that can't be read: {error}") from error
-    if errno is None:
-        raise Failed("wireguard-go's answer was cut off")
-    check_errno(errno)
-    return DeviceState(private_key, numbers["listen_port"], numbers["fwmark"], states)
-
-
-def _set_field(peer: _Peer, key: str, value: str) -> None:
-    if key == "endpoint":
-        peer.endpoint = _endpoint(value)
-    elif key == "allowed_ip":
-        peer.allowed_ips.append(value)
-    elif key == "persistent_keepalive_interval":
-        peer.keepalive = _number(value, 0xFFFF)
-    elif key == "last_handshake_time_sec":
-        peer.handshake_s = _number(value)
-    elif key == "last_handshake_time_nsec":
-        peer.handshake_ns = _number(value)
-    elif key == "rx_bytes":
-        peer.rx_bytes = _number(value)
-    elif key == "tx_bytes":
-        peer.tx_bytes = _number(value)
+    return DeviceState(private_key, numbers["listen_port"], numbers["fwmark"], {one.public_key: one for one in states})
 
 
 def decode_errno(reply: bytes) -> int:
