@@ -6,90 +6,17 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from concurrent import futures
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc
 import pytest
 from meshctl.main import main
-from meshproto import local_pb2, local_pb2_grpc, state_pb2
+from meshproto import local_pb2
 from meshproto.qr import qr_text
 
-OPEN = local_pb2.InviteStatus(id="4f1c77aa", member="laptop-ada", uses=1, state=state_pb2.INVITE_STATE_OPEN)
-
-
-class Canned(local_pb2_grpc.MeshdServicer):
-    def __init__(self) -> None:
-        self.meshes: list[local_pb2.MeshStatus] = []
-        self.joins: list[local_pb2.JoinMeshRequest] = []
-        self.leaves: list[local_pb2.LeaveMeshRequest] = []
-        self.updates: list[local_pb2.WatchUpdate] = []
-        self.invites = 0
-        self.never = threading.Event()
-
-    def GetStatus(self, request, context):  # type: ignore[no-untyped-def]
-        return local_pb2.Status(version="1", meshes=self.meshes)
-
-    def RemoveMember(self, request, context):  # type: ignore[no-untyped-def]
-        context.set_trailing_metadata((("mesh-code", request.who), ("mesh-fix-bin", b"do this")))
-        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is so")
-
-    def JoinMesh(self, request, context):  # type: ignore[no-untyped-def]
-        self.joins.append(request)
-        yield local_pb2.JoinProgress(stage="pending", request_id="7\x1b[2J", fingerprint="f\x1b[2J", text="t")
-        yield local_pb2.JoinProgress(stage="done", mesh=local_pb2.MeshStatus(name="home"))
-
-    def Watch(self, request, context):  # type: ignore[no-untyped-def]
-        if self.updates:
-            yield from self.updates
-            self.never.wait(20)
-        yield local_pb2.WatchUpdate(snapshot=local_pb2.Status(meshes=self.meshes))
-        head = local_pb2.MeshStatus(name="home", state=local_pb2.CONNECTED)
-        self.meshes = [head]
-        yield local_pb2.WatchUpdate(differences=[local_pb2.MeshDifference(mesh_id="m", head=head)])
-
-    def CreateInvite(self, request, context):  # type: ignore[no-untyped-def]
-        self.invites += 1
-        if request.member == "refused":
-            context.abort(grpc.StatusCode.INTERNAL, "no")
-        return local_pb2.CreateInviteReply(invite=OPEN, text="mesh1-abc", uri="mesh://join/mesh1-abc", file="contents")
-
-    def ShowInvite(self, request, context):  # type: ignore[no-untyped-def]
-        assert request.id == "4f1c"
-        return local_pb2.CreateInviteReply(invite=OPEN, text="mesh1-abc", uri="mesh://join/mesh1-abc")
-
-    def LeaveMesh(self, request, context):  # type: ignore[no-untyped-def]
-        self.leaves.append(request)
-        return local_pb2.LeaveMeshReply(left_behind="laptop-ada stays in the member list")
-
-    def CreateMesh(self, request, context):  # type: ignore[no-untyped-def]
-        return local_pb2.CreateMeshReply(mesh=local_pb2.MeshStatus(name="home"), cluster_key="meshkey1-secret")
-
-    def SetMemberEnabled(self, request, context):  # type: ignore[no-untyped-def]
-        self.never.wait(20)
-
-    Doctor = SetMemberEnabled
-
-    def ListEvents(self, request, context):  # type: ignore[no-untyped-def]
-        while context.is_active():
-            yield local_pb2.Event(mesh="home", at_ms=1, text="something" * 100)
-
-
-@pytest.fixture
-def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canned]:
-    canned, socket = Canned(), tmp_path / "s"
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    local_pb2_grpc.add_MeshdServicer_to_server(canned, server)  # type: ignore[no-untyped-call, unused-ignore]
-    server.add_insecure_port(f"unix:{socket}")
-    server.start()
-    monkeypatch.setenv("MESHD_SOCKET", str(socket))
-    monkeypatch.delenv("MESHD_KEY", raising=False)
-    yield canned
-    canned.never.set()
-    server.stop(None).wait()
+if TYPE_CHECKING:
+    from conftest import Canned
 
 
 @pytest.mark.parametrize(
@@ -174,6 +101,7 @@ def test_leaving_asks_first(helper: Canned, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_change_without_an_answer_has_an_unknown_outcome(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    helper.silent = True
     began = time.monotonic()
     assert main(["peers", "disable", "laptop-ada", "--timeout", "0.3"]) == 5
     assert "may or may not" in capsys.readouterr().err
@@ -193,7 +121,7 @@ def test_the_key_is_shown_on_a_terminal_only(helper: Canned, capsys: pytest.Capt
 
 
 def test_an_invite_is_shown_again(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
-    helper.meshes = [local_pb2.MeshStatus(name="home", invites=[OPEN])]
+    helper.meshes = [local_pb2.MeshStatus(name="home", invites=[helper.open_invite])]
     assert main(["invites", "show", "4f1c"]) == 0
     assert "mesh1-" not in capsys.readouterr().out
     assert main(["invites", "show", "4f1c", "--qr"]) == 0
