@@ -144,3 +144,30 @@ def test_a_relayed_node_is_reached_straight_again(paths: Paths) -> None:
     answered = [int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", output)]
     tail = answered[seen:]
     assert set(tail) == set(range(tail[0], tail[-1] + 1)), "the way back loses nothing"
+
+
+def told(paths: Paths, name: str) -> bool:
+    """Whether the mesh was told where that host is now."""
+    at = f"{name} is reached at {paths.network.address(name)}:10100"
+    return at in paths.berlin.meshctl_raw("events").stdout
+
+
+def test_a_node_that_moves_tells_the_mesh_and_is_reached_there(paths: Paths) -> None:
+    paths.network.move("gw-paris")
+    wait_until(lambda: told(paths, "gw-paris"), 20, "the mesh to know the new address")
+    address = paths.address("gw-paris")
+    for host in (paths.berlin, paths.ada, paths.grace):
+        wait_until(lambda h=host: h.ping(address, 1), 20, f"gw-paris to answer {host.name}")
+    paths.wait_path(paths.ada, "gw-paris", "direct", 30)
+
+
+def test_a_laptop_that_moves_keeps_its_sessions_and_tells_the_mesh(paths: Paths) -> None:
+    address = paths.address("laptop-grace")
+    process = flood(paths.ada, address, "move")
+    paths.wait_path(paths.ada, "laptop-grace", "direct", 30)
+    before = paths.ada.recorded("move").count("bytes from")
+    paths.network.move("laptop-ada")
+    wait_until(lambda: paths.ada.recorded("move").count("bytes from") > before + 100, 8, "grace to answer again")
+    stop(paths.ada, process, "move")
+    wait_until(lambda: told(paths, "laptop-ada"), 20, "the mesh to know the new address")
+    wait_until(lambda: paths.grace.ping(paths.address("laptop-ada"), 1), 10, "ada to answer at her new place")

@@ -11,7 +11,6 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from meshproto import PROTOCOL_VERSION, VERSION, local_pb2, node_pb2
@@ -21,6 +20,7 @@ from meshproto.keys import PrivateKey
 from meshd import defaults, service_manager
 from meshd.assembly.mesh import Duties, Machine, Mesh
 from meshd.assembly.node_duties import NodeDuties
+from meshd.assembly.own_endpoints import find_endpoints
 from meshd.assembly.peer_duties import PeerDuties
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import new_private_key, signing_request
@@ -34,12 +34,11 @@ from meshd.dataplane.wireguard.userspace import UserspaceBackend
 from meshd.model.addresses import check_local, make_pools
 from meshd.model.changes import Context, create_mesh
 from meshd.model.errors import Conflict, Failed, InvalidInput, MeshError, NotFound
-from meshd.model.members import Endpoint, Role
+from meshd.model.members import Role
 from meshd.model.names import check_interface, check_label, default_interface, label_from_host
 from meshd.model.position import Position
 from meshd.model.state import State
 from meshd.observe.journal import Journal
-from meshd.paths.local_endpoints import candidates, is_public, source_towards
 from meshd.rpc.actor import Actor
 from meshd.rpc.local_server import LocalServer
 from meshd.settings import Settings
@@ -52,9 +51,6 @@ log = logging.getLogger(__name__)
 
 LEAVE_LIMIT = 4.0
 """Seconds that leaving tries to tell the mesh; then this machine is cleaned up all the same."""
-
-PROBE_ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
-"""Where a default route is looked up; nothing is sent there (documentation prefixes, RFC 5737 and RFC 3849)."""
 
 
 class Daemon:
@@ -157,15 +153,8 @@ class Daemon:
         return next(port for port in range(defaults.JOIN_PORT, 65536) if port not in used and _tcp_free(port))
 
     async def endpoints(self, given: list[str], listen_port: int) -> tuple[tuple[str, ...], bool]:
-        """(endpoints, best first; whether all are private). What a person gave comes first."""
-        first = [str(Endpoint.parse(text, listen_port)) for text in given if text]
-        ours = frozenset(mesh.choices.interface for mesh in self.meshes.values())
-        addresses = await asyncio.to_thread(kernel_network.local_addresses, ours)
-        used = [source for probe in PROBE_ADDRESSES if (source := source_towards(probe)) is not None]
-        found = candidates(addresses, used)
-        texts = [str(Endpoint(str(address), listen_port)) for address in found]
-        private = not first and not any(is_public(address) for address in found)
-        return tuple(dict.fromkeys([*first, *texts]))[:16], private
+        """As `find_endpoints`, before there is a mesh."""
+        return await find_endpoints(given, listen_port, frozenset(self.machine.interfaces))
 
     # --- create, join, leave ----------------------------------------------------------------------------------------
 
@@ -186,7 +175,7 @@ class Daemon:
         interface = await self.pick_interface(asked.interface, asked.name)
         listen_port = self.pick_udp_port(asked.listen_port)
         join_port = self.pick_join_port(asked.join_port if asked.HasField("join_port") else None)
-        endpoints, _ = await self.endpoints([asked.endpoint], listen_port)
+        endpoints, private = await self.endpoints([asked.endpoint], listen_port)
         folder = self.settings.state_dir / asked.name
         if folder.exists():
             raise Conflict(
@@ -202,7 +191,7 @@ class Daemon:
             certificate_request=signing_request(certificate_key, member_name),
             endpoints=endpoints,
             listen_port=listen_port,
-            behind_nat=False,
+            behind_nat=private,
             join_port=join_port,
             protocol_version=PROTOCOL_VERSION,
         )

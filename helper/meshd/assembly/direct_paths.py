@@ -24,10 +24,9 @@ from meshd.dataplane import kernel_network
 from meshd.dataplane.desired import UdpEndpoint
 from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange
 from meshd.model.errors import MeshError
-from meshd.model.members import Endpoint, Member, Role
+from meshd.model.members import Member, Role
 from meshd.paths.attempts import Attempts, usable_candidates
 from meshd.paths.handshake import try_endpoints
-from meshd.paths.local_endpoints import candidates
 
 if TYPE_CHECKING:
     from meshd.assembly.mesh import Mesh
@@ -173,14 +172,8 @@ class DirectPaths:
 
     async def _own_candidates(self) -> list[str]:
         """Where this machine may be reached: given by hand, its addresses, and what nodes see."""
-        mesh = self._mesh
-        port = mesh.choices.listen_port
-        given = [str(Endpoint.parse(text, port)) for text in mesh.choices.endpoints]
-        found = candidates(
-            await asyncio.to_thread(kernel_network.local_addresses, frozenset(mesh.machine.interfaces)), ()
-        )
-        own = [str(Endpoint(str(address), port)) for address in found if not mesh.is_inside(address)]
-        return list(dict.fromkeys([*given, *own, *self._observed(mesh.choices.member_id)]))[:16]
+        own, _ = await self._mesh.own_endpoints.find()
+        return list(dict.fromkeys([*own, *self._observed(self._mesh.choices.member_id)]))[:16]
 
     # --- an attempt -------------------------------------------------------------------------------------------------
 

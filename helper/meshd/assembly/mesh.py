@@ -20,6 +20,7 @@ from meshproto.keys import PublicKey
 
 from meshd import defaults
 from meshd.assembly.host_names import HostNames
+from meshd.assembly.own_endpoints import OwnEndpoints
 from meshd.assembly.sessions import Sessions
 from meshd.cluster.certificates import verify_member
 from meshd.cluster.identity import Choices, Identity, delete_identity, save_choices
@@ -110,13 +111,14 @@ class Mesh:
         self._wake = asyncio.Event()
         self._reconciling = asyncio.Lock()
         self._last_desired: Desired | None = None
-        self._watch = KernelWatch(self.wake)
+        self._watch = KernelWatch(self._kernel_changed)
         self._tasks: list[asyncio.Task[None]] = []
         self._overlays: dict[IPv4Address, str] = {}
         self._seen_problems: set[str] = set()
         self._vouched: dict[str, tuple[state_pb2.Member, Member]] = {}  # messages are never changed in place
         self.leaves = False  # a person is taking this machine out of the mesh
         self.sessions = Sessions(self)
+        self.own_endpoints = OwnEndpoints(self)
         self._verify()
 
     # --- who and what -----------------------------------------------------------------------------------------------
@@ -233,6 +235,10 @@ class Mesh:
     def wake(self) -> None:
         self._wake.set()
 
+    def _kernel_changed(self) -> None:
+        self.wake()
+        self.own_endpoints.look_soon()
+
     async def notify(self) -> None:
         """Tells whoever watches that something is new."""
         self.version += 1
@@ -254,6 +260,7 @@ class Mesh:
         ]
         self.duties = make_duties(self)
         await self.duties.start()
+        self._tasks.append(asyncio.create_task(self.own_endpoints.run(), name=f"{self.name}: own endpoints"))
 
     async def stop(self) -> None:
         """Stops the helper's part; the tunnel stays up."""

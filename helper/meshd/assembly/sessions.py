@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from meshproto import node_pb2
@@ -21,6 +21,7 @@ from meshd.observe.rates import Rates
 from meshd.paths.choice import Sight, Way, choose_ways
 from meshd.paths.local_endpoints import source_towards
 from meshd.paths.probing import ALIVE, INTERVAL, Prober
+from meshd.paths.resolver import Resolver
 
 if TYPE_CHECKING:
     from meshd.assembly.mesh import Mesh
@@ -34,6 +35,9 @@ RESTART_AFTER = 5.0
 """Seconds of unanswered probes after which a session is started anew, at the next endpoint."""
 
 PRESENCE_KEPT = 0.4
+
+START_APART = 3.0
+"""Seconds by which the two ends of a session start it anew one after the other."""
 
 PEER_DEAD = 4.0
 """Seconds of unanswered probes after which a straight path between peers counts as dead: with `INTERVAL` between them,
@@ -50,13 +54,15 @@ class Sessions:
         self.ways: dict[str, Way] = {}
         self.device: DeviceState | None = None
         self.rates = Rates()
+        self._resolver = Resolver()
         self.last_answer = 0.0  # time.time() when a node last answered
         self._started = time.monotonic()
         self._endpoint_turn: dict[str, int] = {}
         self._restarted: dict[str, float] = {}
         self._known_since: dict[str, float] = {}
-        self._was_cut = False
-        self._was_online: dict[str, bool] = {}
+        self._were_online: set[str] = set()  # peers that were online once since the start
+        self._away_since: dict[str, float] = {}  # peers that are not online, Unix seconds
+        self._renewals: dict[str, tuple[float, float]] = {}  # since when it was away, when to look (CLOCK_MONOTONIC)
         self._presence: list[node_pb2.Presence] = []
         self._presence_at = 0.0
 
@@ -174,13 +180,11 @@ class Sessions:
 
     async def start_endpoints(self) -> dict[str, UdpEndpoint]:
         """Where a session with each member starts: its transport address when relayed, else an endpoint of its own."""
-        found = {}
-        for member in self._mesh.members.values():
-            if member.id == self._mesh.choices.member_id:
-                continue
-            endpoint = self.transport_endpoint(member) or await self._own_endpoint(member)
-            if endpoint is not None:
-                found[member.id] = endpoint
+        others = [one for one in self._mesh.members.values() if one.id != self._mesh.choices.member_id]
+        found = {one.id: endpoint for one in others if (endpoint := self.transport_endpoint(one)) is not None}
+        rest = [one for one in others if one.role is Role.NODE and one.id not in found]
+        own = await asyncio.gather(*map(self._own_endpoint, rest))
+        found.update({one.id: endpoint for one, endpoint in zip(rest, own, strict=True) if endpoint is not None})
         return found
 
     def transport_endpoint(self, member: Member) -> UdpEndpoint | None:
@@ -205,12 +209,7 @@ class Sessions:
         address = endpoint.address
         if address is not None:
             return [UdpEndpoint(address, endpoint.port)] if source_towards(address) is not None else []
-        try:
-            async with asyncio.timeout(2):
-                entries = await asyncio.get_running_loop().getaddrinfo(endpoint.host, endpoint.port)
-        except (OSError, TimeoutError):
-            return []
-        addresses = dict.fromkeys(ip_address(str(entry[4][0]).split("%")[0]) for entry in entries)
+        addresses = await self._resolver.resolve(endpoint.host)
         return [UdpEndpoint(one, endpoint.port) for one in addresses if source_towards(one) is not None]
 
     async def follow_ways(self, desired: Desired) -> None:
@@ -231,6 +230,34 @@ class Sessions:
                 moves.append(PeerChange(member.public_key, update_only=True, endpoint=wanted.endpoint))
         if moves:
             await self._mesh.machine.backend.apply(self._mesh.choices.interface, DeviceChange(peers=tuple(moves)))
+
+    async def start_from_new_addresses(self) -> None:
+        """This machine's addresses changed: every session goes on from the new ones now. Raises MeshError.
+
+        Setting an endpoint makes WireGuard forget the source address that it used, and a packet tells the other end
+        the new one. A straight path between peers goes over its relay until it was tested again: a NAT on the other
+        side lets only the old address in.
+        """
+        mesh = self._mesh
+        log.info("%s: the addresses of this machine changed: all sessions go on from the new ones", mesh.name)
+        me, device = mesh.me, await self.read()
+        changes, heard_by = [], []
+        for member in mesh.members.values():
+            peer = device.peers.get(member.public_key)
+            if me is None or peer is None or peer.endpoint is None or self.direct.is_moving(member.id):
+                continue
+            endpoint, way = peer.endpoint, self.ways.get(member.id)
+            between_peers = me.role is Role.PEER and member.role is Role.PEER
+            back = between_peers and self.is_straight(member) and way is not None and bool(way.relay)
+            if back and member.transport is not None:
+                endpoint = UdpEndpoint(member.transport, member.listen_port)
+            changes.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))
+            if self.is_fresh(member) and (back or not between_peers):
+                heard_by.append(member)
+        if changes:
+            await mesh.machine.backend.apply(mesh.choices.interface, DeviceChange(peers=tuple(changes)))
+        for member in sorted(heard_by, key=lambda one: one.role is not Role.NODE):  # relays before what they carry
+            self.prober.ping(member.ipv4)
 
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
@@ -271,7 +298,8 @@ class Sessions:
         now = time.monotonic()
         for node in [one for one in self._nodes(me) if one.enabled and one.public_key in device.peers]:
             contact = self.prober.contact(node.ipv4)
-            silent = contact.first_unanswered and now - contact.first_unanswered > RESTART_AFTER
+            later = START_APART if me.role is Role.NODE and me.public_key > node.public_key else 0.0
+            silent = contact.first_unanswered and now - contact.first_unanswered > RESTART_AFTER + later
             if silent and now - self._restarted.get(node.id, 0) > RESTART_AFTER:
                 self._restarted[node.id] = now
                 await self._restart(node)
@@ -280,18 +308,38 @@ class Sessions:
         await self._mesh.notify()
 
     async def _renew(self, me: Member) -> None:
-        """After one end was away, the other may hold a session that is gone there: it is started anew."""
-        members = self._mesh.members.values()
-        cut = not any(self.prober.alive(node.ipv4) for node in members if node.role is Role.NODE)
-        back = self._was_cut and not cut
-        self._was_cut = cut
-        online = {member.id: self.is_online(member) for member in members}
-        if me.role is Role.PEER:
-            for member in members:
-                returned = online[member.id] and self._was_online.get(member.id) is False
-                if member.role is Role.PEER and member.id != me.id and (back or returned) and self.handshake(member):
+        """After one of two peers was away, the other may hold a session that is gone there: it is started anew.
+
+        A handshake since then shows that it is not. The lower key goes first, because two ends that start at once
+        cost each other 5 s (FACTS).
+        """
+        peers = [one for one in self._mesh.members.values() if one.role is Role.PEER and one.id != me.id]
+        if me.role is not Role.PEER:
+            return
+        nodes = [one for one in self._mesh.members.values() if one.role is Role.NODE]
+        cut = not any(self.prober.alive(node.ipv4) for node in nodes)
+        now = time.monotonic()
+        for member in peers:
+            if cut or not self.is_online(member):
+                if member.id in self._were_online:  # after a start of meshd, sessions go on as they were
+                    self._away_since.setdefault(member.id, time.time())
+                self._renewals.pop(member.id, None)
+                continue
+            self._were_online.add(member.id)
+            since = self._away_since.pop(member.id, None)
+            if since is not None and self.handshake(member):
+                self._renewals[member.id] = (since, now + (START_APART if me.public_key > member.public_key else 0))
+        for member in peers:
+            since, due = self._renewals.get(member.id, (0.0, 0.0))
+            if since and now >= due:
+                del self._renewals[member.id]
+                if (self.handshake(member) or 0) < since:
                     await self._restart(member)
-        self._was_online = online
+                    self.prober.ping(member.ipv4)
+        known = {one.id for one in peers}
+        self._were_online &= known
+        self._away_since = {key: since for key, since in self._away_since.items() if key in known}
+        self._renewals = {key: renewal for key, renewal in self._renewals.items() if key in known}
 
     async def _restart(self, member: Member) -> None:
         """Removes and adds the peer in one set, at its next endpoint: WireGuard alone would need about 15 s."""

@@ -24,6 +24,23 @@ class Link:
     nat: bool
 
 
+def _link(ipv4: bool, ipv6: bool, nat: bool) -> Link:
+    number = next(_counter) % 60 + 1
+    if nat:
+        ipv4_text, gateway4 = f"192.168.{number}.2/24", f"192.168.{number}.1/24"
+    else:
+        base = number * 4
+        ipv4_text, gateway4 = f"198.51.100.{base + 2}/30", f"198.51.100.{base + 1}/30"
+    return Link(
+        number,
+        ipv4_text if ipv4 else None,
+        f"2001:db8:{number:x}::2/64" if ipv6 else None,
+        gateway4 if ipv4 else None,
+        f"2001:db8:{number:x}::1/64" if ipv6 else None,
+        nat,
+    )
+
+
 class Network:
     """`attach` gives a host a subnet of its own; `close` destroys everything."""
 
@@ -36,25 +53,16 @@ class Network:
 
     def host(self, name: str, *, ipv4: bool = True, ipv6: bool = True, nat: bool = False) -> Host:
         """A new host on its own subnet. Behind NAT it has a private IPv4 address and no IPv6."""
-        number = next(_counter) % 60 + 1
-        if nat:
-            ipv4_text, gateway4 = f"192.168.{number}.2/24", f"192.168.{number}.1/24"
-            ipv6 = False
-        else:
-            base = number * 4
-            ipv4_text, gateway4 = f"198.51.100.{base + 2}/30", f"198.51.100.{base + 1}/30"
-        link = Link(
-            number,
-            ipv4_text if ipv4 else None,
-            f"2001:db8:{number:x}::2/64" if ipv6 else None,
-            gateway4 if ipv4 else None,
-            f"2001:db8:{number:x}::1/64" if ipv6 else None,
-            nat,
-        )
-        host = Host(name)
-        self.hosts[name], self._links[name] = host, link
+        self.hosts[name], self._links[name] = Host(name), _link(ipv4, ipv6 and not nat, nat)
         self.attach(name)
-        return host
+        return self.hosts[name]
+
+    def move(self, name: str) -> None:
+        """Takes the host to another subnet: another cable, other addresses."""
+        old = self._links[name]
+        self.router.run(f"ip link del lk{old.number}")
+        self._links[name] = _link(old.ipv4 is not None, old.ipv6 is not None, old.nat)
+        self.attach(name)
 
     def attach(self, name: str) -> None:
         """Plugs the cable in: also after `power_on`."""
