@@ -118,6 +118,7 @@ class HostNetwork:
             case SetSysctl(name, value):
                 await asyncio.to_thread(self._saved.set, interface, name, value)
             case SetLink(mtu):
+                await asyncio.to_thread(self._saved.expect, interface, sysctls.SEND_REDIRECTS, "0")
                 await asyncio.to_thread(kernel_network.set_link, interface, mtu)
             case AddAddress(address):
                 await asyncio.to_thread(kernel_network.add_address, interface, address)

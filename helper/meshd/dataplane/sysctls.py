@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 _PROC = Path("/proc/sys")
 FORWARD4 = "net/ipv4/ip_forward"
 FORWARD6 = "net/ipv6/conf/all/forwarding"
+SEND_REDIRECTS = "net/ipv4/conf/all/send_redirects"
+"""The kernel's WireGuard sets this to 0 when an interface goes up, and never back (wg_open in its device.c)."""
+
 _RP_ALL = "net/ipv4/conf/all/rp_filter"
 
 
@@ -99,6 +102,16 @@ class SavedSysctls:
                     f"sysctl {name.replace('/', '.')} can't be set to {value}: {error.strerror}",
                     "set it on this machine, or in the container's settings",
                 ) from error
+
+    def expect(self, interface: str, name: str, value: str) -> None:
+        """Notes the old value of a setting that the kernel is about to set to `value` by itself, or may."""
+        with self._locked() as saved:
+            before = read(name)
+            if name not in saved and before not in (None, value):
+                saved[name] = _Saved(before=before, value=value, beside={}, users=[])
+            if name in saved and interface not in saved[name]["users"]:
+                saved[name]["users"] = sorted([*saved[name]["users"], interface])
+                self._store(saved)
 
     def claim(self, interface: str, names: Iterable[str]) -> None:
         """Notes that this mesh, too, needs what another one has set."""

@@ -184,7 +184,8 @@ class Host:
             "routes6": "ip -6 route show table all | grep -v fe80 | grep -v 'table local' | grep -v ff00 | sort",
             "rules": "ip rule; ip -6 rule",
             "nftables": "nft list ruleset",
-            "sysctls": "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; "
+            "sysctls": "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding "
+            "/proc/sys/net/ipv4/conf/all/send_redirects; "
             "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do case $f in */all/*|*/default/*) cat $f;; esac; done",
             "hosts": "cat /etc/hosts",
             "processes": "ps -eo comm | grep -E 'wireguard-go|redis-server' | sort || true",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from meshd.dataplane import sysctls
-from meshd.dataplane.sysctls import FORWARD4, FORWARD6, SavedSysctls, needed
+from meshd.dataplane.sysctls import FORWARD4, FORWARD6, SEND_REDIRECTS, SavedSysctls, needed
 
 RA = "net/ipv6/conf/eth0/accept_ra"
 RP = "net/ipv4/conf/eth0/rp_filter"
@@ -75,6 +75,30 @@ def test_the_last_mesh_restores(proc: Path, tmp_path: Path) -> None:
     assert sysctls.read(FORWARD4) == "1"
     saved.release("work")
     assert sysctls.read(FORWARD4) == "0"
+
+
+def test_what_the_kernel_sets_by_itself_comes_back_with_the_last_mesh(proc: Path, tmp_path: Path) -> None:
+    (proc / SEND_REDIRECTS).write_text("1\n")
+    saved = SavedSysctls(tmp_path / "sysctls.json")
+    saved.expect("home", SEND_REDIRECTS, "0")
+    assert sysctls.read(SEND_REDIRECTS) == "1"
+    (proc / SEND_REDIRECTS).write_text("0\n")  # as wireguard does
+    saved.expect("work", SEND_REDIRECTS, "0")
+    saved.expect("work", SEND_REDIRECTS, "0")
+    saved.release("home")
+    assert sysctls.read(SEND_REDIRECTS) == "0"
+    saved.release("work")
+    assert sysctls.read(SEND_REDIRECTS) == "1"
+    assert not (tmp_path / "sysctls.json").exists()
+
+
+@pytest.mark.parametrize("value", ["0", None])
+def test_what_was_so_before_is_not_noted(proc: Path, tmp_path: Path, value: str | None) -> None:
+    if value is not None:
+        (proc / SEND_REDIRECTS).write_text(value)
+    saved = SavedSysctls(tmp_path / "sysctls.json")
+    saved.expect("home", SEND_REDIRECTS, "0")
+    assert not (tmp_path / "sysctls.json").exists()
 
 
 def test_what_somebody_else_changed_since_stays(proc: Path, tmp_path: Path) -> None:
