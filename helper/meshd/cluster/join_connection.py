@@ -25,6 +25,11 @@ from meshd.cluster.channels import CHANNEL_OPTIONS, host_port
 from meshd.model.errors import Conflict, Failed, InvalidInput, MeshError, NotPermitted, Unavailable
 from meshd.model.members import Role
 
+_MIN_BACKOFF = "grpc.min_reconnect_backoff_ms"
+_OPTIONS = (*(option for option in CHANNEL_OPTIONS if option[0] != _MIN_BACKOFF), (_MIN_BACKOFF, 20_000))
+"""gRPC ends a try to connect after that time, too (grpc/grpc issue 12830), and a slow link may need a second for TLS.
+Whoever calls sets the limit."""
+
 CLOCK_TOLERANCE = 24 * 3600
 """Seconds by which clocks may differ: certificates are valid from one day before they are made."""
 
@@ -122,6 +127,10 @@ async def _verified(address: Address, port: int, where: str, leaf: bytes, expect
     try:
         authority: join_pb2.AuthorityReply = await JoinStub(unverified).GetAuthority(join_pb2.AuthorityRequest())
     except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            raise Unavailable(
+                f"{where} stopped answering: {error.details()}", "check the network to it, and that meshd runs there"
+            ) from error
         raise Failed(f"{where} is no node of a mesh: {error.details()}", "give the address of a node") from error
     finally:
         await unverified.close(None)
@@ -183,5 +192,5 @@ def _channel(address: Address, port: int, root: bytes, name: str) -> grpc.aio.Ch
     return grpc.aio.secure_channel(
         host_port(address, port),
         grpc.ssl_channel_credentials(pem),
-        options=(*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", name)),
+        options=(*_OPTIONS, ("grpc.ssl_target_name_override", name)),
     )
