@@ -22,6 +22,7 @@ from meshd.assembly.mesh import Duties, Machine, Mesh
 from meshd.assembly.node_duties import NodeDuties
 from meshd.assembly.own_endpoints import find_endpoints
 from meshd.assembly.peer_duties import PeerDuties
+from meshd.assembly.status import states_line
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import new_private_key, signing_request
 from meshd.cluster.identity import Choices, Identity, delete_identity, list_identities, load_identity, save_identity
@@ -428,17 +429,9 @@ async def serve(settings: Settings, make_api: Callable[[Daemon], object]) -> Non
     await daemon.start_meshes()
     await server.start()
     log.info("meshd %s is ready, pid %d", VERSION, os.getpid())
-    service_manager.notify("READY=1")
     try:
-        interval = service_manager.watchdog_interval()
-        while not stopping.is_set():
-            try:
-                async with asyncio.timeout(interval):
-                    await stopping.wait()
-            except TimeoutError:
-                service_manager.notify("WATCHDOG=1")
+        await service_manager.keep_informed(stopping, lambda: states_line(list(daemon.meshes.values())))
     finally:
-        service_manager.notify("STOPPING=1")
         log.info("stopping; tunnels stay up")
         await daemon.stop_meshes()
         await server.stop()

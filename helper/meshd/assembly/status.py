@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from meshproto import local_pb2, state_pb2
 from meshproto.keys import PublicKey
@@ -41,6 +42,12 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
     if mesh.sessions.running_for() < GRACE:
         return local_pb2.CONNECTING, others
     return local_pb2.STALE, f"{others} since meshd started"
+
+
+def states_line(meshes: Iterable[Mesh]) -> str:
+    """For `systemctl status`: every mesh with its state, such as `home: connected; work: stale`."""
+    states = (f"{mesh.name}: {local_pb2.MeshState.Name(mesh_state(mesh)[0]).lower()}" for mesh in meshes)
+    return "; ".join(sorted(states)) or "in no mesh"
 
 
 def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:

@@ -116,9 +116,12 @@ class Host:
 
     # --- the product ------------------------------------------------------------------------------------------------
 
-    def start_meshd(self, *options: str) -> None:
+    def start_meshd(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
         log = open(self._folder / "meshd.log", "ab")
-        self.meshd = self.popen([str(BIN / "meshd"), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.meshd = self.popen(
+            [str(BIN / "meshd"), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
         log.close()
         socket = Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
         wait_until(lambda: socket.exists() or self._meshd_ended(), 20, f"meshd on {self.name}\n{self.log()}")
