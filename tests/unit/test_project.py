@@ -144,3 +144,12 @@ def test_the_pages_name_only_commands_that_there_are() -> None:
             if not known and first != "completions":
                 wrong.append(f"{page.name}: meshctl {words}")
     assert wrong == []
+
+
+def test_links_in_the_pages_lead_somewhere() -> None:
+    dead = []
+    for page in [TOP / "README.md", *(TOP / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not (page.parent / target).exists():
+                dead.append(f"{page.relative_to(TOP)}: {target}")
+    assert dead == []
