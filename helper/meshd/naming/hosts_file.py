@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -37,7 +38,11 @@ def with_block(contents: bytes, mesh: str, entries: Iterable[Entry]) -> bytes:
     Raises InvalidInput for a name that is no host name: a line end in one would speak for others.
     """
     begin, end = _markers(mesh)
-    lines = [f"{address} {check_domain(name)}\n".encode() for address, name in entries]
+    lines = [_line(*entry) for entry in entries]
+    block = b"".join([begin, *lines, end]) if lines else b""
+    alone = contents.count(begin[:-1]) == contents.count(end[:-1]) == 1
+    if lines and alone and (contents.startswith(block) or b"\n" + block in contents):
+        return contents
     kept: list[bytes] = []
     inside = False
     place: int | None = None
@@ -60,7 +65,13 @@ def with_block(contents: bytes, mesh: str, entries: Iterable[Entry]) -> bytes:
         place = len(kept)
         if kept and not kept[-1].endswith(b"\n"):
             place -= 1  # before a last line without line end, which our marker would join
-    return b"".join([*kept[:place], begin, *lines, end, *kept[place:]])
+    return b"".join([*kept[:place], block, *kept[place:]])
+
+
+@lru_cache(maxsize=1 << 14)
+def _line(address: IPv4Address | IPv6Address, name: str) -> bytes:
+    """Kept, because thousands of them are the same at each change of a large mesh."""
+    return f"{address} {check_domain(name)}\n".encode()
 
 
 def write_block(mesh: str, entries: Iterable[Entry], path: Path = HOSTS) -> bool:
