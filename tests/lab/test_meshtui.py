@@ -5,6 +5,7 @@ Everything that a key does is done here once, and seen on another machine where 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -19,12 +20,13 @@ ROUTE = "203.0.113.0/24"
 class Journey:
     def __init__(self, network: Network, stack: ExitStack) -> None:
         self.network, self._stack = network, stack
+        self.secrets: list[str] = []
         self.gateway, self.ada, self.grace = (
             network.host(name, nat=name == "laptop-grace") for name in ("gw-berlin", "laptop-ada", "laptop-grace")
         )
         for host in (self.gateway, self.ada, self.grace):
             host.start_meshd()
-        self.berlin = self.open(self.gateway)
+        self.berlin = self.open(self.gateway, "--record", "/run/hour")
         self.laptop = self.open(self.ada)
 
     def open(self, host: Host, *options: str) -> Terminal:
@@ -55,6 +57,7 @@ def test_1_a_mesh_is_created(journey: Journey) -> None:
     berlin.write("Home")
     berlin.shows("The mesh's name is 1 to 63 of")
     berlin.press("C-u")
+    berlin.shows("for example home")
     berlin.write("home")
     berlin.shows("Begins home on this machine")
     berlin.press("Enter")
@@ -75,6 +78,7 @@ def test_2_an_invite_is_made_and_copied(journey: Journey) -> None:
     berlin.press("c")
     berlin.shows("it is on the clipboard")
     assert berlin.clipboard().startswith("mesh1-")
+    journey.secrets += [berlin.clipboard(), journey.gateway.meshctl("key", "show")["cluster_key"]]
     berlin.back("mesh1-")
     berlin.press("5")
     berlin.shows("laptop-ada", "open", "in 13 d")
@@ -117,7 +121,9 @@ def test_5_what_a_laptop_may_not_do_is_said(journey: Journey) -> None:
 
 def test_6_an_admin_publishes_and_withdraws_a_route(journey: Journey) -> None:
     berlin, laptop = journey.berlin, journey.laptop
-    berlin.press("j", "A")
+    berlin.press("j")
+    berlin.shows("▸ ● laptop-ada")
+    berlin.press("A")
     berlin.shows("Make laptop-ada an admin of home?")
     berlin.press("y")
     berlin.shows("laptop-ada is an admin")
@@ -129,7 +135,9 @@ def test_6_an_admin_publishes_and_withdraws_a_route(journey: Journey) -> None:
     laptop.write("203.0.113.7/24")
     laptop.shows(f"Perhaps {ROUTE}?")
     laptop.press("C-u")
+    laptop.shows("for example 203")
     laptop.write(ROUTE)
+    laptop.shows("Behind which node?")
     laptop.press("Tab")
     laptop.write("gw-berlin")
     laptop.shows(f"Every member reaches {ROUTE} through gw-berlin.")
@@ -157,7 +165,9 @@ def test_7_a_peer_is_disabled_enabled_and_renamed(journey: Journey) -> None:
     berlin.press("e")
     berlin.shows("Disable laptop-ada?", "loses access at every member")
     berlin.press("n")
-    berlin.press("e", "y")
+    berlin.press("e")
+    berlin.shows("Disable laptop-ada?")
+    berlin.press("y")
     berlin.shows("laptop-ada is disabled", "⊘ laptop-ada")
     laptop.press("2")
     laptop.shows("home ▲ stale", "disabled", limit=20)
@@ -169,6 +179,7 @@ def test_7_a_peer_is_disabled_enabled_and_renamed(journey: Journey) -> None:
     berlin.press("r")
     berlin.shows("A new name for laptop-ada")
     berlin.press("C-u")
+    berlin.shows("A name is 1 to 63")
     berlin.write("laptop-lovelace")
     berlin.press("Enter")
     berlin.shows("laptop-ada is laptop-lovelace now", "● laptop-lovelace")
@@ -219,7 +230,9 @@ def test_a_doctor_events_topology_and_nodes_say_what_is_so(journey: Journey) -> 
     ):
         berlin.press(key)
         berlin.shows(text)
-    berlin.press("8", "x")
+    berlin.press("8")
+    berlin.shows("x examines again")
+    berlin.press("x")
     berlin.shows("Examined 0 s ago")
 
 
@@ -254,7 +267,9 @@ def test_c_a_mesh_is_disconnected_connected_and_left(journey: Journey) -> None:
 
 def test_d_several_members_are_removed_at_once(journey: Journey) -> None:
     berlin = journey.berlin
-    berlin.press("g", "j", "Space")
+    berlin.press("g", "j")
+    berlin.shows("▸ ● laptop-grace")
+    berlin.press("Space")
     berlin.shows("✓● laptop-grace", "1 marked")
     berlin.press("d")
     berlin.shows("Remove laptop-grace from home?")
@@ -264,7 +279,9 @@ def test_d_several_members_are_removed_at_once(journey: Journey) -> None:
 
 def test_e_the_key_is_shown_and_the_node_leaves(journey: Journey) -> None:
     berlin = journey.berlin
-    berlin.press("1", "K")
+    berlin.press("1")
+    berlin.shows("▸ ● home")
+    berlin.press("K")
     berlin.shows("The cluster key of home", journey.gateway.meshctl("key", "show")["cluster_key"][:30])
     berlin.back("meshkey1-")
     berlin.press("d")
@@ -273,3 +290,16 @@ def test_e_the_key_is_shown_and_the_node_leaves(journey: Journey) -> None:
     berlin.shows("No mesh yet.", limit=30)
     berlin.press("q")
     berlin.shows("ended with 0")
+
+
+def test_f_the_recording_shows_it_again_and_holds_no_secret(journey: Journey) -> None:
+    recording = journey.gateway.run("base64 -w0 /run/hour").stdout
+    data = base64.b64decode(recording)
+    assert b"laptop-lovelace" in data
+    for secret in (*journey.secrets, "PRIVATE KEY"):
+        assert secret.encode() not in data
+        assert secret.removeprefix("meshkey1-").removeprefix("mesh1-")[:24].encode() not in data
+    again = journey.open(journey.gateway, "--replay", "/run/hour", "--speed", "300")
+    again.shows("recording 300×")
+    again.press("7")
+    again.shows("end of the recording", "is now laptop-lovelace", limit=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -18,10 +19,12 @@ from meshtui.history import History
 from meshtui.listings.listing import Cell
 from meshtui.mirror import check, fold
 from meshtui.model import Link, LinkState, Mesh, Model
+from meshtui.recording import Recorder
+from meshtui.replay import Replay
 from meshtui.screens.main_screen import MEMBERS, OVERVIEW, MainScreen
 from meshtui.screens.story_screen import StoryScreen
 from meshtui.themes import DEFAULT, THEMES
-from meshtui.view import Examination, View
+from meshtui.view import Examination, Replayed, View
 
 if TYPE_CHECKING:
     from meshproto import local_pb2 as wire
@@ -55,12 +58,25 @@ class MeshtuiApp(App[None]):
     ]
 
     def __init__(
-        self, socket: Path, mesh: str = "", theme: str = DEFAULT, clock: Clock | None = None, retry_s: float = RETRY_S
+        self,
+        socket: Path,
+        mesh: str = "",
+        theme: str = DEFAULT,
+        clock: Clock | None = None,
+        retry_s: float = RETRY_S,
+        record: Path | None = None,
+        replay: Path | None = None,
+        speed: float = 1.0,
     ) -> None:
+        """Raises NoRecording."""
         super().__init__()
         for one in THEMES:
             self.register_theme(one)
         self.theme = theme
+        self._replay = Replay(replay, self, speed) if replay is not None else None
+        if self._replay is not None:
+            clock = Clock(self._replay.now_s)
+        self._recorder = Recorder(record) if record is not None else None
         self._clock = clock or Clock()
         self._started_ms = self._clock.now_ms()
         self._wanted = mesh
@@ -72,7 +88,7 @@ class MeshtuiApp(App[None]):
         self._examination = Examination()
         self._main = MainScreen(Actions(self))
         self._presented_ms = 0
-        self.connection = Connection(socket, self, self._clock.now_ms, retry_s)
+        self.connection = self._replay or Connection(socket, self, self._clock.now_ms, retry_s)
 
     def get_default_screen(self) -> MainScreen:
         return self._main
@@ -113,6 +129,8 @@ class MeshtuiApp(App[None]):
             await self.examine()
 
     async def update_came(self, update: wire.WatchUpdate) -> None:
+        if self._recorder is not None:
+            self._recorder.write(self._clock.now_ms(), update.SerializeToString())
         members = sum(len(one.members) for one in update.differences)
         members += sum(len(mesh.members) for mesh in update.snapshot.meshes)
         if members > MANY:
@@ -142,6 +160,7 @@ class MeshtuiApp(App[None]):
             clock=self._clock,
             history=self._history,
             examination=self._examination,
+            replayed=Replayed(one.speed, one.paused, one.ended) if (one := self._replay) is not None else None,
         )
 
     def _mesh(self) -> Mesh | None:
@@ -173,6 +192,12 @@ class MeshtuiApp(App[None]):
             shown = self._mesh()
             at = meshes.index(shown) + 1 if shown is not None else 0
             self._mesh_id = meshes[at % len(meshes)].id
+            self.present()
+
+    def steer(self, how: Callable[[Replay], None]) -> None:
+        """A recording, where one is shown."""
+        if self._replay is not None:
+            how(self._replay)
             self.present()
 
     def show_mesh(self, name: str) -> None:

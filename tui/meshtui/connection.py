@@ -51,7 +51,7 @@ class Connection:
 
     async def run(self) -> None:
         """Watches for ever; says through the listener how it goes. Ends by cancellation only."""
-        await asyncio.to_thread(_client)
+        await asyncio.to_thread(client_modules)
         while True:
             try:
                 await self._with_stub(self._watch)
@@ -89,7 +89,7 @@ class Connection:
 
     async def _with_stub(self, use: Callable[[Any, Any], Awaitable[T]]) -> T:
         """Runs `use` with a stub on a connection of its own. Raises Refused."""
-        client, grpc, local = _client()
+        client, grpc, local = client_modules()
         channel, stub = client.connect_async(self._socket)
         async with channel:
             try:
@@ -112,7 +112,7 @@ def _request(local: Any, method: str, fields: dict[str, Any]) -> Any:
     return getattr(local, kind.name)(**fields)
 
 
-def _client() -> tuple[Any, Any, Any]:
+def client_modules() -> tuple[Any, Any, Any]:
     """The typed client, gRPC, and the generated messages."""
     names = ("meshproto.client", "grpc.aio", "grpc", "meshproto.local_pb2")
     client, _, grpc, local = (importlib.import_module(name) for name in names)

@@ -52,7 +52,7 @@ def invite_fields() -> list[Field]:
     return [
         Field("member", "Name", hint="whoever joins chooses", longest=63),
         Field("role", "Joins as", "peer", choices=("peer", "node")),
-        Field("expires", "Lasts", "14d", hint="1h, 2d, 14d", longest=20),
+        Field("expires", "Lasts", "14d", hint="30m, 2h, 14d", longest=20),
         Field("uses", "Machines", "1", longest=5),
         Field("ephemeral", "Removed", hint="never; 1h: when offline for that long", longest=20),
         Field("admin", "Admin", "no", choices=NO_YES),
@@ -92,7 +92,7 @@ def _invite_objection(values: Values, taken: Collection[str]) -> str:
 
 def route_fields(nodes: Sequence[str], node: str) -> list[Field]:
     return [
-        Field("cidr", "Subnet", hint="203.0.113.0/24", longest=43),
+        Field("cidr", "Subnet", hint="for example 203.0.113.0/24", longest=43),
         Field("node", "Behind", node, hint=", ".join(nodes), suggestions=nodes, longest=63),
     ]
 
@@ -123,8 +123,8 @@ def node_choice(nodes: Sequence[str]) -> Field:
 
 def mesh_fields(host: str) -> list[Field]:
     return [
-        Field("name", "Mesh", hint="home", longest=63),
-        Field("member_name", "This machine", hint=host, longest=63),
+        Field("name", "Mesh", hint="for example home", longest=63),
+        Field("member_name", "This machine", hint=f"{host}, or another name", longest=63),
         Field("endpoint", "Endpoint", hint="found out; or HOST[:PORT] where others reach it", longest=253),
     ]
 
@@ -146,7 +146,7 @@ def join_fields(host: str) -> list[Field]:
     return [
         Field("what", "Invite or key", hint="paste it here", longest=65536, hidden=True),
         Field("hosts", "Through", hint="with a cluster key: a node's address", longest=500),
-        Field("member_name", "This machine", hint=host, longest=63),
+        Field("member_name", "This machine", hint=f"{host}, or another name", longest=63),
     ]
 
 

@@ -31,22 +31,51 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--mesh", default="", metavar="MESH", help="the mesh to show first")
     parser.add_argument("--theme", choices=THEME_NAMES, default="dark", help="dark, light or high contrast")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="write what meshd says to a new file; no secret is in it"
+    )
+    parser.add_argument(
+        "--replay", type=Path, metavar="FILE", help="show a recording; space pauses, . steps, < > speed"
+    )
+    parser.add_argument("--speed", type=_speed, default=1.0, metavar="N", help="of a recording (default 1)")
     parser.add_argument("--version", action="version", version=f"meshtui {VERSION}")
     return parser
 
 
 def main(arguments: list[str]) -> int:
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.record and options.replay:
+        parser.error("--record and --replay exclude each other")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         sys.stderr.write("meshtui: this is no terminal\nfix: use `meshctl status`, or run meshtui on a terminal\n")
         return 1
     try:
         from meshtui.app import MeshtuiApp
+        from meshtui.recording import NoRecording
     except ModuleNotFoundError as error:
         if error.name not in ("textual", "rich"):
             raise
         sys.stderr.write("meshtui: Textual is not installed\nfix: pip install 'meshtui[tui]'\n")
         return 1
-    app = MeshtuiApp(options.socket, options.mesh, options.theme)
+    try:
+        app = MeshtuiApp(
+            options.socket,
+            options.mesh,
+            options.theme,
+            record=options.record,
+            replay=options.replay,
+            speed=options.speed,
+        )
+    except NoRecording as error:
+        sys.stderr.write(f"meshtui: {error}\n")
+        return 1
     app.run()
     return app.return_code or 0
+
+
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not 0.1 <= speed <= 1000:
+        raise argparse.ArgumentTypeError("a speed is between 0.1 and 1000")
+    return speed

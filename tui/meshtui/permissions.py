@@ -69,6 +69,8 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
     """None when it may be done."""
     if deed is Deed.COPY:
         return None if copied(subject) else Refusal("there is nothing to copy")
+    if view.replayed is not None:
+        return Refusal("this is a recording")
     if view.link.state is not LinkState.LIVE:
         return Refusal("meshd is not connected", view.link.fix)
     if deed not in ANYBODY and not view.model.may_operate:

@@ -11,7 +11,7 @@ from meshtui.format import age, plain
 from meshtui.listings.listing import Cell
 from meshtui.look import MESHES, Tone
 from meshtui.model import LinkState, Mesh, MeshState
-from meshtui.view import View
+from meshtui.view import Replayed, View
 
 TRYING = "trying again every second"
 PATIENCE_MS = 3000
@@ -91,6 +91,16 @@ def answer(view: View, mesh: Mesh) -> list[Cell]:
     return cells
 
 
+def replay_words(replayed: Replayed) -> list[Cell]:
+    """How the recording runs."""
+    if replayed.ended:
+        return [Cell("■ ", Tone.STRONG), Cell("end of the recording   ")]
+    pace = f"{replayed.speed:g}×"
+    if replayed.paused:
+        return [Cell("‖ ", Tone.STRONG), Cell(f"recording, paused at {pace}   ")]
+    return [Cell("▶ ", Tone.STRONG), Cell(f"recording {pace}   ")]
+
+
 def census(mesh: Mesh) -> str:
     """`4 of 5 online`. Disabled members don't count: they are off by decision."""
     enabled = [member for member in mesh.members.values() if member.enabled]
@@ -101,6 +111,8 @@ def broken_link(view: View) -> list[Cell]:
     """Said before everything else while what is shown is old."""
     if view.link.state is LinkState.LIVE or not view.model.known:
         return []
+    if view.replayed is not None:
+        return [Cell("▲ ", Tone.BAD), Cell(view.link.reason, Tone.BAD)]
     return [Cell("▲ ", Tone.BAD), Cell(f"{view.link.reason or 'meshd is gone'}, {TRYING}", Tone.BAD)]
 
 
@@ -115,7 +127,7 @@ def alarms(mesh: Mesh) -> list[str]:
 def notices(view: View) -> list[Notice]:
     """What the first line has no room for. Worst first."""
     found: list[Notice] = []
-    if view.link.state is not LinkState.LIVE and view.model.known:
+    if view.link.state is not LinkState.LIVE and view.model.known and view.replayed is None:
         since = age(view.link.since_ms, view.now_ms)
         found.append(Notice("▲", Tone.BAD, f"Below is what meshd said {since}.", view.link.fix))
     mesh = view.mesh

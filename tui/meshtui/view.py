@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from meshtui.clock import Clock
 from meshtui.history import History, Past
@@ -19,6 +20,14 @@ class Examination:
     failure: str = ""
 
 
+class Replayed(NamedTuple):
+    """That a recording is shown, and how it runs."""
+
+    speed: float
+    paused: bool
+    ended: bool
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """`mesh` is the chosen one; `wanted` what the command line asked for, "" when nothing."""
@@ -32,6 +41,7 @@ class View:
     clock: Clock
     history: History
     examination: Examination = Examination()
+    replayed: Replayed | None = None
 
     def events(self) -> tuple[Event, ...]:
         """Those of the chosen mesh and those of the helper itself, newest last."""

@@ -10,6 +10,7 @@ from meshtui.actions.dialogue import Dialogue
 from meshtui.connection import Refused
 from meshtui.model import Mesh
 from meshtui.permissions import Deed, Refusal, Subject, copied, refusal
+from meshtui.replay import Replay
 from meshtui.view import View
 
 if TYPE_CHECKING:
@@ -56,6 +57,15 @@ class Actions:
             self._copy([copied(one) for one in subjects])
         else:
             self._app.run_worker(self._run(deed, view, subjects), group="action")
+
+    def pause(self) -> None:
+        self._app.steer(Replay.pause)
+
+    def step(self) -> None:
+        self._app.steer(Replay.step)
+
+    def faster(self, steps: int) -> None:
+        self._app.steer(lambda replay: replay.faster(steps))
 
     def say_refusal(self, refused: Refusal) -> None:
         self._talk.refused(refused.why, refused.fix)

@@ -37,6 +37,9 @@ KEYS = (
         ("K", "show its cluster key"), ("a n", "join, create another"),
     )),
     ("Doctor", (("x", "examine again"), ("c", "copy the fix"))),
+    ("Recording", (
+        ("space", "pause, go on"), (".", "one step"), ("< >", "slower, faster"),
+    )),
     ("Program", ((":", "every command by name"), ("T", "next theme"), ("?", "this"), ("q", "quit"))),
 )  # fmt: skip
 SHAPES = (

@@ -55,6 +55,9 @@ class MainScreen(Screen[None]):
         Binding("s", "sort", "sort by the next column"),
         Binding("S", "reverse", "sort the other way round"),
         Binding("space", "mark", "mark"),
+        Binding("full_stop", "step", "one step of a recording", show=False),
+        Binding("greater_than_sign", "faster(1)", "a recording faster", show=False),
+        Binding("less_than_sign", "faster(-1)", "a recording slower", show=False),
         *(Binding(key, f"do('{key}')", "act on what is selected", show=False) for key in sorted(set(KEYS.values()))),
         Binding("m", "next_mesh", "next mesh"),
         Binding("question_mark", "help", "help"),
@@ -136,11 +139,16 @@ class MainScreen(Screen[None]):
                 Hint("/", "filter", "filter", rank=1),
                 Hint("s", "sort", "sort", rank=6),
             ]
-            if any(isinstance(subject, Member) for subject in self.pane.subjects()):
+            if view.replayed is None and any(isinstance(subject, Member) for subject in self.pane.subjects()):
                 looks.insert(0, Hint("space", "mark", "mark", rank=5))
             if len(view.model.meshes) > 1:
                 looks.append(Hint("m", "next mesh", "next_mesh"))
-        hints = [*offer_hints(self.offers()), *looks, *hints]
+        if view.replayed is not None:
+            replay = [Hint("space", "run" if view.replayed.paused else "pause", "mark")]
+            replay += [Hint(".", "step", "step"), Hint("<", "slower", "faster(-1)"), Hint(">", "faster", "faster(1)")]
+            hints = [*replay, *looks, *hints]
+        else:
+            hints = [*offer_hints(self.offers()), *looks, *hints]
         self._keys.present(hints, self.app.size.width)
 
     def say(self, *cells: Cell) -> None:
@@ -221,8 +229,16 @@ class MainScreen(Screen[None]):
         if self.view is not None:
             self._actions.do(Deed(deed), self.view, ())
 
+    def action_step(self) -> None:
+        self._actions.step()
+
+    def action_faster(self, steps: int) -> None:
+        self._actions.faster(steps)
+
     def action_mark(self) -> None:
-        if self.listed:
+        if self.view is not None and self.view.replayed is not None:
+            self._actions.pause()
+        elif self.listed:
             self.pane.mark()
             self._present_hints()
 

@@ -9,7 +9,7 @@ from meshtui.listings.listing import Cell
 from meshtui.look import MESHES, Tone
 from meshtui.model import Mesh, MeshState
 from meshtui.paint import beside
-from meshtui.situations import answer, broken_link, census
+from meshtui.situations import answer, broken_link, census, replay_words
 from meshtui.view import View
 
 
@@ -17,6 +17,8 @@ class TopLine(Static):
     def present(self, view: View) -> None:
         width = max(self.app.size.width - 2, 20)
         left = [Cell("⬡ ", Tone.GOOD), *([Cell("meshtui   ")] if width >= 100 or view.mesh is None else [])]
+        if view.replayed is not None:
+            left += replay_words(view.replayed)
         broken = broken_link(view)
         left += broken
         if view.mesh is not None and not broken:
@@ -31,7 +33,8 @@ class TopLine(Static):
                 left += [Cell(f"   {mesh.name} "), Cell(mark.shape, mark.tone), Cell(f" {mark.word}")]
         connected = view.mesh is not None and view.mesh.state is MeshState.CONNECTED and not broken
         right = _traffic(view.mesh) if view.mesh is not None and connected and width >= 78 else []
-        right.append(Cell(f"{view.clock.local(view.now_ms):%H:%M}", Tone.DIM))
+        form = "%m-%d %H:%M:%S" if view.replayed is not None else "%H:%M"
+        right.append(Cell(format(view.clock.local(view.now_ms), form), Tone.DIM))
         self.update(beside(left, right, width))
 
 

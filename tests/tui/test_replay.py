@@ -1,0 +1,89 @@
+"""A recording made from one meshd, shown again without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from meshproto import local_pb2
+from meshtui.app import MeshtuiApp
+from meshtui.recording import Recorder
+from tui.conftest import press, screen_text, settled, shows, until
+from tui.recorded_meshd import RecordedMeshd
+from tui.recordings import NOW_MS, S
+
+from tui import recordings
+
+MakeApp = Callable[..., MeshtuiApp]
+MakeMeshd = Callable[..., RecordedMeshd]
+SIZE = (120, 30)
+
+
+def grace(latency_ms: float) -> local_pb2.WatchUpdate:
+    member = recordings.members()[4]
+    member.latency_ms = latency_ms
+    return local_pb2.WatchUpdate(
+        differences=[local_pb2.MeshDifference(mesh_id="mesh-home", members=[member])], at_ms=NOW_MS
+    )
+
+
+def hour(path: Path) -> Path:
+    """A snapshot, and a new latency of laptop-grace every 2 s."""
+    recorder = Recorder(path)
+    snapshot = recordings.status(recordings.mesh())
+    recorder.write(NOW_MS, local_pb2.WatchUpdate(snapshot=snapshot, at_ms=NOW_MS).SerializeToString())
+    for number in range(1, 6):
+        recorder.write(NOW_MS + number * 2 * S, grace(100 + number).SerializeToString())
+    recorder.close()
+    return path
+
+
+async def test_what_is_recorded_is_shown_again(make_app: MakeApp, make_meshd: MakeMeshd, tmp_path: Path) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()), recordings.events())
+    app = make_app(record=tmp_path / "hour")
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        meshd.push(grace(99.5))
+        await shows(app, "99.5 ms")
+    meshd.stop()
+    again = make_app(replay=tmp_path / "hour", speed=60)
+    async with again.run_test(size=SIZE) as pilot:
+        await shows(again, "gw-berlin", "99.5 ms", "end of the recording")
+
+
+async def test_pause_step_and_pace(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app(replay=hour(tmp_path / "hour"), speed=0.1)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await shows(app, "▶ recording 0.1×", "31.0 ms")
+        await press(pilot, "space")
+        await shows(app, "‖ recording, paused at 0.1×")
+        for number in (1, 2):
+            await press(pilot, "full_stop")
+            await shows(app, f"10{number}.0 ms")
+            assert "end of" not in screen_text(app)
+        await press(pilot, *["greater_than_sign"] * 7)
+        await shows(app, "paused at 60×")
+        await press(pilot, "less_than_sign")
+        await shows(app, "paused at 30×")
+        await press(pilot, "space")
+        await shows(app, "105.0 ms", "■ end of the recording")
+
+
+async def test_nothing_is_done_in_a_recording(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app(replay=hour(tmp_path / "hour"))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, "d")
+        await shows(app, "this is a recording")
+        await press(pilot, "8")
+        await until(lambda: "Examining" in screen_text(app) or "recording" in screen_text(app), "doctor to say so")
+
+
+async def test_a_damaged_update_ends_it_with_a_reason(make_app: MakeApp, tmp_path: Path) -> None:
+    path = hour(tmp_path / "hour")
+    path.write_bytes(path.read_bytes() + b"\xff" * 64)
+    app = make_app(replay=path, speed=300)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await shows(app, "is damaged at byte", "105.0 ms")
