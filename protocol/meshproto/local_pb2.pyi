@@ -495,6 +495,7 @@ class WatchUpdate(_message.Message):
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     AT_MS_FIELD_NUMBER: _builtins.int
+    PAST_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Status: ...
@@ -502,6 +503,10 @@ class WatchUpdate(_message.Message):
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeshDifference]: ...
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]: ...
+    @_builtins.property
+    def past(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberPast]:
+        """with the snapshot only"""
+
     def __init__(
         self,
         *,
@@ -509,14 +514,53 @@ class WatchUpdate(_message.Message):
         differences: _abc.Iterable[Global___MeshDifference] | None = ...,
         events: _abc.Iterable[Global___Event] | None = ...,
         at_ms: _builtins.int = ...,
+        past: _abc.Iterable[Global___MemberPast] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "differences", b"differences", "events", b"events", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "differences", b"differences", "events", b"events", "past", b"past", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchUpdate: _TypeAlias = WatchUpdate  # noqa: Y015
+
+@_typing.final
+class MemberPast(_message.Message):
+    """One member over the last 15 minutes: the largest value in each part of 15 s, oldest first, -1 where nothing is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    NEWEST_PART_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    mesh_id: _builtins.str
+    member_id: _builtins.str
+    newest_part: _builtins.int
+    """number of the last one, counted from the Unix epoch"""
+    @_builtins.property
+    def traffic(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """received and sent, bytes per second"""
+
+    @_builtins.property
+    def latency_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        mesh_id: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        newest_part: _builtins.int = ...,
+        traffic: _abc.Iterable[_builtins.float] | None = ...,
+        latency_ms: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_ms", b"latency_ms", "member_id", b"member_id", "mesh_id", b"mesh_id", "newest_part", b"newest_part", "traffic", b"traffic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberPast: _TypeAlias = MemberPast  # noqa: Y015
 
 @_typing.final
 class MeshDifference(_message.Message):

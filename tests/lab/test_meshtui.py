@@ -114,6 +114,15 @@ def test_4_it_is_pinged_and_its_address_copied(journey: Journey) -> None:
     assert laptop.clipboard() == "10.11.0.1"
 
 
+def test_4b_who_opens_it_later_sees_the_past(journey: Journey) -> None:
+    later = journey.open(journey.gateway)
+    later.shows("laptop-ada")
+    line = next(line for line in later.text().splitlines() if "laptop-ada" in line)
+    assert any(bar in line for bar in "▁▂▃▄▅▆▇█"), line
+    later.press("j", "Enter")
+    later.shows("Latency", "now,")
+
+
 def test_5_what_a_laptop_may_not_do_is_said(journey: Journey) -> None:
     journey.laptop.press("r")
     journey.laptop.shows("laptop-ada is not an admin of home", "meshctl peers admin laptop-ada on")

@@ -137,6 +137,7 @@ class MeshtuiApp(App[None]):
             self.model = await asyncio.to_thread(fold, self.model, update)
         else:
             self.model = fold(self.model, update)
+        self._history.recall(update.past)
         self._history.learn(self.model, self._clock.now_ms())
         self.present()
 

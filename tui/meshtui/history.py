@@ -1,4 +1,4 @@
-"""Traffic and latency of each member over the last 15 minutes, since this program started. No I/O, no clock.
+"""Traffic and latency of each member over the last 15 minutes. No I/O, no clock.
 
 Values go into parts of 15 s, of which the largest is kept: fixed memory, and bars that stand still between two parts.
 """
@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from meshtui.model import Model
+
+if TYPE_CHECKING:
+    from meshproto import local_pb2 as wire
 
 PART_MS = 15_000
 PARTS = 60
@@ -81,6 +86,16 @@ class History:
                     if member.latency_ms is not None:
                         past.latency.add(part, member.latency_ms)
         self._past = present
+
+    def recall(self, past: Iterable[wire.MemberPast]) -> None:
+        """What the helper remembers from before this program started."""
+        for one in past:
+            known = self._past.setdefault((one.mesh_id, one.member_id), Past())
+            for series, values in ((known.traffic, one.traffic), (known.latency, one.latency_ms)):
+                first = one.newest_part - len(values) + 1
+                for number, value in enumerate(values[-PARTS:], max(len(values) - PARTS, 0)):
+                    if value >= 0:
+                        series.add(first + number, value)
 
     def of(self, mesh_id: str, member_id: str) -> Past:
         return self._past.get((mesh_id, member_id)) or Past()

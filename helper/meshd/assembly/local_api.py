@@ -50,7 +50,13 @@ class LocalApi:
         sequence = max(journal.last_sequence - 200, 0)
         events = journal.after(sequence)
         sequence = journal.last_sequence
-        yield local_pb2.WatchUpdate(snapshot=sent, events=events, at_ms=int(time.time() * 1000))
+        past = [
+            one
+            for mesh in self._daemon.meshes.values()
+            if request.mesh in ("", mesh.name)
+            for one in mesh.sessions.past.messages(mesh.choices.mesh_id)
+        ]
+        yield local_pb2.WatchUpdate(snapshot=sent, events=events, at_ms=int(time.time() * 1000), past=past)
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
             try:

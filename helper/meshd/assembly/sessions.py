@@ -17,6 +17,7 @@ from meshd.dataplane.desired import Desired, UdpEndpoint, network
 from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState
 from meshd.model.errors import MeshError
 from meshd.model.members import Endpoint, Member, Role
+from meshd.observe.past import Past
 from meshd.observe.rates import Rates
 from meshd.paths.choice import Sight, Way, choose_ways
 from meshd.paths.local_endpoints import source_towards
@@ -55,6 +56,7 @@ class Sessions:
         self.device: DeviceState | None = None
         self.rates = Rates()
         self._resolver = Resolver()
+        self.past = Past()
         self.last_answer = 0.0  # time.time() when a node last answered
         self._started = time.monotonic()
         self._endpoint_turn: dict[str, int] = {}
@@ -289,6 +291,7 @@ class Sessions:
             self._mesh.wake()
             return
         self.rates.sample(time.monotonic(), {key: (one.rx_bytes, one.tx_bytes) for key, one in device.peers.items()})
+        self._remember(me)
         if any(self.prober.answered(node.ipv4) for node in self._nodes(me)):
             self.last_answer = time.time()
         before = {key: (way.relay, way.direct) for key, way in self.ways.items()}
@@ -306,6 +309,16 @@ class Sessions:
         await self._renew(me)
         await self.direct.look(me)
         await self._mesh.notify()
+
+    def _remember(self, me: Member) -> None:
+        samples = {}
+        for member in self._mesh.members.values():
+            rate, contact = self.rates.of(member.public_key), self.prober.contact(member.ipv4)
+            if member.id != me.id and (rate.rx or rate.tx or contact.alive):
+                latency = contact.rtt_ms or contact.their_rtt_ms
+                samples[member.id] = (rate.rx + rate.tx, latency if contact.alive else 0.0)
+        self.past.sample(int(time.time() * 1000), samples)
+        self.past.forget_all_but(self._mesh.members)
 
     async def _renew(self, me: Member) -> None:
         """After one of two peers was away, the other may hold a session that is gone there: it is started anew.
