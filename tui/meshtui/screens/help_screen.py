@@ -17,7 +17,8 @@ from meshtui.paint import content
 KEYS = (
     ("Move", (
         ("j k ↓ ↑", "next, previous row"), ("g G", "first, last row"), ("ctrl+d ctrl+u", "half a page"),
-        ("1 … 8", "tab"), ("tab h l", "next, previous tab"), ("⏎", "details"), ("esc", "back"), ("m", "next mesh"),
+        ("1 … 8", "tab"), ("tab h l", "next, previous tab"), ("⏎", "details"), ("esc", "back"),
+        ("o", "to the member it is about"), ("m", "next mesh"),
     )),
     ("Find", (
         ("/", "filter: words that must match, !word must not"), ("s", "sort by the next column"),

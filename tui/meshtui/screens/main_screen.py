@@ -21,7 +21,7 @@ from meshtui.listings.overview import Overview
 from meshtui.listings.routes import Routes
 from meshtui.listings.topology import Topology
 from meshtui.look import Tone
-from meshtui.model import Member, Mesh
+from meshtui.model import Member, Mesh, Route
 from meshtui.offers import BEGINNINGS, KEYS, Offer, offers
 from meshtui.permissions import Deed
 from meshtui.screens.help_screen import HelpScreen
@@ -50,6 +50,7 @@ class MainScreen(Screen[None]):
         *(Binding(str(number), f"tab({number - 1})", f"tab {number}", show=False) for number in range(1, 9)),
         Binding("tab,right,l", "next_tab(1)", "next tab"),
         Binding("shift+tab,left,h", "next_tab(-1)", "previous tab"),
+        Binding("o", "jump", "go to the member that a row is about"),
         Binding("slash", "filter", "filter"),
         Binding("escape", "back", "back"),
         Binding("s", "sort", "sort by the next column"),
@@ -139,6 +140,8 @@ class MainScreen(Screen[None]):
                 Hint("/", "filter", "filter", rank=1),
                 Hint("s", "sort", "sort", rank=6),
             ]
+            if (member := self._about()) is not None:
+                looks.insert(1, Hint("o", f"go to {member.name}", "jump", rank=4))
             if view.replayed is None and any(isinstance(subject, Member) for subject in self.pane.subjects()):
                 looks.insert(0, Hint("space", "mark", "mark", rank=5))
             if len(view.model.meshes) > 1:
@@ -185,6 +188,20 @@ class MainScreen(Screen[None]):
 
     def action_next_tab(self, steps: int) -> None:
         self.action_tab((self._active + steps) % len(self.listings))
+
+    def action_jump(self) -> None:
+        """From an event, a route or a place in the topology to the member it is about."""
+        member = self._about()
+        if member is not None:
+            self.action_tab(MEMBERS)
+            self.pane.go_to(member.id)
+
+    def _about(self) -> Member | None:
+        subjects = self.pane.subjects() if self.listed and self._active != MEMBERS else []
+        found = subjects[0] if subjects else None
+        if isinstance(found, Route) and self.view is not None and self.view.mesh is not None:
+            return next((one for one in self.view.mesh.nodes() if one.name == found.chosen), None)
+        return found if isinstance(found, Member) else None
 
     def action_next_mesh(self) -> None:
         self._actions.next_mesh()

@@ -57,6 +57,14 @@ class ListingPane(Vertical):
         found = (self.listing.subject(row, self._view) for row in rows)
         return [subject for subject in found if subject is not None]
 
+    def go_to(self, key: str) -> None:
+        """Selects this row; a filter that hides it ends."""
+        if self._view is not None:
+            if key not in self.table.keys:
+                self.filter_text = ""
+            self.present(self._view)
+            self.table.go_to(key)
+
     def mark(self) -> None:
         """Marks or unmarks the row under the cursor, and goes on to the next."""
         subject = self.subjects()

@@ -198,6 +198,15 @@ class Table(ScrollView, can_focus=True):
         self._show_cursor()
         self._refresh_changed()
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """Of the rows that are listed, in order."""
+        return self._keys
+
+    def go_to(self, key: str) -> None:
+        if key in self._places:
+            self.move_to(self._places[key])
+
     def _show_cursor(self) -> None:
         index, rows = self._index(), max(self.size.height - 1, 1)
         first = self.scroll_offset.y
