@@ -14,7 +14,7 @@ def overlapping(networks: Iterable[Network], own: Mapping[Network, str]) -> dict
     """The networks that overlap one of this machine's, each with a sentence that names both prefixes."""
     found = {}
     for network in networks:
-        theirs = _narrowest([one for one in own if one.version == network.version and one.overlaps(network)])
+        theirs = _most_telling([one for one in own if one.version == network.version and one.overlaps(network)])
         if theirs is not None:
             where = f" on {own[theirs]}" if own[theirs] else ""
             found[network] = f"{network} overlaps {theirs}, which this machine has{where}"
@@ -53,5 +53,10 @@ def _closer(address: Address, network: Network, own: Mapping[Network, str]) -> b
     return any(address in one and one.prefixlen > network.prefixlen for one in own)
 
 
-def _narrowest(networks: list[Network]) -> Network | None:
-    return max(networks, key=lambda one: (one.prefixlen, -int(one.network_address)), default=None)
+def _most_telling(networks: list[Network]) -> Network | None:
+    """The narrowest; a single address only when there is no network."""
+    return max(
+        networks,
+        key=lambda one: (one.prefixlen < one.max_prefixlen, one.prefixlen, -int(one.network_address)),
+        default=None,
+    )

@@ -25,6 +25,13 @@ def test_an_overlap_names_both_prefixes() -> None:
     assert (installed, list(refused)) == (frozenset(), [wide])
 
 
+def test_a_network_is_named_before_the_address_in_it() -> None:
+    own = {LAN: "eth0", ip_network("192.168.1.7/32"): "eth0"}
+    assert "overlaps 192.168.1.0/24, which" in overlapping([LAN], own)[LAN]
+    alone = {ip_network("192.168.1.7/32"): "lo"}
+    assert "overlaps 192.168.1.7/32, which this machine has on lo" in overlapping([LAN], alone)[LAN]
+
+
 def test_a_person_may_accept_an_overlap_and_ignore_a_route() -> None:
     assert filter_routes([LAN], OWN, [], accepted=frozenset({LAN}))[0] == {LAN}
     installed, refused = filter_routes([ROUTE], OWN, [], ignored=frozenset({ROUTE}))

@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -92,33 +91,35 @@ class UserspaceBackend:
             )
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         log_path = self._log_dir / f"wireguard-{interface}.log"
-        with open(log_path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
-            process = subprocess.Popen(
-                [str(binary), "-f", interface],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={
-                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                    "LOG_LEVEL": "error",
-                    "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1",
-                },
-                cwd="/",
-            )
+        # It outlives this helper, so nothing here owns it: no Popen, which would complain about that.
+        pid = os.posix_spawn(
+            binary,
+            [str(binary), "-f", interface],
+            {
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "LOG_LEVEL": "error",
+                "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1",
+            },
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(log_path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these two
+        )
         deadline = time.monotonic() + START_LIMIT
-        while self._pid_of(interface) != process.pid:
-            if process.poll() is not None or time.monotonic() > deadline:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+        while self._pid_of(interface) != pid:
+            if not _is_running(pid) or time.monotonic() > deadline:
+                _end(pid)
                 words = log_path.read_text(errors="replace").strip().splitlines()[-1:]
                 raise Failed(
                     f"wireguard-go for {interface} did not start: {' '.join(words) or 'no message'}",
                     "check that /dev/net/tun can be opened here",
                 )
             time.sleep(0.002)  # in a thread; it takes about 20 ms
-        return process.pid
+        return pid
 
     def _watch(self, interface: str, pid: int) -> None:
         known = self._watched.get(interface)
@@ -198,12 +199,18 @@ def _end(pid: int) -> None:
             return
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
-            _reap(pid)
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
+            if not _is_running(pid):
                 return
             time.sleep(0.005)
+
+
+def _is_running(pid: int) -> bool:
+    _reap(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _reap(pid: int) -> None:
