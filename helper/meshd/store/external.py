@@ -50,6 +50,9 @@ NEEDED: tuple[tuple[str, ...], ...] = (
 )
 """What the account must be allowed to do."""
 
+LOOPBACK = "127.0.0.1 -::1"
+"""What a server listens on that had no port: nothing as long as it has none, and nobody else when it gets one."""
+
 URL_OPTIONS = frozenset({"db", "password", "username", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
 """What may stand behind the `?`; redis-py knows more, which would undo the settings of `connection.py`."""
 
@@ -72,6 +75,18 @@ def shown(url: str) -> str:
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port or 6379}"
+
+
+def _without_ours(
+    bind: str, port: int, addresses: Sequence[IPv4Address | IPv6Address], our_port: int
+) -> tuple[str, int]:
+    """What the administrator has, when an earlier helper added our addresses and ended without taking them back. A
+    server that listens on nothing but ours had no port of its own."""
+    ours = set(map(str, addresses))
+    words = [word for word in bind.split() if word.removeprefix("-") not in ours]
+    if words or not ours.intersection(bind.split()):
+        return " ".join(words), port
+    return LOOPBACK, 0 if port == our_port else port
 
 
 class ExternalServer(StoreServer):
@@ -213,7 +228,7 @@ class ExternalServer(StoreServer):
         await self._check_password()
         now = await self._connection.config("bind", "port")
         if self._before is None:
-            self._before = now["bind"], int(now["port"])
+            self._before = _without_ours(now["bind"], int(now["port"]), addresses, port)
         bind, own_port = self._before
         words = bind.split() if own_port else []
         wanted = words if {"*", "0.0.0.0"} & set(words) else [*words, *map(str, addresses)]

@@ -133,6 +133,33 @@ async def test_over_a_unix_socket_with_a_password(administrator, external, folde
     await server.stop()
 
 
+@pytest.mark.parametrize("own_port", [True, False])
+async def test_a_later_helper_gives_back_what_an_earlier_one_changed(
+    administrator, external, folder, free_port, own_port
+):
+    """The first one ends without a word; the second finds the server as the first one left it."""
+    await administrator.run(unixsocket=str(folder / "admin.sock"))
+    url = f"unix://{folder}/admin.sock?password=p%40ss"
+    probe = Connection.to_url(url, "redis")
+    if not own_port:
+        await probe.call("CONFIG", "SET", "port", 0)
+    port, before = free_port(), await probe.config("bind", "port")
+    for _ in range(2):
+        server = external(url)
+        await server.start()
+        used = await server.open_tcp([IPv4Address("127.0.0.2")], port)
+        assert used == (administrator.port if own_port else port)
+        await server.detach()
+    await server.start()
+    await server.erase()
+    after = await probe.config("bind", "port")
+    assert after["port"] == before["port"]
+    assert "127.0.0.2" not in after["bind"]
+    if own_port:
+        assert after == before
+    await probe.close()
+
+
 async def test_port_is_opened_where_there_is_none(administrator, external, folder, free_port):
     await administrator.run(unixsocket=str(folder / "admin.sock"))
     probe = Connection.to_url(administrator.url, "redis")
