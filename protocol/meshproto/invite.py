@@ -29,6 +29,9 @@ URI_PREFIX = "mesh://join/"
 REDEEM_PORT = 9000
 """The join service's port on overlay addresses when an invite names none."""
 
+MOST_FURTHER_KEYS = 7
+"""With the first, as many machines can redeem at the same time as mostly come at once."""
+
 _HEADER_BYTES = 3
 _CHECKSUM_BYTES = 4
 _LONGEST_TEXT = 65_536  # characters; an invite with 3 nodes has about 600
@@ -63,6 +66,12 @@ class Invite:
     expires_ms: int
     member: str = ""
     role: Role.ValueType = field(default=ROLE_PEER)
+    further_keys: int = 0
+
+    def access(self, number: int) -> tuple[PrivateKey, IPv4Address]:
+        """A temporary key and its address: the first, or one of the further ones, so that two machines that redeem at
+        once don't take the tunnel from each other."""
+        return temporary_key(self.temporary_key, number), self.temporary_ipv4 + number
 
     def expired(self, now_ms: int) -> bool:
         """Whether it is of no use any more by this machine's clock."""
@@ -113,6 +122,14 @@ def redeem_token(temporary_key: PrivateKey, invite_id: str) -> bytes:
     """What proves possession of the invite to the primary, which knows only its SHA-256. 32 bytes, by HKDF."""
     info = b"meshd-redeem-token-1:" + invite_id.encode()
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(temporary_key.data)
+
+
+def temporary_key(first: PrivateKey, number: int) -> PrivateKey:
+    """The first temporary key of an invite (0), or one of those that are derived from it by HKDF."""
+    if number == 0:
+        return first
+    info = b"meshd-temporary-key-1:" + str(number).encode()
+    return PrivateKey.from_random(HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(first.data))
 
 
 def _from_file(text: str) -> str:
@@ -197,6 +214,7 @@ def _contents(invite: Invite) -> InviteContents:
         member=invite.member,
         role=invite.role,
         prefix=prefix,
+        further_keys=invite.further_keys,
     )
 
 
@@ -224,6 +242,9 @@ def _from_contents(body: bytes) -> Invite:
         if contents.role not in {ROLE_NODE, ROLE_PEER}:
             raise ValueError
         name = "addresses and keys"
+        if contents.further_keys > MOST_FURTHER_KEYS:
+            raise ValueError
+        IPv4Address(_exactly(contents.temporary_ipv4, 4)) + contents.further_keys
         return Invite(
             id=contents.invite_id.hex(),
             mesh_id=str(uuid.UUID(bytes=_exactly(contents.mesh_id, 16))),
@@ -236,6 +257,7 @@ def _from_contents(body: bytes) -> Invite:
             expires_ms=contents.expires_s * 1000,
             member=contents.member,
             role=contents.role,
+            further_keys=contents.further_keys,
         )
     except (ValueError, DecodeError):
         raise FormatError(f"the invite holds {name} that can't be used", _ASK_AGAIN, "invite-unreadable") from None

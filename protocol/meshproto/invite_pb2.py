@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from meshproto import state_pb2 as meshproto_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16meshproto/invite.proto\x12\tmeshproto\x1a\x15meshproto/state.proto\"\xae\x02\n\x0eInviteContents\x12\x11\n\tinvite_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mesh_id\x18\x02 \x01(\x0c\x12\x11\n\tmesh_name\x18\x03 \x01(\t\x12,\n\x05nodes\x18\x04 \x03(\x0b\x32\x1d.meshproto.InviteNodeContents\x12\x1d\n\x15temporary_private_key\x18\x05 \x01(\x0c\x12\x16\n\x0etemporary_ipv4\x18\x06 \x01(\x0c\x12\x16\n\x0etemporary_ipv6\x18\x07 \x01(\x0c\x12\x16\n\x0e\x63\x61_fingerprint\x18\x08 \x01(\x0c\x12\x11\n\texpires_s\x18\t \x01(\x03\x12\x0e\n\x06member\x18\n \x01(\t\x12\x1d\n\x04role\x18\x0b \x01(\x0e\x32\x0f.meshproto.Role\x12\x0e\n\x06prefix\x18\x0c \x01(\x0c\"l\n\x12InviteNodeContents\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x0c\n\x04ipv4\x18\x02 \x01(\x0c\x12\x0c\n\x04ipv6\x18\x03 \x01(\x0c\x12\x11\n\tendpoints\x18\x04 \x03(\x0c\x12\x13\n\x0bredeem_port\x18\x05 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16meshproto/invite.proto\x12\tmeshproto\x1a\x15meshproto/state.proto\"\xc4\x02\n\x0eInviteContents\x12\x11\n\tinvite_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mesh_id\x18\x02 \x01(\x0c\x12\x11\n\tmesh_name\x18\x03 \x01(\t\x12,\n\x05nodes\x18\x04 \x03(\x0b\x32\x1d.meshproto.InviteNodeContents\x12\x1d\n\x15temporary_private_key\x18\x05 \x01(\x0c\x12\x16\n\x0etemporary_ipv4\x18\x06 \x01(\x0c\x12\x16\n\x0etemporary_ipv6\x18\x07 \x01(\x0c\x12\x16\n\x0e\x63\x61_fingerprint\x18\x08 \x01(\x0c\x12\x11\n\texpires_s\x18\t \x01(\x03\x12\x0e\n\x06member\x18\n \x01(\t\x12\x1d\n\x04role\x18\x0b \x01(\x0e\x32\x0f.meshproto.Role\x12\x0e\n\x06prefix\x18\x0c \x01(\x0c\x12\x14\n\x0c\x66urther_keys\x18\r \x01(\r\"l\n\x12InviteNodeContents\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x0c\n\x04ipv4\x18\x02 \x01(\x0c\x12\x0c\n\x04ipv6\x18\x03 \x01(\x0c\x12\x11\n\tendpoints\x18\x04 \x03(\x0c\x12\x13\n\x0bredeem_port\x18\x05 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'meshproto.invite_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INVITECONTENTS']._serialized_start=61
-  _globals['_INVITECONTENTS']._serialized_end=363
-  _globals['_INVITENODECONTENTS']._serialized_start=365
-  _globals['_INVITENODECONTENTS']._serialized_end=473
+  _globals['_INVITECONTENTS']._serialized_end=385
+  _globals['_INVITENODECONTENTS']._serialized_start=387
+  _globals['_INVITENODECONTENTS']._serialized_end=495
 # @@protoc_insertion_point(module_scope)

@@ -35,6 +35,7 @@ class InviteContents(_message.Message):
     MEMBER_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
+    FURTHER_KEYS_FIELD_NUMBER: _builtins.int
     invite_id: _builtins.bytes
     mesh_id: _builtins.bytes
     """16 bytes"""
@@ -54,6 +55,8 @@ class InviteContents(_message.Message):
     role: _state_pb2.Role.ValueType
     prefix: _builtins.bytes
     """first 8 bytes of all IPv6 addresses here"""
+    further_keys: _builtins.int
+    """derived from the temporary key; each has the next IPv4 address"""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InviteNodeContents]: ...
     def __init__(
@@ -71,10 +74,11 @@ class InviteContents(_message.Message):
         member: _builtins.str = ...,
         role: _state_pb2.Role.ValueType = ...,
         prefix: _builtins.bytes = ...,
+        further_keys: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_fingerprint", b"ca_fingerprint", "expires_s", b"expires_s", "invite_id", b"invite_id", "member", b"member", "mesh_id", b"mesh_id", "mesh_name", b"mesh_name", "nodes", b"nodes", "prefix", b"prefix", "role", b"role", "temporary_ipv4", b"temporary_ipv4", "temporary_ipv6", b"temporary_ipv6", "temporary_private_key", b"temporary_private_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_fingerprint", b"ca_fingerprint", "expires_s", b"expires_s", "further_keys", b"further_keys", "invite_id", b"invite_id", "member", b"member", "mesh_id", b"mesh_id", "mesh_name", b"mesh_name", "nodes", b"nodes", "prefix", b"prefix", "role", b"role", "temporary_ipv4", b"temporary_ipv4", "temporary_ipv6", b"temporary_ipv6", "temporary_private_key", b"temporary_private_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

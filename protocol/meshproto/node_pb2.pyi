@@ -500,6 +500,7 @@ class CreateInvite(_message.Message):
     CIDR_FIELD_NUMBER: _builtins.int
     TEMPORARY_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     TOKEN_SHA256_FIELD_NUMBER: _builtins.int
+    FURTHER_PUBLIC_KEYS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     member: _builtins.str
     role: _state_pb2.Role.ValueType
@@ -510,6 +511,10 @@ class CreateInvite(_message.Message):
     cidr: _builtins.str
     temporary_public_key: _builtins.bytes
     token_sha256: _builtins.bytes
+    @_builtins.property
+    def further_public_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """as in Invite; asked for, given when the addresses are free"""
+
     def __init__(
         self,
         *,
@@ -523,10 +528,11 @@ class CreateInvite(_message.Message):
         cidr: _builtins.str = ...,
         temporary_public_key: _builtins.bytes = ...,
         token_sha256: _builtins.bytes = ...,
+        further_public_keys: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cidr", b"cidr", "ephemeral_ms", b"ephemeral_ms", "id", b"id", "lifetime_ms", b"lifetime_ms", "member", b"member", "role", b"role", "temporary_public_key", b"temporary_public_key", "token_sha256", b"token_sha256", "uses", b"uses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cidr", b"cidr", "ephemeral_ms", b"ephemeral_ms", "further_public_keys", b"further_public_keys", "id", b"id", "lifetime_ms", b"lifetime_ms", "member", b"member", "role", b"role", "temporary_public_key", b"temporary_public_key", "token_sha256", b"token_sha256", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -366,6 +366,7 @@ class Invite(_message.Message):
     REDEEMED_BY_FIELD_NUMBER: _builtins.int
     CLOSED_MS_FIELD_NUMBER: _builtins.int
     NODE_IDS_FIELD_NUMBER: _builtins.int
+    FURTHER_PUBLIC_KEYS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """8 hexadecimal digits and more"""
     member: _builtins.str
@@ -397,6 +398,10 @@ class Invite(_message.Message):
     def node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """nodes named in the invite"""
 
+    @_builtins.property
+    def further_public_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """temporary keys beside the first, for machines that come at once; their"""
+
     def __init__(
         self,
         *,
@@ -419,10 +424,11 @@ class Invite(_message.Message):
         redeemed_by: _abc.Iterable[_builtins.str] | None = ...,
         closed_ms: _builtins.int = ...,
         node_ids: _abc.Iterable[_builtins.str] | None = ...,
+        further_public_keys: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cidr", b"cidr", "closed_ms", b"closed_ms", "created_by", b"created_by", "created_ms", b"created_ms", "ephemeral_ms", b"ephemeral_ms", "expires_ms", b"expires_ms", "id", b"id", "member", b"member", "node_ids", b"node_ids", "redeemed_by", b"redeemed_by", "role", b"role", "state", b"state", "temporary_ipv4", b"temporary_ipv4", "temporary_ipv6", b"temporary_ipv6", "temporary_public_key", b"temporary_public_key", "token_sha256", b"token_sha256", "used", b"used", "uses", b"uses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cidr", b"cidr", "closed_ms", b"closed_ms", "created_by", b"created_by", "created_ms", b"created_ms", "ephemeral_ms", b"ephemeral_ms", "expires_ms", b"expires_ms", "further_public_keys", b"further_public_keys", "id", b"id", "member", b"member", "node_ids", b"node_ids", "redeemed_by", b"redeemed_by", "role", b"role", "state", b"state", "temporary_ipv4", b"temporary_ipv4", "temporary_ipv6", b"temporary_ipv6", "temporary_public_key", b"temporary_public_key", "token_sha256", b"token_sha256", "used", b"used", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,6 +448,10 @@ class JoinRequest(_message.Message):
     SINCE_MS_FIELD_NUMBER: _builtins.int
     AUTHORIZED_MEMBER_ID_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
+    LISTEN_PORT_FIELD_NUMBER: _builtins.int
+    BEHIND_NAT_FIELD_NUMBER: _builtins.int
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     public_key: _builtins.bytes
@@ -454,6 +464,14 @@ class JoinRequest(_message.Message):
     authorized_member_id: _builtins.str
     """set once it was let in"""
     refused: _builtins.bool
+    listen_port: _builtins.int
+    """WireGuard UDP port"""
+    behind_nat: _builtins.bool
+    protocol_version: _builtins.int
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """as in Member"""
+
     def __init__(
         self,
         *,
@@ -465,10 +483,14 @@ class JoinRequest(_message.Message):
         since_ms: _builtins.int = ...,
         authorized_member_id: _builtins.str = ...,
         refused: _builtins.bool = ...,
+        endpoints: _abc.Iterable[_builtins.str] | None = ...,
+        listen_port: _builtins.int = ...,
+        behind_nat: _builtins.bool = ...,
+        protocol_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_member_id", b"authorized_member_id", "certificate_request", b"certificate_request", "id", b"id", "name", b"name", "public_key", b"public_key", "refused", b"refused", "since_ms", b"since_ms", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_member_id", b"authorized_member_id", "behind_nat", b"behind_nat", "certificate_request", b"certificate_request", "endpoints", b"endpoints", "id", b"id", "listen_port", b"listen_port", "name", b"name", "protocol_version", b"protocol_version", "public_key", b"public_key", "refused", b"refused", "since_ms", b"since_ms", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

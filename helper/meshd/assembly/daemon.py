@@ -18,7 +18,7 @@ from meshproto.cluster_key import ClusterKey
 from meshproto.keys import PrivateKey
 
 from meshd import defaults, service_manager
-from meshd.assembly.mesh import Duties, Machine, Mesh
+from meshd.assembly.mesh import GOODBYE, Duties, Machine, Mesh
 from meshd.assembly.node_duties import NodeDuties
 from meshd.assembly.own_endpoints import find_endpoints
 from meshd.assembly.peer_duties import PeerDuties
@@ -332,14 +332,18 @@ class Daemon:
             result = await self._submit_patiently(mesh.duties, change, limit)
             if result.outcome != node_pb2.ChangeResult.DONE:
                 left_behind = f"{me.name} stays in the member list of {mesh.name}: {result.message}"
+            elif mesh.is_node:
+                await asyncio.sleep(GOODBYE)  # what others send through here still passes
         elif me is not None and mesh.duties is None and len(mesh.members) > 1:
             left_behind = f"{me.name} stays in the member list of {mesh.name}: it is disconnected"
-        was_up = mesh.duties is not None
-        await mesh.erase()
-        if not was_up and mesh.is_node:
+        if mesh.duties is None and mesh.is_node:
             server = self._store(mesh.folder, mesh.identity)
-            await server.start()
-            await server.erase()
+            try:
+                await server.start()
+                await server.erase()
+            except MeshError as error:
+                left_behind += f"; the mesh's data stay in its store: {error.message}"
+        await mesh.erase()
         self.meshes.pop(mesh.name, None)
         return left_behind
 

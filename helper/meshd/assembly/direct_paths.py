@@ -255,8 +255,9 @@ class DirectPaths:
         await self._mesh.machine.backend.apply(self._mesh.choices.interface, DeviceChange(peers=(change,)))
 
     async def _back(self, member: Member) -> None:
-        if member.transport is not None:
-            await self._set(member, UdpEndpoint(member.transport, member.listen_port))
+        endpoint = self._sessions.relay_endpoint(member)
+        if endpoint is not None:
+            await self._set(member, endpoint)
             await self._sessions.read()
 
     async def _go_back(self, member: Member) -> None:

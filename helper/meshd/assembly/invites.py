@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from meshproto import local_pb2, node_pb2, state_pb2
-from meshproto.invite import Invite, InviteNode, redeem_token
+from meshproto.invite import MOST_FURTHER_KEYS, Invite, InviteNode, redeem_token, temporary_key
 from meshproto.keys import PrivateKey
 
 from meshd import defaults
@@ -54,6 +54,9 @@ async def make_invite(
         admin=request.admin,
         cidr=request.cidr,
         temporary_public_key=key.public.data,
+        further_public_keys=[
+            temporary_key(key, number).public.data for number in range(1, min(request.uses or 1, MOST_FURTHER_KEYS + 1))
+        ],
         token_sha256=hashlib.sha256(redeem_token(key, invite_id)).digest(),
     )
     # The key is kept first: an invite that was made and whose answer was lost can still be shown.
@@ -121,6 +124,7 @@ def _reply(
         expires_ms=stored.expires_ms,
         member=stored.member,
         role=stored.role,
+        further_keys=len(stored.further_public_keys),
     )
     return local_pb2.CreateInviteReply(
         invite=invite_status(stored), text=invite.to_text(), uri=invite.to_uri(), file=invite.to_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -19,8 +20,10 @@ from meshproto.keys import PrivateKey, PublicKey
 from meshd import defaults
 from meshd.assembly.daemon import Daemon
 from meshd.assembly.status import mesh_status
+from meshd.cluster.certificates import fingerprint
 from meshd.cluster.join_connection import resolve
 from meshd.cluster.joining import Joined, Wishes, join_as_node, redeem, request_access
+from meshd.cluster.request_keys import forget_request_keys
 from meshd.dataplane import kernel_network
 from meshd.dataplane.desired import Address, Desired, DesiredFirewall, DesiredPeer, DesiredRoute, UdpEndpoint
 from meshd.dataplane.plan import KEEPALIVE
@@ -34,6 +37,12 @@ from meshd.rpc.status_codes import error_of
 
 REDEEM_TIME = 15.0
 """Seconds after which redeeming an invite gives up."""
+
+PATIENCE = 3.0
+"""Seconds that a node may take to answer whoever redeems an invite, before the session is started anew …"""
+
+CROWD_PATIENCE = 1.0
+"""… and with an invite for several machines, where another one may have taken the session over."""
 
 
 async def join_mesh(daemon: Daemon, request: local_pb2.JoinMeshRequest) -> AsyncIterator[local_pb2.JoinProgress]:
@@ -93,9 +102,17 @@ async def _join(
             joined = await _by_invite(daemon, request, parse_invite(request.what), progress, deadline)
     except FormatError as error:
         raise InvalidInput(error.message, error.fix, error.code) from error
-    joined = await _checked(daemon, joined, request)
+    try:
+        joined = await _checked(daemon, joined, request)
+    except BaseException:
+        await daemon.machine.network.remove(joined.identity.choices.interface)
+        raise
     await progress("tunnel", "setting up the tunnel")
     mesh = await daemon.adopt(joined)
+    if request.request:
+        await asyncio.to_thread(
+            forget_request_keys, daemon.settings.state_dir, fingerprint(joined.identity.ca_certificate)
+        )
     await progress("handshake", "waiting for the first handshake")
     version = -1
     limit = min(deadline, time.monotonic() + 8)
@@ -147,6 +164,7 @@ async def _by_request(
         wishes,
         progress,  # type: ignore[arg-type]  # the closures of _join
         pending,  # type: ignore[arg-type]  # the closures of _join
+        daemon.settings.state_dir,
         deadline - time.monotonic(),
     )
 
@@ -155,7 +173,8 @@ async def _by_invite(
     daemon: Daemon, request: local_pb2.JoinMeshRequest, invite: Invite, progress: object, deadline: float
 ) -> Joined:
     """Opens the tunnel with the invite's temporary key, redeems through it; the interface stays for the member."""
-    _needs_always_on(request)
+    if invite.role != state_pb2.ROLE_NODE:
+        _needs_always_on(request)
     if invite.expires_ms <= time.time() * 1000:
         raise Conflict(f"the invite to {invite.mesh_name} has expired", "ask for a new one", "invite-expired")
     check_label(invite.mesh_name, "mesh name")
@@ -175,9 +194,14 @@ async def _by_invite(
             f"this machine has no route to any node of {invite.mesh_name}", "check its network", "unreachable"
         )
     machine, interface = daemon.machine, wishes.interface
-    temporary = _temporary_network(invite, wishes, endpoints)
+
+    def temporary_network() -> Desired:
+        return _temporary_network(invite, random.randint(0, invite.further_keys), wishes, endpoints)
 
     async def restart() -> None:
+        """Starts the session anew, with another of the invite's keys where it has several."""
+        temporary = temporary_network()
+        await machine.network.apply(temporary)
         peers = []
         for key, peer in temporary.peers.items():
             peers.append(PeerChange(key, remove=True))
@@ -188,7 +212,7 @@ async def _by_invite(
 
     services = [Endpoint(str(node.ipv4), node.redeem_port) for node in invite.nodes if node.public_key in endpoints]
     try:
-        await machine.network.apply(temporary)
+        await machine.network.apply(temporary_network())
         joined = await redeem(
             invite.id,
             redeem_token(invite.temporary_key, invite.id),
@@ -198,6 +222,7 @@ async def _by_invite(
             restart,
             progress,  # type: ignore[arg-type]  # the closure of _join
             min(REDEEM_TIME, deadline - time.monotonic()),
+            CROWD_PATIENCE if invite.further_keys else PATIENCE,
         )
     except BaseException:
         await machine.network.remove(interface, frozenset())
@@ -218,14 +243,15 @@ async def _usable(endpoints: tuple[str, ...]) -> UdpEndpoint | None:
     return None
 
 
-def _temporary_network(invite: Invite, wishes: Wishes, endpoints: dict[PublicKey, UdpEndpoint]) -> Desired:
-    own: frozenset[Address] = frozenset({invite.temporary_ipv4, invite.temporary_ipv6})
+def _temporary_network(invite: Invite, number: int, wishes: Wishes, endpoints: dict[PublicKey, UdpEndpoint]) -> Desired:
+    key, address = invite.access(number)
+    own: frozenset[Address] = frozenset({address})
     return Desired(
         interface=wishes.interface,
-        private_key=invite.temporary_key,
+        private_key=key,
         listen_port=wishes.listen_port,
         mtu=defaults.MTU,
-        addresses=frozenset({ip_interface(invite.temporary_ipv4)}),
+        addresses=frozenset({ip_interface(address)}),
         peers={
             node.public_key: DesiredPeer(
                 node.public_key, frozenset({ip_network(node.ipv4)}), endpoints[node.public_key], KEEPALIVE
@@ -233,7 +259,7 @@ def _temporary_network(invite: Invite, wishes: Wishes, endpoints: dict[PublicKey
             for node in invite.nodes
             if node.public_key in endpoints
         },
-        routes=frozenset(DesiredRoute(ip_network(node.ipv4), source=invite.temporary_ipv4) for node in invite.nodes),
+        routes=frozenset(DesiredRoute(ip_network(node.ipv4), source=address) for node in invite.nodes),
         firewall=DesiredFirewall(own, frozenset(), 0, frozenset(), 0, None, frozenset(), frozenset()),
         forwarding=False,
     )

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +32,8 @@ from meshd.dataplane.overlap import filter_routes
 from meshd.dataplane.plan import Situation, TemporaryPeer, plan
 from meshd.dataplane.watch import KernelWatch
 from meshd.dataplane.wireguard.choice import ChosenBackend
-from meshd.model.addresses import Pools
+from meshd.model.addresses import Pools, ipv6_addresses
+from meshd.model.changes.admission import temporary_keys
 from meshd.model.changes.routes import choose_routes
 from meshd.model.errors import MeshError
 from meshd.model.members import Member, Role
@@ -44,7 +45,8 @@ from meshd.store.view_file import save_view
 log = logging.getLogger(__name__)
 
 GOODBYE = 1.0
-"""Seconds that a member which removes itself can still be answered."""
+"""Seconds that a member which removes itself can still be answered, and that a node which was removed still carries
+what is under way: time for everybody to choose other ways."""
 
 
 class Duties(Protocol):
@@ -52,7 +54,8 @@ class Duties(Protocol):
 
     async def start(self) -> None: ...
 
-    async def stop(self) -> None: ...
+    async def stop(self, keep: bool = True) -> None:
+        """`keep`: what goes on without the helper does; else that ends, too."""
 
     async def erase(self) -> None: ...
 
@@ -93,9 +96,10 @@ class Mesh:
         self.state = State() if view is None else State.from_view(view)
         self.members: dict[str, Member] = {}  # verified
         self.provisional: dict[str, state_pb2.Member] = {}  # admitted here, not yet in our Redis
-        self.leaving: dict[str, tuple[state_pb2.Member, float]] = {}  # removed by themselves; kept until that time
+        self.leaving: dict[str, tuple[state_pb2.Member, float]] = {}  # removed, but kept until that time
         self.presence: dict[str, node_pb2.Presence] = {}
         self.node_health: dict[str, node_pb2.NodeHealth] = {}
+        self.reach_changes = 0
         self.applied = Position()
         self.committed = Position()
         self.routes: dict[Network, str] = {}
@@ -140,6 +144,11 @@ class Mesh:
     def is_node(self) -> bool:
         return self.choices.role is Role.NODE
 
+    @property
+    def present(self) -> list[Member]:
+        """The members without those that were removed and only carry what is under way."""
+        return [one for key, one in self.members.items() if key not in self.leaving or key in self.state.members]
+
     def is_overlay(self, address: IPv4Address) -> bool:
         """Whether that is a member's overlay address."""
         return address in self._overlays
@@ -161,6 +170,9 @@ class Mesh:
     def set_state(self, state: State, entries: Iterable[tuple[Position, state_pb2.ChangeEntry]] = ()) -> None:
         """Takes a newer committed state over, stores it and has the data plane follow."""
         before = self.state.position
+        for node in self.state.nodes:
+            if node.id not in state.members:
+                self.say_goodbye(node.id)
         self.state = state
         self.provisional = {key: message for key, message in self.provisional.items() if key not in state.members}
         self._verify()
@@ -227,10 +239,26 @@ class Mesh:
             self._verify()
 
     def say_goodbye(self, member_id: str) -> None:
-        """Keeps a member that removes itself in the data plane for a moment, so that the answer still reaches it."""
+        """Keeps a member that is removed in the data plane for a moment."""
         message = self.state.members.get(member_id)
         if message is not None:
             self.leaving[member_id] = (message, time.monotonic() + GOODBYE)
+            asyncio.get_running_loop().call_later(GOODBYE + 0.05, self.wake)
+
+    def take_presence(self, presence: Iterable[node_pb2.Presence], nodes: Iterable[node_pb2.NodeHealth]) -> None:
+        """Who is online and where, as the nodes see it. `reach_changes` grows when that opens or closes a way."""
+        before, self.presence = self.presence, {}
+        self.node_health = {one.member_id: one for one in nodes}
+        changed = False
+        for seen in presence:
+            known = before.get(seen.member_id)
+            # What is as before stays the same object, which is how `watch_view` knows it.
+            self.presence[seen.member_id] = seen if known is None or known != seen else known
+            if known is None or _reach(known) != _reach(seen):
+                changed = True
+        if changed or before.keys() - self.presence.keys():
+            self.reach_changes += 1
+            self.wake()
 
     def wake(self) -> None:
         self._wake.set()
@@ -262,8 +290,8 @@ class Mesh:
         await self.duties.start()
         self._tasks.append(asyncio.create_task(self.own_endpoints.run(), name=f"{self.name}: own endpoints"))
 
-    async def stop(self) -> None:
-        """Stops the helper's part; the tunnel stays up."""
+    async def stop(self, keep: bool = True) -> None:
+        """Stops the helper's part; the tunnel stays up, and with `keep` whatever else goes on without a helper."""
         self._watch.stop()
         for task in self._tasks:
             task.cancel()
@@ -271,12 +299,12 @@ class Mesh:
         self._tasks = []
         await self.sessions.stop()
         if self.duties is not None:
-            await self.duties.stop()
+            await self.duties.stop(keep)
             self.duties = None
 
     async def down(self) -> None:
         """Stops and takes the interface away; the identity stays."""
-        await self.stop()
+        await self.stop(keep=False)
         await self._remove_network()
         await self.notify()
 
@@ -376,13 +404,9 @@ class Mesh:
         wanted = {network: node for network, node in self.routes.items() if network not in offered}
         installed = await self._installable(wanted)
         temporary = tuple(
-            TemporaryPeer(
-                PublicKey(invite.temporary_public_key),
-                ip_address(invite.temporary_ipv4),  # type: ignore[arg-type]  # written by the model
-                ip_address(invite.temporary_ipv6),  # type: ignore[arg-type]  # written by the model
-            )
+            TemporaryPeer(key, IPv4Address(invite.temporary_ipv4) + number, ipv6_addresses(pools, key)[0])
             for invite in self.state.invites.values()
-            if invite.temporary_public_key
+            for number, key in enumerate(map(PublicKey, temporary_keys(invite)))
         )
         return Situation(
             self_id=me.id,
@@ -395,7 +419,6 @@ class Mesh:
             ula=pools.ula,
             transport=pools.transport,
             endpoints=await sessions.start_endpoints(),
-            relays={key: way.relay for key, way in sessions.ways.items() if way.relay},
             relayed=frozenset(
                 key
                 for key, way in sessions.ways.items()
@@ -453,6 +476,10 @@ class Mesh:
         except TimeoutError:
             pass
         return self.version
+
+
+def _reach(seen: node_pb2.Presence) -> tuple[bool, frozenset[str]]:
+    return seen.online, frozenset(seen.attached_node_ids)
 
 
 def with_members(view: state_pb2.View, *members: state_pb2.Member) -> state_pb2.View:

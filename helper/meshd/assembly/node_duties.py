@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
+import uuid
+from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -41,7 +43,10 @@ from meshd.store.server import RedisServer, StoreServer, socket_path
 log = logging.getLogger(__name__)
 
 WATCH_PAUSE = 2.0
-"""Seconds between updates of who is online, for members that watch."""
+"""Seconds between updates of what grows or wobbles, for members that watch. Who is online and where is told at once."""
+
+SHARE_PAUSE = 0.2
+"""Seconds between the primary's looks at who is online; longer where there are so many members that one takes long."""
 
 RECENT = 1000
 """Committed entries kept for watchers; who needs older ones gets a snapshot."""
@@ -126,7 +131,7 @@ class NodeDuties:
             self._tasks.append(asyncio.create_task(self._lead(me), name=f"{mesh.name}: primary"))
         mesh.wake()
 
-    async def stop(self) -> None:
+    async def stop(self, keep: bool = True) -> None:
         self._closing = True
         await self._mesh.notify()
         for task in self._tasks:
@@ -139,7 +144,7 @@ class NodeDuties:
             await self._channels.close()
         if hasattr(self, "_database"):
             await self._database.close()
-        await self._server.detach()
+        await (self._server.detach() if keep else self._server.stop())
 
     async def erase(self) -> None:
         """After `stop`: takes the data away, too."""
@@ -172,16 +177,7 @@ class NodeDuties:
         mesh.committed = max(mesh.committed, committed)
         self._follower.advance(committed)
         # Not every heartbeat carries presence; one that does names at least the primary.
-        self._take_presence(request.presence or mesh.presence.values(), request.nodes)
-
-    def _take_presence(self, presence: Iterable[node_pb2.Presence], nodes: Iterable[node_pb2.NodeHealth]) -> None:
-        """What is as before stays the same object, which is how `watch_view` knows it."""
-        mesh, before = self._mesh, self._mesh.presence
-        mesh.node_health = {one.member_id: one for one in nodes}
-        mesh.presence = {}
-        for seen in presence:
-            known = before.get(seen.member_id)
-            mesh.presence[seen.member_id] = seen if known is None or known != seen else known
+        mesh.take_presence(request.presence or mesh.presence.values(), request.nodes)
 
     async def _follow(self) -> None:
         """Every committed change of our Redis goes to the mesh, in order."""
@@ -269,8 +265,9 @@ class NodeDuties:
 
     async def _share_presence(self, heartbeats: Heartbeats) -> None:
         while True:
-            self._take_presence(heartbeats.presence(), heartbeats.health())
-            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            self._mesh.take_presence(heartbeats.presence(), heartbeats.health())
+            await asyncio.sleep(max(SHARE_PAUSE, 20 * (time.monotonic() - began)))
 
     async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult:
         """Carries the change out here, or has the primary do it."""
@@ -362,11 +359,16 @@ class NodeDuties:
                 sent = position
             news = [seen for key, seen in mesh.presence.items() if presence.get(key) is not seen]
             news += [node_pb2.Presence(member_id=key) for key in presence.keys() - mesh.presence.keys()]
-            presence = dict(mesh.presence)
+            presence, reach_changes = dict(mesh.presence), mesh.reach_changes
             update.presence.extend(news)
             yield update
             deadline = time.monotonic() + WATCH_PAUSE
-            while not self._closing and mesh.state.position == sent and time.monotonic() < deadline:
+            while (
+                not self._closing
+                and mesh.state.position == sent
+                and mesh.reach_changes == reach_changes
+                and time.monotonic() < deadline
+            ):
                 version = await mesh.wait_changed(version, deadline - time.monotonic())
 
     def _since(self, sent: Position | None, member_id: str) -> list[state_pb2.ChangeEntry] | None:
@@ -382,6 +384,9 @@ class NodeDuties:
         return None if about_itself else [filtered_entry(entry) for _, entry in fresh]
 
     # --- JoinApi ----------------------------------------------------------------------------------------------------
+
+    def is_inside(self, source: Source) -> bool:
+        return self._mesh.is_inside(source)
 
     async def authority(self) -> join_pb2.AuthorityReply:
         return join_pb2.AuthorityReply(
@@ -446,9 +451,10 @@ class NodeDuties:
     async def request_access(
         self, source: Source, request: join_pb2.RequestAccessRequest
     ) -> join_pb2.RequestAccessReply:
-        request_id = os.urandom(4).hex()
+        # The same key gets the same id: a machine that asks again finds its request.
+        request_id = hashlib.sha256(request.applicant.public_key).hexdigest()[:10]
         change = node_pb2.Change(
-            request_id=f"access-{request_id}",
+            request_id=str(uuid.uuid4()),
             actor=str(source),
             add_request=node_pb2.AddRequest(id=request_id, applicant=request.applicant, source=str(source)),
         )

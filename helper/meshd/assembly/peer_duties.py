@@ -49,7 +49,7 @@ class PeerDuties:
             asyncio.create_task(self._report(), name=f"{self._mesh.name}: report"),
         ]
 
-    async def stop(self) -> None:
+    async def stop(self, keep: bool = True) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -69,7 +69,7 @@ class PeerDuties:
     def _nodes(self) -> list[Member]:
         """The ones that answer first, then the rest, oldest first."""
         mesh = self._mesh
-        nodes = [one for one in mesh.members.values() if one.role is Role.NODE and one.enabled]
+        nodes = [one for one in mesh.present if one.role is Role.NODE and one.enabled]
         return sorted(nodes, key=lambda one: (not mesh.sessions.prober.answered(one.ipv4), one.joined_ms, one.id))
 
     async def _watch(self) -> None:
@@ -118,11 +118,7 @@ class PeerDuties:
                 entries.append((position, entry))
             mesh.set_state(state, entries)
         mesh.committed = committed
-        before = {key: (seen.online, tuple(seen.attached_node_ids)) for key, seen in mesh.presence.items()}
-        mesh.presence.update({seen.member_id: seen for seen in update.presence})
-        mesh.node_health = {one.member_id: one for one in update.nodes}
-        if before != {key: (seen.online, tuple(seen.attached_node_ids)) for key, seen in mesh.presence.items()}:
-            mesh.wake()
+        mesh.take_presence([*mesh.presence.values(), *update.presence], update.nodes)
         await mesh.notify()
 
     async def _report(self) -> None:

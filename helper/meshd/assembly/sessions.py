@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Coroutine
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from meshd import defaults
 from meshd.assembly.direct_paths import DirectPaths
 from meshd.dataplane.desired import Desired, UdpEndpoint, network
 from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState
+from meshd.model.addresses import transport_network, transport_through
 from meshd.model.errors import MeshError
 from meshd.model.members import Endpoint, Member, Role
 from meshd.observe.past import Past
@@ -39,6 +41,9 @@ PRESENCE_KEPT = 0.4
 
 START_APART = 3.0
 """Seconds by which the two ends of a session start it anew one after the other."""
+
+RENEW_LIMIT = 1.0
+"""Seconds that a session may take to answer after one end was away, before it is started anew."""
 
 PEER_DEAD = 4.0
 """Seconds of unanswered probes after which a straight path between peers counts as dead: with `INTERVAL` between them,
@@ -67,6 +72,7 @@ class Sessions:
         self._renewals: dict[str, tuple[float, float]] = {}  # since when it was away, when to look (CLOCK_MONOTONIC)
         self._presence: list[node_pb2.Presence] = []
         self._presence_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listens for probes."""
@@ -75,6 +81,9 @@ class Sessions:
             await self.prober.start(self._mesh.me.ipv4, defaults.MESH_PORT)
 
     async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.direct.stop()
         self.prober.stop()
 
@@ -112,6 +121,16 @@ class Sessions:
     def over_transport(self, member: Member) -> bool:
         peer = self._peer(member)
         return peer is not None and peer.endpoint is not None and self.is_transport(peer.endpoint.address)
+
+    def relay_of(self, member: Member) -> str | None:
+        """The node that the member's session goes through now."""
+        peer = self._peer(member)
+        if peer is None or peer.endpoint is None or not self.is_transport(peer.endpoint.address):
+            return None
+        for node in self._mesh.members.values():
+            if node.role is Role.NODE and node.transport and peer.endpoint.address in transport_network(node.transport):
+                return node.id
+        return None
 
     def is_straight(self, member: Member) -> bool:
         """Whether the session has an endpoint, and a real one."""
@@ -156,7 +175,10 @@ class Sessions:
     def choose(self, me: Member) -> None:
         """Chooses each member's way by what is seen now."""
         self.ways = choose_ways(
-            me, self._mesh.members, {key: self._sight(member) for key, member in self._mesh.members.items()}
+            me,
+            self._mesh.members,
+            {key: self._sight(member) for key, member in self._mesh.members.items()},
+            frozenset(self._mesh.leaving),
         )
 
     def _sight(self, member: Member) -> Sight:
@@ -178,6 +200,7 @@ class Sessions:
             dead_direct=dead,
             attached=frozenset(seen.attached_node_ids) if seen else frozenset(),
             straight=endpoint is not None and not over_transport,
+            relay=self.relay_of(member) if over_transport else None,
         )
 
     async def start_endpoints(self) -> dict[str, UdpEndpoint]:
@@ -190,11 +213,17 @@ class Sessions:
         return found
 
     def transport_endpoint(self, member: Member) -> UdpEndpoint | None:
-        """The member's transport address when its session shall be relayed now."""
+        """Where the member is reached through its relay, when its session shall be relayed now."""
         way = self.ways.get(member.id)
-        if way is None or way.direct or not way.relay or not member.transport:
+        return None if way is None or way.direct else self.relay_endpoint(member)
+
+    def relay_endpoint(self, member: Member) -> UdpEndpoint | None:
+        """Where the member is reached through its relay; None when it has none."""
+        way = self.ways.get(member.id)
+        relay = self._mesh.members.get(way.relay) if way is not None and way.relay else None
+        if relay is None or relay.transport is None or member.transport is None:
             return None
-        return UdpEndpoint(member.transport, member.listen_port)
+        return UdpEndpoint(transport_through(relay.transport, member.transport), member.listen_port)
 
     async def _own_endpoint(self, member: Member) -> UdpEndpoint | None:
         """The next usable endpoint of a node in turn. A peer's are tested first (`direct_paths`)."""
@@ -215,8 +244,8 @@ class Sessions:
         return [UdpEndpoint(one, endpoint.port) for one in addresses if source_towards(one) is not None]
 
     async def follow_ways(self, desired: Desired) -> None:
-        """Moves the sessions whose way changed between straight and relayed. Moves to a straight path between peers,
-        and back from a relay, belong to `direct_paths`, which tests first."""
+        """Moves the sessions whose way changed between straight and relayed, or between relays. Moves to a straight
+        path between peers, and back from a relay, belong to `direct_paths`, which tests first."""
         device = await self.read()
         moves = []
         for member_id in self.ways:
@@ -226,7 +255,10 @@ class Sessions:
             if peer is None or wanted is None or self.direct.is_moving(member_id):
                 continue
             endpoint = self.transport_endpoint(member)
-            if endpoint is not None and not self.over_transport(member):
+            if endpoint is not None and peer.endpoint is None:
+                # Packets that had nowhere to go made WireGuard wait 5 s before it tries again: a new peer doesn't.
+                moves += [PeerChange(member.public_key, remove=True), _anew(peer, endpoint)]
+            elif endpoint is not None and endpoint != peer.endpoint:
                 moves.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))
             elif endpoint is None and self.over_transport(member) and wanted.endpoint is not None:
                 moves.append(PeerChange(member.public_key, update_only=True, endpoint=wanted.endpoint))
@@ -248,11 +280,11 @@ class Sessions:
             peer = device.peers.get(member.public_key)
             if me is None or peer is None or peer.endpoint is None or self.direct.is_moving(member.id):
                 continue
-            endpoint, way = peer.endpoint, self.ways.get(member.id)
+            endpoint, relayed = peer.endpoint, self.relay_endpoint(member)
             between_peers = me.role is Role.PEER and member.role is Role.PEER
-            back = between_peers and self.is_straight(member) and way is not None and bool(way.relay)
-            if back and member.transport is not None:
-                endpoint = UdpEndpoint(member.transport, member.listen_port)
+            back = between_peers and self.is_straight(member) and relayed is not None
+            if back and relayed is not None:
+                endpoint = relayed
             changes.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))
             if self.is_fresh(member) and (back or not between_peers):
                 heard_by.append(member)
@@ -323,8 +355,8 @@ class Sessions:
     async def _renew(self, me: Member) -> None:
         """After one of two peers was away, the other may hold a session that is gone there: it is started anew.
 
-        A handshake since then shows that it is not. The lower key goes first, because two ends that start at once
-        cost each other 5 s (FACTS).
+        A handshake since then, or an answer now, shows that it is not: perhaps only the helper was away. The lower
+        key goes first, because two ends that start at once cost each other 5 s (FACTS).
         """
         peers = [one for one in self._mesh.members.values() if one.role is Role.PEER and one.id != me.id]
         if me.role is not Role.PEER:
@@ -347,12 +379,21 @@ class Sessions:
             if since and now >= due:
                 del self._renewals[member.id]
                 if (self.handshake(member) or 0) < since:
-                    await self._restart(member)
-                    self.prober.ping(member.ipv4)
+                    self._spawn(self._restart_unless_answered(member), f"session with {member.name}")
         known = {one.id for one in peers}
         self._were_online &= known
         self._away_since = {key: since for key, since in self._away_since.items() if key in known}
         self._renewals = {key: renewal for key, renewal in self._renewals.items() if key in known}
+
+    async def _restart_unless_answered(self, member: Member) -> None:
+        if await self.prober.measure(member.ipv4, RENEW_LIMIT) is None and member.id in self._mesh.members:
+            await self._restart(member)
+            self.prober.ping(member.ipv4)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=f"{self._mesh.name}: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _restart(self, member: Member) -> None:
         """Removes and adds the peer in one set, at its next endpoint: WireGuard alone would need about 15 s."""
@@ -361,12 +402,7 @@ class Sessions:
             return
         self._endpoint_turn[member.id] = self._endpoint_turn.get(member.id, 0) + 1
         endpoint = self.transport_endpoint(member) or await self._own_endpoint(member)
-        again = PeerChange(
-            member.public_key,
-            endpoint=endpoint or peer.endpoint,
-            keepalive=peer.keepalive,
-            allowed_ips=peer.allowed_ips,
-        )
+        again = _anew(peer, endpoint or peer.endpoint)
         log.info("%s: starting the session with %s anew", self._mesh.name, member.name)
         try:
             await self._mesh.machine.backend.apply(
@@ -374,3 +410,8 @@ class Sessions:
             )
         except MeshError as error:
             log.warning("%s: %s", self._mesh.name, error)
+
+
+def _anew(peer: PeerState, endpoint: UdpEndpoint | None) -> PeerChange:
+    """Adds the peer once more, as it was, with this endpoint."""
+    return PeerChange(peer.public_key, endpoint=endpoint, keepalive=peer.keepalive, allowed_ips=peer.allowed_ips)

@@ -27,7 +27,7 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
         return local_pb2.STALE, f"this machine is disabled in {mesh.name}"
     if mesh.problem:
         return local_pb2.CONNECTING, mesh.problem
-    nodes = [one for one in mesh.members.values() if one.role is Role.NODE and one.id != mesh.choices.member_id]
+    nodes = [one for one in mesh.present if one.role is Role.NODE and one.id != mesh.choices.member_id]
     if not nodes:
         return local_pb2.CONNECTED, ""
     if any(mesh.sessions.prober.answered(node.ipv4) and mesh.sessions.is_fresh(node) for node in nodes):
@@ -70,9 +70,7 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
         writable=bool(connected and mesh.duties is not None and mesh.duties.writable),
         members=[
             member_status(mesh, member)
-            for member in sorted(
-                mesh.members.values(), key=lambda one: (one.role is not Role.NODE, one.joined_ms, one.name)
-            )
+            for member in sorted(mesh.present, key=lambda one: (one.role is not Role.NODE, one.joined_ms, one.name))
         ],
         routes=_routes(mesh),
         invites=[invite_status(one) for one in sorted(mesh.state.invites.values(), key=lambda one: one.created_ms)],

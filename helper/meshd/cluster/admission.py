@@ -67,22 +67,24 @@ def check_proof(
 
 
 class RateLimit:
-    """A token bucket for each source address."""
+    """A token bucket for each source address. `factor`: how many more tries are allowed than a stranger has."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, factor: int = 1) -> None:
         self._now = now
+        self._tries = float(TRIES * factor)
+        self._per_second = TRIES_PER_SECOND * factor
         self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def count(self, source: IPv4Address | IPv6Address) -> None:
         """Counts a try. Raises TooManyTries saying how long to wait."""
         key = str(ip_network((source, 64), strict=False) if source.version == 6 else source)
         now = self._now()
-        tokens, at = self._sources.pop(key, (float(TRIES), now))
-        tokens = min(float(TRIES), tokens + (now - at) * TRIES_PER_SECOND)
+        tokens, at = self._sources.pop(key, (self._tries, now))
+        tokens = min(self._tries, tokens + (now - at) * self._per_second)
         allowed = tokens >= 1
         self._sources[key] = (tokens - 1 if allowed else tokens, now)
         while len(self._sources) > SOURCES_KEPT:
             self._sources.popitem(last=False)
         if not allowed:
-            wait = int((1 - tokens) / TRIES_PER_SECOND) + 1
+            wait = int((1 - tokens) / self._per_second) + 1
             raise TooManyTries(f"too many attempts to join from {source}", f"wait {wait} s and try again")

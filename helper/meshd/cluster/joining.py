@@ -11,7 +11,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,8 +22,12 @@ from meshproto.keys import PrivateKey
 from meshd.cluster.certificates import await_signature, fingerprint, identity_of, new_private_key, signing_request
 from meshd.cluster.identity import Choices, Identity
 from meshd.cluster.join_connection import Address, JoinConnection, check_clock_difference, connect, resolve
+from meshd.cluster.request_keys import forget_request_keys, keep_request_keys
 from meshd.model.errors import Conflict, MeshError, NotPermitted, Unavailable
 from meshd.model.members import Endpoint, Role
+
+LONGEST_PATIENCE = 4.0
+"""Seconds: a session over a slow link has all its answers by then."""
 
 Progress = Callable[[str, str], Awaitable[None]]
 """Called with a stage of JoinProgress and a sentence for people."""
@@ -171,11 +176,13 @@ async def redeem(
     restart_session: Callable[[], Awaitable[None]],
     progress: Progress,
     timeout: float,
+    patience: float,
 ) -> Joined:
     """Redeems an invite through the tunnel that its temporary key opened. `services` are the nodes' overlay addresses.
 
-    Two machines that use one invite at once take the tunnel from each other; so a try that stalls restarts the session
-    after a random pause. The request id stays the same, so that a repeated try is answered with the first admission.
+    Two machines that use one key at once take the tunnel from each other; so a try that stalls for `patience` seconds,
+    and longer each time, restarts the session after a random pause. The request id stays the same, so that a repeated
+    try is answered with the first admission.
     """
     deadline = time.monotonic() + timeout
     certificate_key = new_private_key()
@@ -189,13 +196,13 @@ async def redeem(
             if address is None:
                 continue
             try:
-                connection = await connect(address, service.port, expected, min(3.0, deadline - time.monotonic()))
+                connection = await connect(address, service.port, expected, min(patience, deadline - time.monotonic()))
             except Unavailable:
                 continue
             try:
                 await progress("redeem", f"redeeming the invite at {connection.mesh_name}")
                 admission = await connection.stub.RedeemInvite(
-                    request, timeout=max(min(4.0, deadline - time.monotonic()), 0.5)
+                    request, timeout=max(min(patience + 1.0, deadline - time.monotonic()), 0.5)
                 )
                 return _joined(admission, connection, wishes, certificate_key, None, always_on=True)
             except grpc.aio.AioRpcError as error:
@@ -210,6 +217,7 @@ async def redeem(
                 "check that UDP to the node is open, or ask for a new invite",
                 "no-answer",
             )
+        patience = min(patience * 1.5, LONGEST_PATIENCE)
         await asyncio.sleep(random.uniform(0.05, 0.6))
         await restart_session()
 
@@ -220,18 +228,23 @@ async def request_access(
     wishes: Wishes,
     progress: Progress,
     pending: Callable[[str, str], Awaitable[None]],
+    state_dir: Path,
     timeout: float,
 ) -> Joined:
     """Asks to be let in as a peer and waits for a person to decide. `pending` gets the request's id and the CA's
-    fingerprint, for the person here to compare with the one shown there."""
+    fingerprint, for the person here to compare with the one shown there. Asking again finds the same request: its keys
+    stay in `state_dir` until it is decided."""
     deadline = time.monotonic() + timeout
-    certificate_key = new_private_key()
     async with _reach(hosts, expected, progress, deadline) as connection:
+        found = fingerprint(connection.ca_certificate)
+        keys = await asyncio.to_thread(keep_request_keys, state_dir, found)
+        wishes = replace(wishes, wireguard_key=keys.wireguard)
+        certificate_key = keys.certificate
         try:
             reply: join_pb2.RequestAccessReply = await connection.stub.RequestAccess(
                 join_pb2.RequestAccessRequest(applicant=wishes.applicant(certificate_key)), timeout=10
             )
-            await pending(reply.id, fingerprint(connection.ca_certificate))
+            await pending(reply.id, found)
             signature = await_signature(certificate_key, reply.id)
             while time.monotonic() < deadline:
                 wait = min(10.0, deadline - time.monotonic())
@@ -240,6 +253,7 @@ async def request_access(
                     timeout=wait + 5,
                 )
                 if answer.refused:
+                    await asyncio.to_thread(forget_request_keys, state_dir, found)
                     raise Conflict("the request was refused", "ask the people who run the mesh", "refused")
                 if not answer.pending:
                     return _joined(answer.admission, connection, wishes, certificate_key, None, always_on=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,9 @@ from meshd.model.errors import Failed, MeshError
 
 log = logging.getLogger(__name__)
 
+FOLDER = ".network"
+"""In the state folder, beside those of the meshes: no mesh can have that name."""
+
 
 class HostNetwork:
     """`apply` is safe to call at any time: it changes only what differs, and says what that was.
@@ -39,7 +43,7 @@ class HostNetwork:
     """
 
     def __init__(self, backend: Backend, state_dir: Path) -> None:
-        folder = state_dir / "network"
+        folder = self._folder = state_dir / FOLDER
         self._backend = backend
         self._saved = sysctls.SavedSysctls(folder / "sysctls.json")
         self._owned = OwnedRoutes(folder)
@@ -94,6 +98,7 @@ class HostNetwork:
             done: list[Operation] = [MakeInterface(interface)] if made else []
             # In a thread: 50 ms for 3,000 peers is too long for the loop, which keeps the primary's lease.
             for operation in await asyncio.to_thread(difference, desired, actual):
+                log.debug("%s: %s", interface, operation.describe())
                 try:
                     await self._execute(desired, operation)
                 except MeshError as error:
@@ -153,6 +158,8 @@ class HostNetwork:
             if problems:
                 raise problems[0]
             await asyncio.to_thread(self._owned.forget, interface)
+            with contextlib.suppress(OSError):  # other meshes have something noted there
+                await asyncio.to_thread(self._folder.rmdir)
 
     async def remove_all_but_identity(self) -> tuple[str, ...]:
         """Removes every interface that is noted in `state_dir`; returns their names. Identities are not touched."""

@@ -25,6 +25,7 @@ from meshd.dataplane.desired import (
     UdpEndpoint,
     network_of,
 )
+from meshd.model.addresses import transport_network, transport_through
 from meshd.model.members import Member, Role
 
 RELAYED_MTU = 1328
@@ -61,7 +62,6 @@ class Situation:
     ula: IPv6Network
     transport: IPv6Network
     endpoints: Mapping[str, UdpEndpoint] = field(default_factory=dict)  # where a session with this member starts
-    relays: Mapping[str, str] = field(default_factory=dict)  # member id -> node id that carries its transport address
     relayed: frozenset[str] = frozenset()  # members whose session may run over their transport address
     routes: Mapping[Network, str] = field(default_factory=dict)  # installed route -> id of the chosen node
     offered: Mapping[Network, bool] = field(default_factory=dict)  # routes that this node offers -> masquerade
@@ -85,7 +85,7 @@ def plan(situation: Situation) -> Desired:
         private_key=situation.private_key,
         listen_port=situation.listen_port,
         mtu=situation.mtu,
-        addresses=frozenset(ip_interface(address) for address in _own_addresses(me, situation.ipv6)),
+        addresses=frozenset(ip_interface(address) for address in _own_addresses(situation, me, others)),
         peers=_peers(situation, me, others),
         routes=frozenset(_routes(situation, me, others)),
         firewall=_firewall(situation, me, others),
@@ -93,13 +93,18 @@ def plan(situation: Situation) -> Desired:
     )
 
 
-def _own_addresses(me: Member, ipv6: bool) -> list[Address]:
+def _own_addresses(situation: Situation, me: Member, others: list[Member]) -> list[Address]:
     own: list[Address] = [me.ipv4]
-    if ipv6:
+    if situation.ipv6:
         own.append(me.ipv6)
         if me.transport:
-            own.append(me.transport)
+            own += [transport_through(node, me.transport) for node in _transport_nodes(me, others)]
     return own
+
+
+def _transport_nodes(me: Member, others: list[Member]) -> list[IPv6Address]:
+    """The transport addresses of the nodes: each is a way to every member."""
+    return [one.transport for one in (me, *others) if one.role is Role.NODE and one.transport]
 
 
 def _peers(situation: Situation, me: Member, others: list[Member]) -> dict[PublicKey, DesiredPeer]:
@@ -108,16 +113,17 @@ def _peers(situation: Situation, me: Member, others: list[Member]) -> dict[Publi
     for member in others:
         if member.subnet:
             more[member.id].add(member.subnet)
-        carrier = situation.relays.get(member.id, member.id)
-        if member.transport and carrier != member.id and carrier in present:
-            more[carrier].add(network_of(member.transport))
+        if member.transport and member.role is Role.NODE:
+            more[member.id].add(transport_network(member.transport))
     for network, node_id in situation.routes.items():
         if node_id in present:
             more[node_id].add(network)
     peers = {}
     for member in others:
-        relayed = situation.relays.get(member.id, member.id) != member.id
-        networks = _networks(member.ipv4, member.ipv6, None if relayed else member.transport)
+        through_me = None
+        if member.transport and me.transport and me.role is Role.NODE:
+            through_me = transport_through(me.transport, member.transport)
+        networks = _networks(member.ipv4, member.ipv6, through_me)
         peers[member.public_key] = DesiredPeer(
             member.public_key,
             networks | more[member.id] if member.id in more else networks,
@@ -150,7 +156,10 @@ def _routes(situation: Situation, me: Member, others: list[Member]) -> list[Desi
     if situation.ipv6:
         routes.append(DesiredRoute(situation.ula, mtu=mesh_mtu, source=me.ipv6))
         if me.transport:
-            routes.append(DesiredRoute(situation.transport, source=me.transport))
+            routes += [
+                DesiredRoute(transport_network(node), source=transport_through(node, me.transport))
+                for node in _transport_nodes(me, others)
+            ]
     for member in others:
         between_peers = me.role is Role.PEER and member.role is Role.PEER
         mtu = RELAYED_MTU if between_peers or member.id in situation.relayed else 0
@@ -179,7 +188,7 @@ def _firewall(situation: Situation, me: Member, others: list[Member]) -> Desired
         offered.clear()
     temporary = situation.temporary if is_node else ()
     return DesiredFirewall(
-        own_addresses=frozenset(_own_addresses(me, situation.ipv6)),
+        own_addresses=frozenset(_own_addresses(situation, me, others)),
         nodes=frozenset(
             address for member in others if member.role is Role.NODE for address in (member.ipv4, member.ipv6)
         ),

@@ -6,6 +6,7 @@ import enum
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from google.protobuf.message import DecodeError
@@ -13,6 +14,7 @@ from meshproto import state_pb2
 from meshproto.keys import PublicKey
 
 from meshd.model.errors import Conflict, Exhausted, InvalidInput
+from meshd.model.members import Role
 from meshd.model.state import State
 
 DEFAULT_NODE_POOL = IPv4Network("10.11.0.0/16")
@@ -30,6 +32,9 @@ UNUSABLE = tuple(
 
 PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 """RFC 1918, and RFC 6598 for those who have used that up."""
+
+MEMBER_BITS = 40
+"""Bits at the end of a transport address that tell members apart; the 24 before them tell nodes apart."""
 
 
 class Addressing(enum.Enum):
@@ -141,6 +146,33 @@ def ipv6_addresses(pools: Pools, key: PublicKey) -> tuple[IPv6Address, IPv6Addre
     return pools.ula[number], pools.transport[number]
 
 
+@lru_cache(maxsize=16384)
+def transport_network(node: IPv6Address) -> IPv6Network:
+    """Where members are reached through the node with this transport address: by its first bits."""
+    return IPv6Network((int(node) >> MEMBER_BITS << MEMBER_BITS, 128 - MEMBER_BITS))
+
+
+@lru_cache(maxsize=16384)
+def transport_through(node: IPv6Address, member: IPv6Address) -> IPv6Address:
+    """The member's transport address on the way through a node, both given by their own. A session that goes through
+    another node changes its endpoint and nothing else, so no packet is lost (DESIGN.md section 8)."""
+    last = int(member) & (1 << MEMBER_BITS) - 1
+    return IPv6Address(int(node) >> MEMBER_BITS << MEMBER_BITS | last)
+
+
+def check_transport(state: State, role: Role, transport: IPv6Address) -> None:
+    """Raises Conflict when a member's transport addresses would be another's. A new key gives new ones."""
+    for member in state.parsed.values():
+        if member.transport is None:
+            continue
+        same_end = (int(member.transport) ^ int(transport)) & (1 << MEMBER_BITS) - 1 == 0
+        same_start = role is member.role is Role.NODE and member.transport in transport_network(transport)
+        if same_end or same_start:
+            raise Conflict(
+                f"the key gives the same transport address as {member.name} has", "join again: with a new key"
+            )
+
+
 def next_node_subnet(state: State, pools: Pools) -> IPv4Network:
     """The lowest subnet that no node has and no route overlaps. Raises Exhausted."""
     taken = [member.subnet for member in state.parsed.values() if member.subnet]
@@ -180,9 +212,19 @@ def next_peer_address(state: State, pools: Pools, name: str) -> IPv4Address:
     return _first_free(state, pool, range(start, start + pool.num_addresses))
 
 
-def next_temporary_address(state: State, pools: Pools) -> IPv4Address:
-    """A free address for an invite, from the top of the peer pool, away from those of members. Raises Exhausted."""
-    return _first_free(state, pools.peer_pool, range(pools.peer_pool.num_addresses - 1, -1, -1))
+def next_temporary_addresses(state: State, pools: Pools, count: int) -> list[IPv4Address]:
+    """Free addresses for an invite, one after the other, from the top of the peer pool, away from those of members;
+    a single one where so many in a row are not free. Raises Exhausted."""
+    last = _first_free(state, pools.peer_pool, range(pools.peer_pool.num_addresses - 1, -1, -1))
+    if count == 1:
+        return [last]
+    taken = taken_addresses(state)
+    row = 0
+    for number in range(int(last), int(pools.peer_pool.network_address), -1):
+        row = 0 if number in taken else row + 1
+        if row == count:
+            return [IPv4Address(number + offset) for offset in range(count)]
+    return [last]
 
 
 def _first_free(state: State, pool: IPv4Network, order: Iterable[int]) -> IPv4Address:
@@ -204,7 +246,10 @@ def taken_addresses(state: State) -> set[int]:
     """IPv4 addresses as numbers: of members, and of invites whose temporary key still works."""
     taken = {int(member.ipv4) for member in state.parsed.values()}
     taken |= {int(IPv4Address(one.ipv4)) for one in unreadable(state)}
-    taken |= {int(IPv4Address(one.temporary_ipv4)) for one in state.invites.values() if one.temporary_ipv4}
+    for invite in state.invites.values():
+        if invite.temporary_ipv4:
+            first = int(IPv4Address(invite.temporary_ipv4))
+            taken.update(range(first, first + 1 + len(invite.further_public_keys)))
     return taken
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from meshd.model.members import Member, Role
@@ -16,6 +16,7 @@ class Sight:
     dead_direct: bool  # probed for long enough without an answer
     attached: frozenset[str]  # nodes with a live session to it
     straight: bool = False  # its session has an endpoint that is not its transport address
+    relay: str | None = None  # the node that its session goes through now
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +29,41 @@ class Way:
     direct: bool = False
 
 
-def choose_ways(me: Member, members: Mapping[str, Member], sights: Mapping[str, Sight]) -> dict[str, Way]:
-    """A way for every other member.
+def choose_ways(
+    me: Member, members: Mapping[str, Member], sights: Mapping[str, Sight], leaving: frozenset[str] = frozenset()
+) -> dict[str, Way]:
+    """A way for every other member. `leaving`: members that are going, which still carry what is under way.
 
-    Both ends must choose the same relay, because WireGuard takes a source address from one peer only. So it is the
-    lowest id of the nodes that both are attached to, by what the nodes tell everybody; history does not go into it.
+    A relay is a node that this machine hears itself and that says it reaches the other end. It is kept while that
+    holds; the oldest one is chosen only where there is none. When the two ends choose differently, each is reached
+    through the other's choice.
     """
+    # A relay that this machine can't hear straight would itself need one, and they would point at each other.
+    near = {key for key, seen in sights.items() if seen.alive_direct} - leaving
+    age = {one.id: (one.joined_ms, one.id) for one in members.values()}
     return {
-        member.id: _way(me, member, sights)
+        member.id: _way(me, member, sights, near, age)
         for member in members.values()
         if member.id != me.id and member.role is not Role.DEVICE
     }
 
 
-def _way(me: Member, member: Member, sights: Mapping[str, Sight]) -> Way:
+def _way(
+    me: Member,
+    member: Member,
+    sights: Mapping[str, Sight],
+    near: Collection[str],
+    age: Mapping[str, tuple[int, str]],
+) -> Way:
     sight = sights[member.id]
     between_peers = me.role is Role.PEER and member.role is Role.PEER
     if not between_peers and (sight.alive_direct or not sight.dead_direct):
         return Way(None, "", direct=True)
     direct = between_peers and sight.straight and not sight.dead_direct
-    # A relay that this machine can't hear straight would itself need one, and they would point at each other.
-    both = (sight.attached & sights[me.id].attached) - {me.id, member.id}
-    shared = sorted(node for node in both if node in sights and sights[node].alive_direct)
+    shared = sight.attached.intersection(near) - {me.id, member.id}
     if member.transport is None or me.transport is None or not shared:
         return Way(None, "" if direct else "no node reaches both ends", direct)
+    relay = sight.relay if sight.relay in shared else min(shared, key=lambda one: age[one])
     if direct:
-        return Way(shared[0], "", direct=True)
-    return Way(shared[0], "no straight path was found yet" if between_peers else "its endpoints don't answer")
+        return Way(relay, "", direct=True)
+    return Way(relay, "no straight path was found yet" if between_peers else "its endpoints don't answer")

@@ -26,12 +26,18 @@ log = logging.getLogger(__name__)
 REQUEST_LIMIT = 32 * 1024
 """Bytes in one message of a stranger: an applicant's keys, names and endpoints are under 2 kB."""
 
+CROWD = 20
+"""Machines that may redeem one invite from one temporary address at once, each as often as a stranger may."""
+
 Source = IPv4Address | IPv6Address
 Reply = TypeVar("Reply")
 
 
 class JoinApi(Protocol):
     """What a stranger may ask of this node."""
+
+    def is_inside(self, source: Source) -> bool:
+        """Whether that is an address of the mesh: whoever comes from there holds a key that opens the tunnel."""
 
     async def authority(self) -> join_pb2.AuthorityReply: ...
 
@@ -49,15 +55,16 @@ class JoinApi(Protocol):
 
 
 class _Servicer(JoinServicer):
-    def __init__(self, api: JoinApi, tries: RateLimit) -> None:
+    def __init__(self, api: JoinApi) -> None:
         self._api = api
-        self._tries = tries
+        self._tries = RateLimit()
+        self._tries_inside = RateLimit(factor=CROWD)
 
     async def _serve(self, context: Any, call: Callable[[Source], Awaitable[Reply]], counted: bool) -> Reply:
         try:
             source = source_address(context.peer())
             if counted:
-                self._tries.count(source)
+                (self._tries_inside if self._api.is_inside(source) else self._tries).count(source)
             return await call(source)
         except MeshError as error:
             log.info("refused %s to join: %s", context.peer(), error)
@@ -90,7 +97,7 @@ class JoinServer:
         self._credentials = grpc.ssl_server_credentials(
             [(private_key_pem(identity.certificate_key), certificate_pem(identity.certificate))]
         )
-        self._servicer = _Servicer(api, RateLimit())
+        self._servicer = _Servicer(api)
         self._server: grpc.aio.Server | None = None
 
     async def start(self, addresses: Sequence[Source], port: int) -> None:

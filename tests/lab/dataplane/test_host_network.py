@@ -164,7 +164,7 @@ def test_leaving_leaves_nothing_also_by_another_process(hosts: dict[str, Host]) 
     host.restart_helper()
     host.do(host.network.remove(both.node.interface))
     assert snapshot(host) ^ before == set()
-    assert not list((host.folder / "network").iterdir())
+    assert not (host.folder / ".network").exists()
 
 
 def test_a_new_process_adopts_what_it_finds(hosts: dict[str, Host]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
 import pytest
@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from meshd.model.addresses import (
     Pools,
     check_local,
+    check_transport,
     fnv1a,
     interface_id,
     make_pools,
     next_node_subnet,
     next_peer_address,
-    next_temporary_address,
+    next_temporary_addresses,
+    transport_network,
+    transport_through,
 )
 from meshd.model.errors import Conflict, Exhausted, InvalidInput, MeshError
 from meshd.model.members import Member, Role
@@ -146,7 +149,7 @@ def test_the_peer_pool_holds_65_000_peers_and_the_last_ones_are_quick() -> None:
     parsed["last"] = member(65_534, last)
     for allocate in (
         lambda: next_peer_address(State(parsed=parsed), chosen, "x"),
-        lambda: next_temporary_address(State(parsed=parsed), chosen),
+        lambda: next_temporary_addresses(State(parsed=parsed), chosen, 1),
     ):
         with pytest.raises(Exhausted) as caught:
             allocate()
@@ -166,7 +169,13 @@ def test_the_address_is_free_and_inside_the_pool(taken: set[int], addressing: st
     assert found in free
     if addressing == "sequential":
         assert found == min(free)
-    assert next_temporary_address(state, chosen) == max(free)
+    assert next_temporary_addresses(state, chosen, 1) == [max(free)]
+    several = next_temporary_addresses(state, chosen, 3)
+    assert len(several) in (1, 3)
+    assert set(several) <= free
+    assert [int(one) - int(several[0]) for one in several] == list(range(len(several)))
+    runs = {one for one in free if one + 1 in free and one + 2 in free}
+    assert several == ([max(runs), max(runs) + 1, max(runs) + 2] if runs else [max(free)])
 
 
 def test_fnv_1a_gives_the_published_values() -> None:
@@ -241,17 +250,42 @@ def test_no_two_members_ever_share_or_overlap(
         check(mesh)
 
 
+def test_transport_addresses_that_would_be_anothers_are_refused(mesh: Any) -> None:
+    first = mesh.state.find_member("gw-a").transport
+    same_end = IPv6Address(int(first) ^ 1 << 41)
+    same_start = IPv6Address(int(first) ^ 1)
+    for role, transport in ((Role.PEER, same_end), (Role.NODE, same_end), (Role.NODE, same_start)):
+        with pytest.raises(Conflict, match="gw-a"):
+            check_transport(mesh.state, role, transport)
+    check_transport(mesh.state, Role.PEER, same_start)
+    check_transport(mesh.state, Role.NODE, IPv6Address(int(first) ^ 1 ^ 1 << 41))
+
+
 def check(mesh: Any) -> None:
     state, chosen = mesh.state, Pools.from_settings(mesh.state.settings)
     assert not state.problems
     members = list(state.parsed.values())
     invites = [one for one in state.invites.values() if one.temporary_ipv4]
-    ipv4 = [one.ipv4 for one in members] + [IPv4Address(one.temporary_ipv4) for one in invites]
+    ipv4 = [one.ipv4 for one in members]
+    ipv4 += [
+        IPv4Address(one.temporary_ipv4) + number
+        for one in invites
+        for number in range(1 + len(one.further_public_keys))
+    ]
     assert len(set(ipv4)) == len(ipv4)
     assert len({one.name for one in members}) == len(members)
     ipv6 = [str(one.ipv6) for one in members] + [one.temporary_ipv6 for one in invites]
     assert len(set(ipv6)) == len(ipv6)
-    assert len({one.transport for one in members}) == len(members)
+    nodes = [one for one in members if one.role is Role.NODE]
+    ways = {transport_through(node.transport, one.transport) for node in nodes for one in members}
+    assert len(ways) == len(nodes) * len(members)
+    for node in nodes:
+        assert transport_through(node.transport, node.transport) == node.transport
+        inside = transport_network(node.transport)
+        assert inside.subnet_of(chosen.transport)
+        assert {way for way in ways if way in inside} == {
+            transport_through(node.transport, one.transport) for one in members
+        }
     for one in members:
         assert one.ipv6 in chosen.ula
         assert one.transport in chosen.transport

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -57,6 +59,26 @@ def test_an_invite_for_several_machines_takes_that_many(mesh: Any) -> None:
     mesh.redeem(invite, "laptop-bob")
     refused(mesh, Conflict, "invite-used", redeem_invite=mesh.redemption(invite, "laptop-eve"))
     refused(mesh, InvalidInput, create_invite=node_pb2.CreateInvite(id="4f1c22aa", uses=2, member="x", role=2))
+
+
+def test_an_invite_for_several_machines_has_keys_for_those_that_come_at_once(mesh: Any) -> None:
+    keys = [hashlib.sha256(b"further" + bytes([number])).digest() for number in range(3)]
+    made = mesh.invite(uses=4, further_public_keys=keys)
+    invite = mesh.state.invites[made]
+    assert list(invite.further_public_keys) == keys
+    made = mesh.invite()
+    assert ip_address(mesh.state.invites[made].temporary_ipv4) < ip_address(invite.temporary_ipv4)
+    applicant = mesh.applicant("gw-b")
+    applicant.public_key = keys[2]
+    refused(mesh, InvalidInput, admit_node=node_pb2.AdmitNode(applicant=applicant))
+    many = {"id": "4f1c22aa", "uses": 2, "role": 2, "temporary_public_key": bytes([7] * 32), "token_sha256": bytes(32)}
+    refused(mesh, InvalidInput, create_invite=node_pb2.CreateInvite(**many, further_public_keys=keys))
+    refused(mesh, Conflict, create_invite=node_pb2.CreateInvite(**many, further_public_keys=keys[:1]))
+    for _ in range(4):
+        mesh.redeem(invite.id, f"laptop-{mesh.keys}")
+    mesh.now_ms += 11 * MINUTE
+    mesh.expire()
+    assert not mesh.state.invites[invite.id].further_public_keys
 
 
 def test_each_way_for_an_invite_to_be_of_no_use_has_its_own_code(mesh: Any) -> None:
@@ -185,6 +207,28 @@ def test_requests_are_authorized_once_and_refused_ones_stay_out(mesh: Any) -> No
     assert list(mesh.state.requests) == ["request-0"]
     mesh.do(remove_member=node_pb2.RemoveMember(id=member))
     assert not mesh.state.requests
+
+
+def test_a_machine_that_asks_again_finds_its_request(mesh: Any) -> None:
+    applicant = mesh.applicant("laptop-ada")
+    applicant.listen_port, applicant.behind_nat = 10107, True
+    asked = node_pb2.AddRequest(id="request-0", applicant=applicant, source="192.0.2.7")
+    mesh.do(add_request=asked)
+    assert mesh.decide(add_request=asked) is None
+    asked.applicant.name = "laptop-a"
+    since = mesh.state.requests["request-0"].since_ms
+    mesh.now_ms += MINUTE
+    mesh.do(add_request=asked)
+    assert [(one.name, one.since_ms) for one in mesh.state.requests.values()] == [("laptop-a", since)]
+    stranger = node_pb2.AddRequest(id="request-0", applicant=mesh.applicant("laptop-eve"), source="192.0.2.8")
+    refused(mesh, Conflict, add_request=stranger)
+    member = mesh.do(authorize_request=node_pb2.AuthorizeRequest(id="request-0")).member_id
+    assert (mesh.state.parsed[member].listen_port, mesh.state.parsed[member].behind_nat) == (10107, True)
+    assert mesh.decide(add_request=asked) is None
+    mesh.do(remove_member=node_pb2.RemoveMember(id=member))
+    mesh.do(add_request=asked)
+    mesh.do(refuse_request=node_pb2.RefuseRequest(id="request-0"))
+    assert mesh.decide(add_request=asked) is None
 
 
 def test_removing_a_node_takes_its_routes_and_its_vote(mesh: Any) -> None:

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meshproto.format_error import FormatError
-from meshproto.invite import Invite, InviteNode, is_invite, parse_invite, redeem_token
+from meshproto.invite import (
+    MOST_FURTHER_KEYS,
+    Invite,
+    InviteNode,
+    is_invite,
+    parse_invite,
+    redeem_token,
+    temporary_key,
+)
 from meshproto.keys import PrivateKey, PublicKey
 from meshproto.qr import qr_text
 from meshproto.state_pb2 import ROLE_NODE, ROLE_PEER
@@ -47,7 +55,8 @@ invites = st.builds(
     expires_ms=st.integers(1, 1 << 40).map(lambda seconds: (seconds - 1) * 1000 + 1000).filter(lambda ms: ms < 2**41),
     member=st.one_of(st.just(""), labels),
     role=st.sampled_from([ROLE_PEER, ROLE_NODE]),
-)
+    further_keys=st.integers(0, MOST_FURTHER_KEYS),
+).filter(lambda invite: int(invite.temporary_ipv4) + invite.further_keys < 2**32)
 
 
 def sample(count: int = 3) -> Invite:
@@ -180,3 +189,22 @@ def test_the_code_of_three_nodes_fits_a_terminal_and_holds_the_text() -> None:
     # Finder pattern: 7 dark modules in the first row of the code, behind two rows and two columns of light.
     assert lines[0] == "█" * len(lines[0])
     assert lines[1].startswith("██ ▄▄▄▄▄ █")
+
+
+def test_the_further_keys_are_all_different_and_have_addresses_of_their_own() -> None:
+    invite = replace(sample(), further_keys=MOST_FURTHER_KEYS, temporary_ipv4=IPv4Address("10.51.255.240"))
+    access = [parse_invite(invite.to_text()).access(number) for number in range(MOST_FURTHER_KEYS + 1)]
+    assert access[0] == (invite.temporary_key, invite.temporary_ipv4)
+    assert len({key.text() for key, _ in access}) == len(access)
+    assert [str(address) for _, address in access] == [f"10.51.255.{240 + number}" for number in range(len(access))]
+    assert access[3][0] == temporary_key(invite.temporary_key, 3)
+
+
+@pytest.mark.parametrize(
+    ("number", "address"),
+    [(MOST_FURTHER_KEYS + 1, "10.51.255.240"), (1, "255.255.255.255"), (1 << 31, "10.51.255.240")],
+)
+def test_an_invite_with_too_many_keys_is_refused(number: int, address: str) -> None:
+    invite = replace(sample(), further_keys=number, temporary_ipv4=IPv4Address(address))
+    with pytest.raises(FormatError, match="addresses and keys"):
+        parse_invite(invite.to_text())

@@ -8,7 +8,14 @@ import uuid
 from meshproto import node_pb2, state_pb2
 from meshproto.keys import PublicKey
 
-from meshd.model.addresses import Pools, ipv6_addresses, next_node_subnet, next_peer_address, node_address
+from meshd.model.addresses import (
+    Pools,
+    check_transport,
+    ipv6_addresses,
+    next_node_subnet,
+    next_peer_address,
+    node_address,
+)
 from meshd.model.changes.context import Draft
 from meshd.model.errors import Conflict, InvalidInput, NotFound
 from meshd.model.members import Endpoint, Role
@@ -19,6 +26,9 @@ REQUEST_WAITS_MS = 7 * 24 * 3600 * 1000
 
 REFUSED_KEPT_MS = 24 * 3600 * 1000
 """How long a refused request is kept, so that the machine hears of it."""
+
+MOST_REQUESTS = 100
+"""Machines that may wait for a decision at once: strangers can't fill the state."""
 
 ENDPOINTS = 16
 """Endpoints that one member may have; more are a mistake or an attack."""
@@ -32,6 +42,11 @@ def check_name_free(draft: Draft, name: str, except_id: str = "") -> None:
     for invite in draft.state.invites.values():
         if invite.member == name and invite.state == state_pb2.INVITE_STATE_OPEN and invite.id != except_id:
             raise Conflict(f"the name {name} is kept for invite {invite.id}", "choose another one: --name")
+
+
+def temporary_keys(invite: state_pb2.Invite) -> list[bytes]:
+    """The public keys that open the tunnel for whoever redeems the invite."""
+    return [invite.temporary_public_key, *invite.further_public_keys] if invite.temporary_public_key else []
 
 
 def check_applicant(draft: Draft, applicant: node_pb2.Applicant) -> PublicKey:
@@ -50,7 +65,7 @@ def check_applicant(draft: Draft, applicant: node_pb2.Applicant) -> PublicKey:
         raise InvalidInput("the applicant's ports are out of range")
     if any(member.public_key == key for member in draft.state.parsed.values()):
         raise Conflict(f"this machine is in {draft.state.settings.name} already", "meshctl status")
-    if any(invite.temporary_public_key == key.data for invite in draft.state.invites.values()):
+    if any(key.data in temporary_keys(invite) for invite in draft.state.invites.values()):
         raise InvalidInput("the key of an invite is not a machine's own key", "join with a new key")
     return key
 
@@ -76,6 +91,7 @@ def new_member(
         subnet = None
         ipv4 = next_peer_address(draft.state, pools, name)
     ipv6, transport = ipv6_addresses(pools, key)
+    check_transport(draft.state, role, transport)
     member_id = str(uuid.UUID(bytes=draft.context.random(16), version=4))
     certificate = draft.context.authority.certify(applicant.certificate_request, member_id, role)
     statement = state_pb2.MemberStatement(
@@ -121,24 +137,33 @@ def admit_node(draft: Draft) -> None:
 
 
 def add_request(draft: Draft) -> None:
+    """A machine that asks again, with the same key, finds the request it made; it may have chosen another name."""
     asked = draft.change.add_request
     check_label(asked.applicant.name, "member name")
+    known = draft.state.requests.get(asked.id)
+    if known is not None and known.public_key != asked.applicant.public_key:
+        raise Conflict("a request with that id exists already", "try again")
+    if known is not None and (known.authorized_member_id or known.refused or known.name == asked.applicant.name):
+        draft.result.object_id = known.id
+        return
     check_name_free(draft, asked.applicant.name)
     check_applicant(draft, asked.applicant)
     open_requests = [one for one in draft.state.requests.values() if not one.authorized_member_id and not one.refused]
-    if len(open_requests) >= 100:
+    if known is None and len(open_requests) >= MOST_REQUESTS:
         raise Conflict("too many machines are waiting to be let in", "decide on some: meshctl peers pending")
     if not 0 < len(asked.id) <= 64 or not asked.id.isascii() or not asked.id.isprintable():
         raise InvalidInput("the id of a request has 1 to 64 plain characters")
-    if asked.id in draft.state.requests:
-        raise Conflict("that request exists already")
     request = state_pb2.JoinRequest(
         id=asked.id,
         name=asked.applicant.name,
         public_key=asked.applicant.public_key,
         certificate_request=asked.applicant.certificate_request,
         source=asked.source,
-        since_ms=draft.context.now_ms,
+        since_ms=known.since_ms if known else draft.context.now_ms,
+        endpoints=[str(Endpoint.parse(text)) for text in asked.applicant.endpoints],
+        listen_port=asked.applicant.listen_port,
+        behind_nat=asked.applicant.behind_nat,
+        protocol_version=asked.applicant.protocol_version,
     )
     draft.put("request", request.id, request)
     draft.result.object_id = request.id
@@ -165,8 +190,10 @@ def authorize_request(draft: Draft) -> None:
         name=request.name,
         public_key=request.public_key,
         certificate_request=request.certificate_request,
-        listen_port=10100,
-        behind_nat=True,
+        endpoints=request.endpoints,
+        listen_port=request.listen_port,
+        behind_nat=request.behind_nat,
+        protocol_version=request.protocol_version,
     )
     member = new_member(draft, applicant, Role.PEER, request.name, f"request {request.id}")
     changed = state_pb2.JoinRequest()

@@ -7,10 +7,11 @@ import hmac
 import re
 
 from meshproto import state_pb2
+from meshproto.invite import MOST_FURTHER_KEYS
 from meshproto.keys import PublicKey
 
-from meshd.model.addresses import Pools, ipv6_addresses, next_temporary_address
-from meshd.model.changes.admission import check_name_free, drop_old_requests, new_member
+from meshd.model.addresses import Pools, ipv6_addresses, next_temporary_addresses
+from meshd.model.changes.admission import check_name_free, drop_old_requests, new_member, temporary_keys
 from meshd.model.changes.context import Draft
 from meshd.model.changes.members import delete_members
 from meshd.model.errors import Conflict, InvalidInput, NotFound, NotPermitted
@@ -71,18 +72,21 @@ def create_invite(draft: Draft) -> None:
         raise InvalidInput("a device gets no invite")
     if role is Role.NODE and asked.admin:
         raise InvalidInput("a node may change everything anyway", "leave --admin out")
+    if len(asked.further_public_keys) > min(MOST_FURTHER_KEYS, uses - 1):
+        raise InvalidInput("the invite has more temporary keys than machines that it is for")
     try:
-        key = PublicKey(asked.temporary_public_key)
+        keys = [PublicKey(data) for data in (asked.temporary_public_key, *asked.further_public_keys)]
     except ValueError as error:
         raise InvalidInput(f"temporary_public_key: {error}") from error
-    if any(one.public_key == key for one in draft.state.parsed.values()) or any(
-        one.temporary_public_key == key.data for one in draft.state.invites.values()
-    ):
-        raise Conflict("the temporary key of the invite is in use already", "try again")
+    used = {one.public_key for one in draft.state.parsed.values()}
+    used |= {PublicKey(data) for one in draft.state.invites.values() for data in temporary_keys(one)}
+    if len(set(keys)) < len(keys) or used.intersection(keys):
+        raise Conflict("a temporary key of the invite is in use already", "try again")
     if len(asked.token_sha256) != hashlib.sha256().digest_size:
         raise InvalidInput("token_sha256 has the wrong length")
     pools = Pools.from_settings(draft.state.settings)
-    ipv6, _ = ipv6_addresses(pools, key)
+    ipv6, _ = ipv6_addresses(pools, keys[0])
+    addresses = next_temporary_addresses(draft.state, pools, len(keys))
     invite = state_pb2.Invite(
         id=asked.id,
         member=asked.member,
@@ -93,8 +97,9 @@ def create_invite(draft: Draft) -> None:
         created_ms=draft.context.now_ms,
         expires_ms=draft.context.now_ms + lifetime,
         admin=asked.admin,
-        temporary_public_key=key.data,
-        temporary_ipv4=str(next_temporary_address(draft.state, pools)),
+        temporary_public_key=keys[0].data,
+        further_public_keys=[key.data for key in keys[1 : len(addresses)]],
+        temporary_ipv4=str(addresses[0]),
         temporary_ipv6=str(ipv6),
         token_sha256=asked.token_sha256,
         ephemeral_ms=asked.ephemeral_ms,
@@ -169,7 +174,9 @@ def expire_invites(draft: Draft) -> None:
             draft.delete("invite", invite.id)
         elif invite.closed_ms and invite.closed_ms + LATE_MS <= now and invite.temporary_public_key:
             changed = _copy(invite)
-            for name in ("temporary_public_key", "temporary_ipv4", "temporary_ipv6", "token_sha256"):
+            for name in (
+                "temporary_public_key", "further_public_keys", "temporary_ipv4", "temporary_ipv6", "token_sha256",
+            ):  # fmt: skip
                 changed.ClearField(name)
             draft.put("invite", invite.id, changed)
     for member in draft.state.parsed.values():
