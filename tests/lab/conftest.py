@@ -51,6 +51,27 @@ class Lab:
     def addresses(self, family: str = "ipv4") -> dict[str, str]:
         return {member["name"]: member[family] for member in self.status(self.gateways[0])["members"]}
 
+    def join_as_node(self, host: Host, through: Host | None = None) -> None:
+        key = self.gateways[0].meshctl("key", "show")["cluster_key"]
+        host.meshctl("join", "-", self.network.address((through or self.gateways[0]).name), input=key)
+
+    def join_as_peer(self, host: Host, *options: str) -> None:
+        text = self.gateways[0].meshctl("invites", "create", host.name, *options)["text"]
+        host.meshctl("join", "-", "--always-on", "--wait", "15", input=text)
+
+
+def make_lab(network: Network, gateways: list[Host], laptops: list[Host]) -> Lab:
+    """Has these hosts form the mesh; the first gateway creates it."""
+    lab = Lab(network, gateways, laptops)
+    for host in lab.hosts:
+        host.start_meshd()
+    gateways[0].meshctl("create", "home")
+    for host in gateways[1:]:
+        lab.join_as_node(host)
+    for host in laptops:
+        lab.join_as_peer(host)
+    return lab
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
@@ -58,14 +79,6 @@ def lab() -> Iterator[Lab]:
     try:
         gateways = [network.host(name) for name in ("gw-berlin", "gw-paris", "gw-oslo")]
         laptops = [network.host("laptop-ada"), network.host("laptop-grace", nat=True)]
-        for host in [*gateways, *laptops]:
-            host.start_meshd()
-        key = gateways[0].meshctl("create", "home")["cluster_key"]
-        for host in gateways[1:]:
-            host.meshctl("join", "-", network.address("gw-berlin"), input=key)
-        for host in laptops:
-            text = gateways[0].meshctl("invites", "create", host.name)["text"]
-            host.meshctl("join", "-", "--always-on", "--wait", "15", input=text)
-        yield Lab(network, gateways, laptops)
+        yield make_lab(network, gateways, laptops)
     finally:
         network.close()

@@ -96,17 +96,23 @@ def test_an_invite_for_two_lets_two_in(entrance: Entrance) -> None:
 
 
 def test_asking_to_be_let_in(entrance: Entrance) -> None:
+    """The first one to ask gives up; asking again finds the same request."""
     ada = entrance.laptops[0]
     address = entrance.network.address("gw-berlin")
+    early = ada.meshctl_raw("--timeout", "3", "join", "--request", address, "--always-on")
+    assert early.returncode == 1
+    (first,) = entrance.gateway.meshctl("peers", "pending")
+    assert f"request {first['id']} was not decided in time" in early.stderr
     asking = ada.record(
         [str(BIN / "meshctl"), "join", "--request", address, "--always-on", "--timeout", "40"], "asking"
     )
     (pending,) = wait_until(lambda: entrance.gateway.meshctl("peers", "pending"), 10, "the request to show up")
-    assert pending["name"] == "laptop-ada"
-    assert pending["fingerprint"] in ada.recorded("asking")
+    assert (pending["id"], pending["name"]) == (first["id"], "laptop-ada")
+    wait_until(lambda: pending["fingerprint"] in ada.recorded("asking"), 5, "the fingerprint to be shown here, too")
     entrance.gateway.meshctl("peers", "authorize", pending["id"])
     assert asking.wait(30) == 0, ada.recorded("asking")
     wait_until(lambda: ada.ping("10.11.0.1", 1), 10, "laptop-ada to reach gw-berlin")
+    assert sorted(path.name for path in ada.state.iterdir()) == ["home"]
     entrance.gateway.meshctl("peers", "deauthorize", "laptop-ada")
     wait_until(lambda: not ada.ping("10.11.0.1", 1), 5, "laptop-ada to lose access")
 

@@ -37,6 +37,10 @@ while :; do wait $sleeper; done
 """
 
 
+_OWN_PROCESSES = ("sh", "sleep", "ps", "grep", "sort", "nsenter")
+"""Of the host itself, and of looking at it."""
+
+
 def wait_until(condition: Callable[[], Any], limit: float, what: str) -> Any:
     """The condition's value once it is true. Fails after `limit` seconds (times PATIENCE) with what was waited for."""
     limit *= PATIENCE
@@ -126,6 +130,11 @@ class Host:
         socket = Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
         wait_until(lambda: socket.exists() or self._meshd_ended(), 20, f"meshd on {self.name}\n{self.log()}")
 
+    def with_meshd(self) -> Host:
+        """Starts meshd; the host itself, for one line where it is made."""
+        self.start_meshd()
+        return self
+
     def _meshd_ended(self) -> bool:
         if self.meshd is not None and self.meshd.poll() is not None:
             raise AssertionError(f"meshd on {self.name} ended with {self.meshd.returncode}:\n{self.log()}")
@@ -135,11 +144,19 @@ class Host:
         path = self._folder / "meshd.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    @staticmethod
+    def _pid_inside(process: subprocess.Popen[bytes]) -> int:
+        """The pid of what nsenter runs, as the machine outside sees it."""
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return int(children[0]) if children else process.pid
+
+    def send_signal(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+        """Signals a command that `popen` or `record` started."""
+        os.kill(self._pid_inside(process), number)
+
     def meshd_pid(self) -> int:
-        """The pid of meshd itself, as the machine outside sees it."""
         assert self.meshd is not None
-        children = Path(f"/proc/{self.meshd.pid}/task/{self.meshd.pid}/children").read_text().split()
-        return int(children[0]) if children else self.meshd.pid
+        return self._pid_inside(self.meshd)
 
     def stop_meshd(self, number: int = signal.SIGTERM) -> None:
         assert self.meshd is not None
@@ -179,20 +196,20 @@ class Host:
         return 0
 
     def network_state(self) -> dict[str, str]:
-        """What must be as before once a mesh is left: compare two of them."""
+        """What must be as before once a mesh is left, and before meshd is started: compare two of them."""
         commands = {
-            "links": "ip -br link | sed 's/@.*//' | awk '{print $1}' | sort",
-            "addresses": "ip -br addr | grep -v fe80 | sort",
-            "routes": "ip route show table all | grep -v 'table local' | sort",
-            "routes6": "ip -6 route show table all | grep -v fe80 | grep -v 'table local' | grep -v ff00 | sort",
+            "links": "ip -br link | awk '{print $1, $2, $3}' | sort",
+            "addresses": "ip -o addr | grep -v fe80 | awk '{print $2, $3, $4}' | sort",
+            "routes": "ip route show table all | grep -v -e fe80 -e ff00 | sort",
             "rules": "ip rule; ip -6 rule",
             "nftables": "nft list ruleset",
-            "sysctls": "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding "
-            "/proc/sys/net/ipv4/conf/all/send_redirects; "
-            "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do case $f in */all/*|*/default/*) cat $f;; esac; done",
-            "hosts": "cat /etc/hosts",
-            "processes": "ps -eo comm | grep -E 'wireguard-go|redis-server' | sort || true",
-            "wireguard": "ls /run/wireguard",
+            # What counts or measures changes by itself.
+            "sysctls": "cd /proc/sys/net; grep -rs . core ipv4 ipv6 netfilter 2>/dev/null"
+            " | grep -v -e _count: -e /neigh/ -e random -e fastopen_key -e /route/ -e tcp_fastopen_blackhole | sort",
+            "hosts": "ls -l --time-style=+ /etc/hosts; cat /etc/hosts",
+            "processes": f"ps -eo comm= | grep -v -x -e meshd -e {' -e '.join(_OWN_PROCESSES)} | sort",
+            "listening": "ss -Hlntu | grep -v -e ':5353' | awk '{print $1, $5}' | sort",
+            "state": "find /var/lib/meshd /run/wireguard -mindepth 1 | sort",
         }
         return {name: self.run(command, check=False).stdout for name, command in commands.items()}
 
