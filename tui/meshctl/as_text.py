@@ -197,7 +197,7 @@ def pending(found: Sequence[local_pb2.PendingStatus]) -> str:
 def event(one: local_pb2.Event) -> str:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at_ms / 1000))
     mark = {"warning": "◐", "error": "▲"}.get(one.severity, " ")
-    actor = f"  ({one.actor})" if one.actor and one.kind == "change" else ""
+    actor = f"  · by {one.actor}" if one.actor and one.kind == "change" else ""
     return f"{at} {shape(mark)} {clean(one.mesh or '–'):10} {clean(one.text)}{clean(actor)}"
 
 

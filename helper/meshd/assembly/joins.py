@@ -45,6 +45,10 @@ CROWD_PATIENCE = 1.0
 """… and with an invite for several machines, where another one may have taken the session over."""
 
 
+SYNC_TIME = 3.0
+"""Seconds that a new member waits to hear from the primary; without it the mesh can't be changed, and it says so."""
+
+
 async def join_mesh(daemon: Daemon, request: local_pb2.JoinMeshRequest) -> AsyncIterator[local_pb2.JoinProgress]:
     """Yields progress; the last one has the mesh. Raises MeshError, with nothing left behind."""
     reports: asyncio.Queue[local_pb2.JoinProgress] = asyncio.Queue()
@@ -70,8 +74,13 @@ async def join_mesh(daemon: Daemon, request: local_pb2.JoinMeshRequest) -> Async
 async def _join(
     daemon: Daemon, request: local_pb2.JoinMeshRequest, reports: asyncio.Queue[local_pb2.JoinProgress]
 ) -> local_pb2.JoinProgress:
+    last = ("", "")
+
     async def progress(stage: str, text: str) -> None:
-        await reports.put(local_pb2.JoinProgress(stage=stage, text=text))
+        nonlocal last
+        if last != (stage, text):  # tries that are repeated look the same
+            last = stage, text
+            await reports.put(local_pb2.JoinProgress(stage=stage, text=text))
 
     async def pending(request_id: str, fingerprint: str) -> None:
         await reports.put(
@@ -118,6 +127,10 @@ async def _join(
     limit = min(deadline, time.monotonic() + 8)
     while time.monotonic() < limit and mesh_status(mesh).state != local_pb2.CONNECTED:
         version = await mesh.wait_changed(version, min(0.2, limit - time.monotonic()))
+    await progress("synced", "waiting for the state of the mesh")
+    limit = min(limit, time.monotonic() + SYNC_TIME)
+    while time.monotonic() < limit and not (mesh.duties and mesh.duties.writable):
+        version = await mesh.wait_changed(version, min(0.1, limit - time.monotonic()))
     return local_pb2.JoinProgress(stage="done", text=f"joined {mesh.name}", mesh=mesh_status(mesh))
 
 

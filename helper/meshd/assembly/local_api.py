@@ -96,6 +96,8 @@ class LocalApi:
         member = mesh.state.find_member(request.who)
         if member.id == mesh.choices.member_id:
             raise InvalidInput(f"{member.name} is this machine", "name another member")
+        if mesh.duties is None:
+            raise Unavailable(f"{mesh.name} is disconnected on this machine", f"meshctl up {mesh.name}")
         count = min(request.count or 4, 1000)
         deadline = time.monotonic() + min(request.timeout_ms / 1000 or 10.0, 600.0)
         trips = []

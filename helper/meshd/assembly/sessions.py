@@ -86,6 +86,7 @@ class Sessions:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.direct.stop()
         self.prober.stop()
+        self.last_answer = 0.0
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 

@@ -93,9 +93,12 @@ class Prober(asyncio.DatagramProtocol):
         self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=plain)
 
     def stop(self) -> None:
+        """Forgets everything: after a while nothing of it would be true."""
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+        self._contacts.clear()
+        self._pending.clear()
 
     def contact(self, address: IPv4Address) -> Contact:
         """What is known about that address; an empty Contact for a stranger."""
