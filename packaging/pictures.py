@@ -11,21 +11,24 @@ from demo import BEHIND, ROUTE, Steps, build
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 from lab.terminal import Terminal
+from rich.ansi import AnsiDecoder
 from rich.cells import cell_len
 from rich.color import Color
 from rich.console import Console
 from rich.style import Style
-from rich.text import Text
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-CELL, LINE, MARGIN = 9.6, 20, 12
+CELL, LINE, MARGIN = 9.63, 20, 12
 """Of a letter of 16 px: its width, the height of its line, and the space around all of it."""
+NO_BREAK = "\u00a0"
 FOREGROUND, BACKGROUND = "#d5d9e2", "#12151c"
 
 
 def svg(ansi: str) -> str:
     """A screen as tmux captured it, as a picture that loads nothing from elsewhere."""
-    lines = [Text.from_ansi(line, no_wrap=True, end="") for line in ansi.rstrip("\n").split("\n")]
+    lines = list(AnsiDecoder().decode(ansi.rstrip("\n")))
+    for line in lines:
+        line.no_wrap, line.end = True, ""
     console = Console(width=500, color_system="truecolor", force_terminal=True)
     backs, texts, widest = [], [], 0
     for number, line in enumerate(lines):
@@ -43,10 +46,11 @@ def svg(ansi: str) -> str:
                 look = ' font-weight="bold"' if style.bold else ""
                 look += ' text-decoration="line-through"' if style.strike else ""
                 look += ' opacity="0.6"' if style.dim else ""
-                text = escape(segment.text.rstrip()).replace(" ", "\u00a0")
-                length = cell_len(segment.text.rstrip()) * CELL
+                text = segment.text.strip()
+                x += (cells - cell_len(segment.text.lstrip())) * CELL
                 texts.append(
-                    f'<text fill="{front}" x="{x:.1f}" y="{y + 15}" textLength="{length:.1f}"{look}>{text}</text>'
+                    f'<text fill="{front}" x="{x:.1f}" y="{y + 15}" textLength="{cell_len(text) * CELL:.1f}"{look}>'
+                    f"{escape(text).replace(' ', NO_BREAK)}</text>"
                 )
             column += cells
         widest = max(widest, column)
@@ -71,16 +75,17 @@ def busy(network: Network, gateways: list[Host], laptops: list[Host]) -> None:
     gateways[0].meshctl("invites", "create", "--uses", "20", "--expires", "14d")
     gateways[0].meshctl("peers", "admin", "laptop-ada", "on")
     ada, grace = laptops
-    for host, to, size, every in (
-        (ada, "gw-berlin", 1200, "0.02"), (ada, "laptop-grace", 900, "0.05"), (grace, "gw-paris", 300, "0.1"),
-        (ada, "gw-oslo", 56, "1"),
+    for host, to, size, every, count in (
+        (ada, "gw-berlin", 1200, 0.02, 500), (ada, "laptop-grace", 900, 0.05, 150), (grace, "gw-paris", 300, 0.1, 200),
+        (ada, "gw-oslo", 400, 0.2, 40), (ada, "gw-paris", 1000, 0.03, 900),
     ):  # fmt: skip
-        host.record(["ping", "-q", "-i", every, "-s", str(size), addresses[to]], f"ping-{to}")
+        waves = f"while true; do ping -q -i {every} -c {count} -s {size} {addresses[to]}; sleep {count % 37 + 5}; done"
+        host.record(["sh", "-c", waves], f"ping-{to}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="pictures", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=120, help="how long traffic flows before (default 120)")
+    parser.add_argument("--seconds", type=int, default=240, help="how long traffic flows before (default 240)")
     parser.add_argument("--ansi", type=Path, metavar="FOLDER", help="also keep the screens as escape sequences")
     options = parser.parse_args()
     network = Network()
@@ -88,10 +93,10 @@ def main() -> int:
     try:
         gateways, laptops = build(network, Steps())
         busy(network, gateways, laptops)
+        time.sleep(options.seconds)
         terminal = Terminal(laptops[0], width=124, height=34)
         try:
             terminal.shows("home ● connected", "laptop-grace")
-            time.sleep(options.seconds)
             terminal.press("G")
             wait_until(lambda: "▸ ● laptop-grace" in terminal.text(), 5, "laptop-grace to be selected")
             for key, name in (("2", "members"), ("6", "topology"), ("7", "events"), ("5", "invites"), ("8", "doctor")):

@@ -61,7 +61,7 @@ class Terminal:
 
     def picture(self) -> str:
         """The screen with its colours, as escape sequences."""
-        return self._tmux("capture-pane", "-e", "-p")
+        return self._tmux("capture-pane", "-e", "-N", "-p")
 
     def close(self) -> None:
         self._tmux("kill-server")

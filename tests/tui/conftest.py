@@ -14,6 +14,7 @@ from meshproto import local_pb2
 from meshtui.app import MeshtuiApp
 from meshtui.clock import Clock
 from meshtui.model import LinkState
+from textual.app import App
 from textual.pilot import Pilot
 from tui.recorded_meshd import RecordedMeshd
 
@@ -75,19 +76,20 @@ async def settled(pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
-def typing(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """For `run_before`: settles, then presses keys."""
+def typing(*keys: str, wait: str = "") -> Callable[[Pilot[None]], Awaitable[None]]:
+    """For `run_before`: settles, then presses keys, and waits for a text."""
 
     async def run(pilot: Pilot[None]) -> None:
         await settled(pilot)
         for key in keys:
             await pilot.press(key)
+        await until(lambda: wait in screen_text(pilot.app), wait)
         await pilot.pause()
 
     return run
 
 
-def screen_text(app: MeshtuiApp) -> str:
+def screen_text(app: App[None]) -> str:
     """What is on screen, as lines of plain text."""
     width, height = app.size
     strips = app.screen._compositor.render_strips()

@@ -6,10 +6,12 @@ After a wanted change: pytest tests/tui --snapshot-update, and look at the pictu
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from meshproto import local_pb2
 from meshtui.app import MeshtuiApp
+from meshtui.recording import Recorder
 from tui.conftest import typing
 from tui.recorded_meshd import RecordedMeshd
 from tui.recordings import NOW_MS, S
@@ -161,6 +163,48 @@ def test_sorted(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd
 def test_dialog(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, keys: str) -> None:
     make_meshd(recordings.status(recordings.mesh()))
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("j", keys))
+
+
+@both_sizes
+@pytest.mark.parametrize("keys", [("i",), ("4", "a", "2")], ids=["invite", "route"])
+def test_form(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int], keys: tuple[str, ...]
+) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing(*keys))
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 62)], ids=["80x24", "120x62"])
+def test_an_invite_is_shown(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]
+) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing("i", *"laptop-bob", "enter", wait="mesh1-"))
+
+
+def test_a_join_that_failed(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "laptop-ada")
+    meshd = make_meshd(recordings.status())
+    meshd.refuse = ("the invite was already used", "ask for a new one")
+    monkeypatch.setattr("meshtui.forms.judge_join", lambda values, now_ms: ("", "An invite to office, good for 2h."))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("a", *"mesh1", "enter", wait="already used"))
+
+
+def test_marked(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    keys = ("j", "j", "j", "j", "space", "space", "d")
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing(*keys))
+
+
+def test_recording(snap_compare: Snapshot, make_app: MakeApp, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "hour")
+    snapshot = local_pb2.WatchUpdate(snapshot=recordings.status(recordings.mesh()), events=recordings.events())
+    recorder.write(NOW_MS, snapshot.SerializeToString())
+    recorder.close()
+    app = make_app(replay=tmp_path / "hour")
+    assert snap_compare(app, terminal_size=(120, 32), run_before=typing())
 
 
 @pytest.mark.parametrize("theme", ["light", "contrast"])

@@ -75,7 +75,7 @@ class MeshtuiApp(App[None]):
         self.theme = theme
         self._replay = Replay(replay, self, speed) if replay is not None else None
         if self._replay is not None:
-            clock = Clock(self._replay.now_s)
+            clock = Clock(self._replay.now_s, clock.zone if clock is not None else None)
         self._recorder = Recorder(record) if record is not None else None
         self._clock = clock or Clock()
         self._started_ms = self._clock.now_ms()

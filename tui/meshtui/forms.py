@@ -54,7 +54,7 @@ def invite_fields() -> list[Field]:
         Field("role", "Joins as", "peer", choices=("peer", "node")),
         Field("expires", "Lasts", "14d", hint="30m, 2h, 14d", longest=20),
         Field("uses", "Machines", "1", longest=5),
-        Field("ephemeral", "Removed", hint="never; 1h: when offline for that long", longest=20),
+        Field("ephemeral", "Stays", hint="for good; or 1h: until offline for that long", longest=20),
         Field("admin", "Admin", "no", choices=NO_YES),
     ]
 

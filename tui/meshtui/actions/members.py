@@ -105,7 +105,8 @@ async def admin(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
 async def remove(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
     it = _it(members)
     routes = [route.cidr for route in mesh.routes if any(one.name in route.nodes for one in members)]
-    effect = f"{_names(members)}Every member drops {it} at once. To come back, {it} would have to join anew."
+    they = "it" if len(members) == 1 else "they"
+    effect = f"{_names(members)}Every member drops {it} at once. To come back, {they} would have to join anew."
     if routes:
         effect += f"\nRoutes offered there end: {', '.join(routes)}."
     if not await talk.ask(f"Remove {named(members)} from {mesh.name}?", effect, f"remove {it}"):
