@@ -448,3 +448,21 @@ async def test_quitting_while_updates_come(make_app: MakeApp, make_meshd: MakeMe
 def difference(**values: Any) -> local_pb2.WatchUpdate:
     update = local_pb2.MeshDifference(mesh_id="mesh-home", **values)
     return local_pb2.WatchUpdate(differences=[update], at_ms=recordings.NOW_MS)
+
+
+async def test_look_and_order_are_found_again(make_app: MakeApp, make_meshd: MakeMeshd, tmp_path: Path) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    kept = tmp_path / "config" / "preferences.json"
+    app = make_app(preferences=kept)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await press(pilot, "s", "s", "S", "T")
+        await shows(app, "by name, reversed")
+    again = make_app(preferences=kept)
+    async with again.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await shows(again, "by name, reversed")
+        assert names(again) == sorted(names(again), reverse=True)
+        assert again.theme == "light"
+    other = make_app(preferences=kept, theme="contrast")
+    assert other.theme == "contrast"

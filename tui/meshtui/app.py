@@ -19,6 +19,7 @@ from meshtui.history import History
 from meshtui.listings.listing import Cell
 from meshtui.mirror import check, fold
 from meshtui.model import Link, LinkState, Mesh, Model
+from meshtui.preferences import Preferences, load, save
 from meshtui.recording import Recorder
 from meshtui.replay import Replay
 from meshtui.screens.main_screen import MEMBERS, OVERVIEW, MainScreen
@@ -61,18 +62,22 @@ class MeshtuiApp(App[None]):
         self,
         socket: Path,
         mesh: str = "",
-        theme: str = DEFAULT,
+        theme: str = "",
         clock: Clock | None = None,
         retry_s: float = RETRY_S,
         record: Path | None = None,
         replay: Path | None = None,
         speed: float = 1.0,
+        preferences: Path | None = None,
     ) -> None:
-        """Raises NoRecording."""
+        """Without `theme` the one that was used last; without `preferences` nothing is kept. Raises NoRecording."""
         super().__init__()
         for one in THEMES:
             self.register_theme(one)
-        self.theme = theme
+        self._preferences_path = preferences
+        self.preferences = load(preferences) if preferences is not None else Preferences()
+        known = {one.name for one in THEMES}
+        self.theme = next(one for one in (theme, self.preferences.theme, DEFAULT) if one in known)
         self._replay = Replay(replay, self, speed) if replay is not None else None
         if self._replay is not None:
             clock = Clock(self._replay.now_s, clock.zone if clock is not None else None)
@@ -86,7 +91,7 @@ class MeshtuiApp(App[None]):
         self.model = Model()
         self._history = History()
         self._examination = Examination()
-        self._main = MainScreen(Actions(self))
+        self._main = MainScreen(Actions(self), self.preferences.orders)
         self._presented_ms = 0
         self.connection = self._replay or Connection(socket, self, self._clock.now_ms, retry_s)
 
@@ -214,9 +219,15 @@ class MeshtuiApp(App[None]):
                 screen.say(*cells)
                 return
 
+    def prefer(self, preferences: Preferences) -> None:
+        self.preferences = preferences
+        if self._preferences_path is not None:
+            save(self._preferences_path, preferences)
+
     def action_theme(self, name: str) -> None:
         self.theme = name
+        self.prefer(replace(self.preferences, theme=name))
 
     def action_next_theme(self) -> None:
         names = [theme.name for theme in THEMES]
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self.action_theme(names[(names.index(self.theme) + 1) % len(names)])

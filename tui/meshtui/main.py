@@ -33,7 +33,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="meshd's socket (default: $MESHD_SOCKET, else /run/meshd/meshd.sock)",
     )
     parser.add_argument("--mesh", default="", metavar="MESH", help="the mesh to show first")
-    parser.add_argument("--theme", choices=THEME_NAMES, default="dark", help="dark, light or high contrast")
+    parser.add_argument(
+        "--theme", choices=THEME_NAMES, default="", help="dark, light or high contrast (default: the one used last)"
+    )
     parser.add_argument(
         "--record", type=Path, metavar="FILE", help="write what meshd says to a new file; no secret is in it"
     )
@@ -55,6 +57,7 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         from meshtui.app import MeshtuiApp
+        from meshtui.preferences import default_path
         from meshtui.recording import NoRecording
     except ModuleNotFoundError as error:
         if error.name not in ("textual", "rich"):
@@ -69,6 +72,7 @@ def main(arguments: list[str]) -> int:
             record=options.record,
             replay=options.replay,
             speed=options.speed,
+            preferences=default_path(),
         )
     except NoRecording as error:
         sys.stderr.write(f"meshtui: {error}\n")

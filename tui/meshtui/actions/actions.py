@@ -58,6 +58,9 @@ class Actions:
         else:
             self._app.run_worker(self._run(deed, view, subjects), group="action")
 
+    def remember_order(self, tab: str, order: tuple[str, bool]) -> None:
+        self._app.prefer(self._app.preferences.sorted_by(tab, order))
+
     def pause(self) -> None:
         self._app.steer(Replay.pause)
 

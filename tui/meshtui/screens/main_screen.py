@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from textual import on
@@ -65,13 +66,14 @@ class MainScreen(Screen[None]):
         Binding("q", "app.quit", "quit"),
     ]
 
-    def __init__(self, actions: Actions) -> None:
+    def __init__(self, actions: Actions, orders: Mapping[str, tuple[str, bool]]) -> None:
+        """`orders` of the tables, by tab, as they were chosen before."""
         super().__init__()
         self._actions = actions
         self.listings: tuple[Listing[Any], ...] = (
             Overview(), Members(), Nodes(), Routes(), Invites(), Topology(), Events(), Doctor(),
         )  # fmt: skip
-        self.panes = [ListingPane(listing) for listing in self.listings]
+        self.panes = [ListingPane(listing, orders.get(listing.name)) for listing in self.listings]
         self._top = TopLine(markup=False)
         self._tabs = TabBar(self.listings)
         self._notices = NoticeLines(markup=False)
@@ -271,6 +273,10 @@ class MainScreen(Screen[None]):
     @on(Table.Opened)
     def _opened(self) -> None:
         self.action_open()
+
+    @on(ListingPane.Sorted)
+    def _sorted(self, message: ListingPane.Sorted) -> None:
+        self._actions.remember_order(message.tab, message.order)
 
     @on(Table.HeaderClicked)
     def _header_clicked(self, message: Table.HeaderClicked) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.message import Message
 from textual.widgets import Static
 
 from meshtui.filter import Filter
@@ -22,7 +23,15 @@ HIGH_ENOUGH = 30
 
 
 class ListingPane(Vertical):
-    def __init__(self, listing: Listing[Any]) -> None:
+    class Sorted(Message):
+        """A person chose an order."""
+
+        def __init__(self, tab: str, order: tuple[str, bool]) -> None:
+            super().__init__()
+            self.tab, self.order = tab, order
+
+    def __init__(self, listing: Listing[Any], order: tuple[str, bool] | None = None) -> None:
+        """`order` is (column title, reversed), as it was chosen before."""
         super().__init__()
         self.listing = listing
         self.table = Table(listing)
@@ -34,6 +43,7 @@ class ListingPane(Vertical):
         self._rows: dict[str, Any] = {}
         self._order: list[str] = []
         self._sorted: tuple[str, bool] | None = None
+        self._chosen_before = order
         self._view: View | None = None
         self._shown = 0
 
@@ -107,6 +117,9 @@ class ListingPane(Vertical):
             self._order = [key for key in self._order if key in rows]
             self._order += [key for key in rows if key not in known]
         self.marks &= rows.keys()
+        if self._chosen_before is not None and rows:
+            before, self._chosen_before = self._chosen_before, None
+            self._order_by(*before)
         wanted = Filter.parse(self.filter_text)
         keys = [key for key in self._order if wanted.accepts(*self.listing.words(rows[key]))] if wanted else self._order
         self._shown = len(keys)
@@ -136,10 +149,16 @@ class ListingPane(Vertical):
         column = next((one for one in self.listing.columns if one.title == title), None)
         if column is None or column.order is None or self._view is None:
             return
-        self._sorted = title, reverse
-        order, view = column.order, self._view
-        self._order.sort(key=lambda key: order(self._rows[key], view), reverse=reverse)
-        self.present(view)
+        self._order_by(title, reverse)
+        self.post_message(self.Sorted(self.listing.name, (title, reverse)))
+        self.present(self._view)
+
+    def _order_by(self, title: str, reverse: bool) -> None:
+        column = next((one for one in self.listing.columns if one.title == title), None)
+        if column is not None and column.order is not None and self._view is not None:
+            order, view = column.order, self._view
+            self._sorted = title, reverse
+            self._order.sort(key=lambda key: order(self._rows[key], view), reverse=reverse)
 
     def sort_next(self) -> None:
         """By the next column that is shown."""

@@ -1,0 +1,63 @@
+"""What a person chose and finds again: the look, and the order of each table. A file of its own, written when changed.
+
+A file that can't be read or written is as if there were none: nobody is kept from watching because of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+Order = tuple[str, bool]
+"""Column title, and whether reversed."""
+
+
+def default_path() -> Path:
+    """XDG Base Directory Specification."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
+    return Path(home) / "meshtui" / "preferences.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    theme: str = ""
+    orders: Mapping[str, Order] = field(default_factory=lambda: MappingProxyType({}))
+
+    def sorted_by(self, tab: str, order: Order) -> Preferences:
+        return replace(self, orders=MappingProxyType({**self.orders, tab: order}))
+
+
+def load(path: Path) -> Preferences:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return Preferences()
+    if not isinstance(document, dict):
+        return Preferences()
+    theme, orders = document.get("theme"), document.get("orders")
+    return Preferences(
+        theme if isinstance(theme, str) else "",
+        MappingProxyType({tab: (one[0], one[1]) for tab, one in orders.items() if _is_order(one)})
+        if isinstance(orders, dict)
+        else MappingProxyType({}),
+    )
+
+
+def _is_order(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], bool)
+
+
+def save(path: Path, preferences: Preferences) -> None:
+    document = {"theme": preferences.theme, "orders": dict(preferences.orders)}
+    new = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(document, indent=2) + "\n")
+        new.replace(path)
+    except OSError:
+        return
