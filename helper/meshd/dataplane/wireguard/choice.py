@@ -113,10 +113,10 @@ class ChosenBackend:
         if found is not None:
             return await found.create(interface, mtu)
         if interface not in self._serving:
-            problem = self.choice.problem and (await self.choose_again()).problem
-            if problem is not None:
-                raise Failed(problem.message, problem.fix, problem.code)
-            self._serving[interface] = self.choice.backend
+            choice = await self.choose_again()
+            if choice.problem is not None:
+                raise Failed(choice.problem.message, choice.problem.fix, choice.problem.code)
+            self._serving[interface] = choice.backend
         return await self._backends[self._serving[interface]].create(interface, mtu)
 
     async def exists(self, interface: str) -> bool:

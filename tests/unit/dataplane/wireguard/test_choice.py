@@ -133,6 +133,24 @@ async def test_what_was_missing_may_have_been_installed_meanwhile() -> None:
     assert set(kernel.devices) == {"home"}
 
 
+async def test_a_module_loaded_meanwhile_serves_what_is_made_from_then_on() -> None:
+    problems = [NO_KERNEL]
+
+    def kernel_probe() -> None:
+        if problems:
+            raise problems[0]
+
+    both, kernel, userspace = chosen("auto", Probes(kernel_probe, works))
+    await both.create("home", 1420)
+    problems.clear()
+    await both.create("office", 1420)
+    await both.create("home", 1420)
+    assert (set(kernel.devices), set(userspace.devices)) == ({"office"}, {"home"})
+    await both.delete("home")
+    await both.create("home", 1420)
+    assert (set(kernel.devices), set(userspace.devices)) == ({"home", "office"}, set())
+
+
 async def test_nothing_is_made_where_nothing_works() -> None:
     both, kernel, userspace = chosen("auto", NOTHING)
     await both.choose_again()
