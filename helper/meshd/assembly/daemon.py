@@ -97,7 +97,7 @@ class Daemon:
                 mesh = Mesh(self.machine, identity, folder, view)
                 self.meshes[mesh.name] = mesh
                 if identity.choices.up and identity.choices.always_on:
-                    await mesh.start(self._duties)
+                    await mesh.starting.begin(self._duties)
             except MeshError as error:
                 log.error("%s does not come up: %s (%s)", folder.name, error, error.fix)
                 self.machine.journal.add(folder.name, "state", f"does not come up: {error}", severity="error")
@@ -284,7 +284,10 @@ class Daemon:
     async def connect(self, mesh: Mesh) -> None:
         if not mesh.choices.up or mesh.duties is None:
             await mesh.set_choices(up=True)
-            await mesh.start(self._duties)
+            await mesh.stop()  # it may be waiting to be tried again
+            problem = await mesh.starting.begin(self._duties)
+            if problem is not None:
+                raise problem
             mesh.event("state", "connected by a person")
 
     async def disconnect(self, mesh: Mesh) -> None:

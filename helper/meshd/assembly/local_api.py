@@ -13,6 +13,7 @@ from meshproto.cluster_key import ClusterKey
 
 from meshd import defaults
 from meshd.assembly.daemon import Daemon
+from meshd.assembly.examination import examine
 from meshd.assembly.invites import forget_closed, make_invite, show_invite
 from meshd.assembly.joins import join_mesh
 from meshd.assembly.mesh import Mesh
@@ -21,7 +22,6 @@ from meshd.assembly.status import member_status, mesh_status
 from meshd.model.changes.routes import parse_route
 from meshd.model.errors import InvalidInput, NotFound, Unavailable
 from meshd.model.members import Member, Role
-from meshd.observe.doctor import check_machine
 from meshd.rpc.actor import Actor, Tier
 
 WATCH_INTERVAL = 1.0
@@ -33,6 +33,7 @@ class LocalApi:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._examining = asyncio.Lock()  # one at a time: it reads a lot, and anybody may ask
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -123,39 +124,8 @@ class LocalApi:
         )
 
     async def doctor(self, request: local_pb2.DoctorRequest, actor: Actor) -> local_pb2.DoctorReply:
-        backend = self._daemon.machine.backend
-        choice = backend.choice if backend.choice.problem is None else await backend.choose_again()
-        checks = await check_machine(choice.backend, choice.reason, choice.problem.fix if choice.problem else "")
-        for mesh in self._daemon.meshes.values():
-            status = mesh_status(mesh)
-            if status.backend != choice.backend:
-                checks.append(
-                    local_pb2.Check(
-                        check=f"wireguard of {mesh.name}",
-                        state=local_pb2.OK,
-                        found=f"{status.backend}: {status.backend_reason}",
-                    )
-                )
-            good = status.state == local_pb2.CONNECTED
-            checks.append(
-                local_pb2.Check(
-                    check=f"mesh {mesh.name}",
-                    state=local_pb2.OK if good else local_pb2.WARNING,
-                    found="connected" if good else status.reason,
-                    fix="" if good else f"see `meshctl --mesh {mesh.name} events`",
-                )
-            )
-            checks.extend(mesh.checks())
-            for network, why in mesh.refused_routes.items():
-                checks.append(
-                    local_pb2.Check(
-                        check=f"route {network}",
-                        state=local_pb2.WARNING,
-                        found=f"not installed: {why}",
-                        fix=f"meshctl routes accept {network}, or meshctl routes ignore {network}",
-                    )
-                )
-        return local_pb2.DoctorReply(checks=checks)
+        async with self._examining:
+            return local_pb2.DoctorReply(checks=await examine(self._daemon, request.mesh, actor))
 
     # --- meshes -----------------------------------------------------------------------------------------------------
 

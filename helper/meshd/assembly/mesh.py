@@ -22,6 +22,7 @@ from meshd import defaults
 from meshd.assembly.host_names import HostNames
 from meshd.assembly.own_endpoints import OwnEndpoints
 from meshd.assembly.sessions import Sessions
+from meshd.assembly.starting import Starting
 from meshd.cluster.certificates import verify_member
 from meshd.cluster.identity import Choices, Identity, delete_identity, save_choices
 from meshd.dataplane import kernel_network
@@ -117,6 +118,7 @@ class Mesh:
         self._last_desired: Desired | None = None
         self._watch = KernelWatch(self._kernel_changed)
         self._tasks: list[asyncio.Task[None]] = []
+        self.starting = Starting(self)
         self._overlays: dict[IPv4Address, str] = {}
         self._seen_problems: set[str] = set()
         self._vouched: dict[str, tuple[state_pb2.Member, Member]] = {}  # messages are never changed in place
@@ -292,6 +294,11 @@ class Mesh:
 
     async def stop(self, keep: bool = True) -> None:
         """Stops the helper's part; the tunnel stays up, and with `keep` whatever else goes on without a helper."""
+        await self.starting.cancel()
+        await self.halt(keep)
+
+    async def halt(self, keep: bool = True) -> None:
+        """As `stop`, for `starting`."""
         self._watch.stop()
         for task in self._tasks:
             task.cancel()

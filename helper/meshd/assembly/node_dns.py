@@ -16,6 +16,7 @@ from meshd.naming.dns_server import DnsServer
 from meshd.naming.forwarding import Forwarder
 from meshd.naming.resolv_conf import Resolvers
 from meshd.naming.zone import Address, Network, Zone
+from meshd.observe.port_owner import port_owner
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class NodeDns:
         mesh = self._mesh
         addresses: list[Address] = [me.ipv4, me.ipv6] if mesh.ipv6 else [me.ipv4]
         resolvers = Resolvers(lambda address: self._current(me).covers(address))
-        server = DnsServer(lambda: self._current(me), Forwarder(resolvers.current))
+        server = DnsServer(lambda: self._current(me), Forwarder(resolvers.current), port_owner)
         try:
             while True:
                 try:

@@ -175,7 +175,7 @@ class Tables:
     def remove(self, interface: str) -> None:
         """Deletes the table; nothing happens when it is gone."""
         self._set.pop(interface, None)
-        with contextlib.suppress(FileNotFoundError):  # no nft, no table
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # no nft, no table
             _run(["-f", "-"], f"add table inet {table_name(interface)}\ndelete table inet {table_name(interface)}\n")
 
 
@@ -184,6 +184,8 @@ def _nft(arguments: list[str], text: str | None = None) -> subprocess.CompletedP
         return _run(arguments, text)
     except FileNotFoundError as error:
         raise Failed("nft is not installed", "apt install nftables", "missing") from error
+    except OSError as error:
+        raise Failed(f"nft can't be run: {error.strerror}", "apt install --reinstall nftables") from error
 
 
 def _run(arguments: list[str], text: str | None) -> subprocess.CompletedProcess[str]:

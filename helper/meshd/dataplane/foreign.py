@@ -48,12 +48,13 @@ class Finding:
 
 
 def packets(interface: str, listen_port: int, join_port: int = 0, forwarding: bool = False) -> list[Packet]:
-    """What one mesh needs of this machine's firewalls. A port 0 is not needed."""
+    """What one mesh needs of this machine's firewalls. A port 0 is not needed, an interface "" not known yet."""
     needed = [Packet(f"WireGuard on UDP port {listen_port}", "input", "udp", listen_port)] if listen_port else []
     if join_port:
         needed.append(Packet(f"joins on TCP port {join_port}", "input", "tcp", join_port))
-    needed.append(Packet(f"what arrives through {interface}", "input", interface_in=interface))
-    if forwarding:
+    if interface:
+        needed.append(Packet(f"what arrives through {interface}", "input", interface_in=interface))
+    if interface and forwarding:
         needed.append(Packet(f"what {interface} forwards", "forward", interface_in=interface, interface_out=interface))
     return needed
 
@@ -71,6 +72,8 @@ def read_findings(wanted: list[Packet]) -> list[Finding]:
         )
     except FileNotFoundError as error:
         raise Failed("nft is not installed", "apt install nftables", "missing") from error
+    except OSError as error:
+        raise Failed(f"nft can't be run: {error.strerror}", "apt install --reinstall nftables") from error
     except subprocess.TimeoutExpired as error:
         raise Failed("nft did not finish", "look at `nft list ruleset`") from error
     if done.returncode != 0:

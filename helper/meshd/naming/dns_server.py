@@ -21,7 +21,6 @@ import dns.rcode
 
 from meshd.model.errors import Failed
 from meshd.naming.forwarding import Forwarder, Unanswered
-from meshd.naming.port_owner import port_owner
 from meshd.naming.queries import Query, read_query, refusal, reply
 from meshd.naming.rate_limit import RateLimit
 from meshd.naming.zone import Address, Zone
@@ -40,15 +39,25 @@ WAITING_EACH = 32
 LONGEST_QUERY = 4096
 """Bytes; a question with every EDNS option in use has a few hundred."""
 
+PortOwner = Callable[[Address, int, socket.SocketKind], str]
+
 _FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}  # linux/in.h, linux/in6.h
 
 
 class DnsServer:
-    """`zone` gives the zone as it is now. `start` raises Failed and leaves nothing open when a port can't be had."""
+    """`zone` gives the zone as it is now, `owner` names who has a port ("" when unknown; it runs in a thread).
+
+    `start` raises Failed and leaves nothing open when a port can't be had.
+    """
 
     def __init__(
-        self, zone: Callable[[], Zone], forwarder: Forwarder, now: Callable[[], float] = time.monotonic
+        self,
+        zone: Callable[[], Zone],
+        forwarder: Forwarder,
+        owner: PortOwner,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._owner = owner
         self._zone = zone
         self._forwarder = forwarder
         self._now = now
@@ -64,10 +73,10 @@ class DnsServer:
         loop = asyncio.get_running_loop()
         try:
             for address in addresses:
-                plain = await _bound(address, port, socket.SOCK_DGRAM)
+                plain = await _bound(address, port, socket.SOCK_DGRAM, self._owner)
                 _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=plain)
                 self._udp.append(datagrams)
-                plain = await _bound(address, port, socket.SOCK_STREAM)
+                plain = await _bound(address, port, socket.SOCK_STREAM, self._owner)
                 self._tcp.append(await asyncio.start_server(self._connected, sock=plain, limit=LONGEST_QUERY))
         except BaseException:
             await self.stop()
@@ -210,7 +219,7 @@ def _less(counter: Counter[Any], key: Hashable) -> None:
         del counter[key]
 
 
-async def _bound(address: Address, port: int, kind: socket.SocketKind) -> socket.socket:
+async def _bound(address: Address, port: int, kind: socket.SocketKind, owner: PortOwner) -> socket.socket:
     plain = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, kind)
     plain.setblocking(False)
     try:
@@ -223,19 +232,19 @@ async def _bound(address: Address, port: int, kind: socket.SocketKind) -> socket
         plain.bind((str(address), port))
     except OSError as error:
         plain.close()
-        raise await _refused(address, port, kind, error) from error
+        raise await _refused(address, port, kind, owner, error) from error
     return plain
 
 
-async def _refused(address: Address, port: int, kind: socket.SocketKind, error: OSError) -> Failed:
+async def _refused(address: Address, port: int, kind: socket.SocketKind, owner: PortOwner, error: OSError) -> Failed:
     where = f"{'UDP' if kind == socket.SOCK_DGRAM else 'TCP'} port {port} of {address}"
     if error.errno in (errno.EACCES, errno.EPERM):
         return Failed(f"{where} is not permitted", "give meshd CAP_NET_BIND_SERVICE, or start it with --dns off")
     if error.errno != errno.EADDRINUSE:
         return Failed(f"{where} can't be used: {error.strerror}")
-    owner = await asyncio.to_thread(port_owner, address, port, kind)
+    program = await asyncio.to_thread(owner, address, port, kind)
     return Failed(
-        f"{where} is taken by {owner or 'another program'}",
-        f"have {owner.partition(' ')[0] if owner else 'it'} listen on its own addresses only, "
+        f"{where} is taken by {program or 'another program'}",
+        f"have {program.partition(' ')[0] if program else 'it'} listen on its own addresses only, "
         "or start meshd with --dns off",
     )

@@ -89,7 +89,7 @@ class Forwarder:
             message = forwarded(query, int.from_bytes(self._random(2), "big"))
             try:
                 async with asyncio.timeout(self._wait):
-                    wire = await self._ask_udp(resolver, message)
+                    wire = await ask_udp(resolver, message, self._port)
                     if tcp and is_truncated(wire):
                         wire = await self._ask_tcp(resolver, message)
             except (OSError, EOFError, TimeoutError) as error:
@@ -104,17 +104,6 @@ class Forwarder:
         log.debug("%s is not answered: %s", query.question.name, why)
         raise Unanswered(why)
 
-    async def _ask_udp(self, resolver: Address, message: dns.message.Message) -> bytes:
-        """From a socket of its own, so that the port is as unforeseeable as the id. Others' datagrams don't count."""
-        loop = asyncio.get_running_loop()
-        with _connectable(resolver, socket.SOCK_DGRAM) as plain:
-            plain.connect(_target(resolver, self._port))  # UDP: returns at once
-            await loop.sock_sendall(plain, message.to_wire())
-            while True:
-                wire = await loop.sock_recv(plain, 65535)
-                if is_answer(message, wire):
-                    return wire
-
     async def _ask_tcp(self, resolver: Address, message: dns.message.Message) -> bytes:
         loop = asyncio.get_running_loop()
         with _connectable(resolver, socket.SOCK_STREAM) as plain:
@@ -125,6 +114,21 @@ class Forwarder:
         if not is_answer(message, wire):
             raise EOFError("an answer to something else")
         return wire
+
+
+async def ask_udp(resolver: Address, message: dns.message.Message, port: int) -> bytes:
+    """From a socket of its own, so that the port is as unforeseeable as the id. Others' datagrams don't count.
+
+    Raises OSError when it says that nobody listens; waits for ever when it says nothing.
+    """
+    loop = asyncio.get_running_loop()
+    with _connectable(resolver, socket.SOCK_DGRAM) as plain:
+        plain.connect(_target(resolver, port))  # UDP: returns at once
+        await loop.sock_sendall(plain, message.to_wire())
+        while True:
+            wire = await loop.sock_recv(plain, 65535)
+            if is_answer(message, wire):
+                return wire
 
 
 def _connectable(resolver: Address, kind: socket.SocketKind) -> socket.socket:

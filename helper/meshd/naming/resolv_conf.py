@@ -33,6 +33,14 @@ def parse(text: str) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(found[:MOST]))
 
 
+def read(path: Path = RESOLV_CONF) -> tuple[Address, ...]:
+    """A machine without the file has none. Blocks."""
+    try:
+        return parse(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ()
+
+
 class Resolvers:
     """`current` gives the ones that may be asked: never a member of the mesh, or questions would go in circles."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshd.dataplane.foreign import findings, packets
+from meshd.dataplane.foreign import findings, packets, read_findings
+from meshd.model.errors import Failed
 
 PACKETS = packets("home", 10100, join_port=9000, forwarding=True)
 
@@ -118,3 +121,12 @@ json = st.recursive(
 def test_whatever_the_answer_holds_nothing_is_raised(ruleset: object, expression: object) -> None:
     findings(ruleset, PACKETS)
     found(chain("filter", "INPUT", "input", "drop"), rule("filter", "INPUT", expression, {"match": expression}))
+
+
+def test_nft_that_is_missing_or_may_not_be_run_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("meshd.dataplane.foreign.SYSTEM_PATH", str(tmp_path))
+    with pytest.raises(Failed, match="nft is not installed"):
+        read_findings(PACKETS)
+    (tmp_path / "nft").write_text("no program")
+    with pytest.raises(Failed, match="nft can't be run: Permission denied"):
+        read_findings(PACKETS)

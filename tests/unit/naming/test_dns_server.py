@@ -29,6 +29,10 @@ MEMBER = IPv4Address("10.51.0.1")
 STRANGER = IPv4Address("192.0.2.7")
 
 
+def owner(address: Address, port: int, kind: socket.SocketKind) -> str:
+    return f"somebody (pid {os.getpid()})"
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -52,7 +56,7 @@ async def server(zone: Zone, upstream: Any, clock: Clock) -> AsyncIterator[DnsSe
     async def resolvers() -> list[Address]:
         return [ip_address(upstream.address)]
 
-    server = DnsServer(lambda: zone, Forwarder(resolvers, port=upstream.port, wait=0.2), clock)
+    server = DnsServer(lambda: zone, Forwarder(resolvers, port=upstream.port, wait=0.2), owner, clock)
     await server.start([LOOPBACK, IPv6Address("::1")], upstream.port)
     yield server
     await server.stop()
@@ -214,7 +218,7 @@ def test_any_bytes_from_anybody(make_zone: Callable[..., Zone], wire: bytes, tcp
         return []
 
     zone = make_zone()
-    server = DnsServer(lambda: zone, Forwarder(resolvers))
+    server = DnsServer(lambda: zone, Forwarder(resolvers), owner)
     for source in (MEMBER, STRANGER):
         assert isinstance(server.answer_now(wire, source, tcp), bytes | Query | None)
 
@@ -243,7 +247,7 @@ async def test_a_port_that_is_taken_names_its_owner_and_leaves_nothing_open(
     async def resolvers() -> list[Address]:
         return []
 
-    server = DnsServer(lambda: zone, Forwarder(resolvers))
+    server = DnsServer(lambda: zone, Forwarder(resolvers), owner)
     with socket.socket(socket.AF_INET, kind) as plain:
         plain.bind(("127.0.0.1", free_port))
         if kind == socket.SOCK_STREAM:
@@ -268,7 +272,7 @@ async def test_an_address_that_is_not_here_yet_is_listened_on(zone: Zone, free_p
     async def resolvers() -> list[Address]:
         return []
 
-    server = DnsServer(lambda: zone, Forwarder(resolvers))
+    server = DnsServer(lambda: zone, Forwarder(resolvers), owner)
     await server.start([IPv4Address("192.0.2.77"), IPv6Address("2001:db8::77")], free_port)
     await server.stop()
 
@@ -278,7 +282,7 @@ async def test_changes_of_the_members_show_at_once(make_zone: Callable[..., Zone
         return []
 
     zones = [make_zone()]
-    server = DnsServer(lambda: zones[0], Forwarder(resolvers))
+    server = DnsServer(lambda: zones[0], Forwarder(resolvers), owner)
     await server.start([LOOPBACK], free_port)
     zones[0] = make_zone(domain="office.wg")
     message = await dns.asyncquery.udp(question("gw-paris.office.wg"), "127.0.0.1", timeout=5, port=free_port)

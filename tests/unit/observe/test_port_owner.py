@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshd.naming.port_owner import parse_table, port_owner
+from meshd.observe.port_owner import parse_table, port_owner
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -39,7 +39,14 @@ def test_text_without_sockets_has_none(text: str) -> None:
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
 @pytest.mark.parametrize(
-    ("bound", "asked"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")]
+    ("bound", "asked"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::1", "::1"),
+        ("::", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+    ],
 )
 def test_a_real_port_has_this_process(kind: socket.SocketKind, bound: str, asked: str) -> None:
     family = socket.AF_INET6 if ":" in bound else socket.AF_INET
@@ -51,5 +58,7 @@ def test_a_real_port_has_this_process(kind: socket.SocketKind, bound: str, asked
         assert port_owner(ip_address(asked), plain.getsockname()[1], kind) == f"{name} (pid {os.getpid()})"
 
 
-def test_a_free_port_has_nobody(free_port: int) -> None:
-    assert port_owner(IPv4Address("127.0.0.1"), free_port, socket.SOCK_DGRAM) == ""
+def test_a_port_on_another_address_is_nobodys() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.bind(("127.0.0.1", 0))
+        assert port_owner(IPv4Address("127.0.0.2"), plain.getsockname()[1], socket.SOCK_DGRAM) == ""

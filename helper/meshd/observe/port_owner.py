@@ -34,14 +34,17 @@ def _address(text: str) -> IPv4Address | IPv6Address:
 
 
 def port_owner(address: IPv4Address | IPv6Address, port: int, kind: socket.SocketKind) -> str:
-    """For example "dnsmasq (pid 712)"; "" when it can't be found out."""
+    """Who keeps others from listening there, for example "dnsmasq (pid 712)"; "" when it can't be found out.
+
+    An unspecified address asks for the port on any address.
+    """
     inodes = set()
     name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
     for table in (name, name + "6"):
         with contextlib.suppress(OSError, ValueError):
             text = (PROC / "self/net" / table).read_text()
             for bound, inode in parse_table(text, port, kind == socket.SOCK_STREAM):
-                if bound == address or bound.is_unspecified:
+                if bound == address or bound.is_unspecified or address.is_unspecified:
                     inodes.add(f"socket:[{inode}]")
     if not inodes:
         return ""
