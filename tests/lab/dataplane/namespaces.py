@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -43,7 +43,7 @@ class Host:
         run("ip", "netns", "add", name)
         self.ip("link", "set", "lo", "up")
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._live, name=name)
+        self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._thread.start()
         assert self._ready.wait(10)
         self.backend = make_backend(folder)
@@ -89,7 +89,9 @@ class Host:
     def end(self) -> None:
         for child in self._children:
             child.kill()
-            child.communicate()
+            child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
         try:
             self.do(self.network.remove_all_but_identity())
             self.do(self.backend.close())
@@ -135,14 +137,12 @@ def wire(one: Host, other: Host, first: str, second: str, addresses: tuple[str, 
 def three_hosts(folder: Path, make_backend: MakeBackend = UserspaceBackend) -> Iterator[dict[str, Host]]:
     """lan (10.12.3.2) ── gateway (10.12.3.1, 192.0.2.1) ── laptop (192.0.2.2)"""
     made: dict[str, Host] = {}
-    try:
+    with ExitStack() as ends:
         for name in ("gateway", "laptop", "lan"):
             (folder / name).mkdir()
             made[name] = Host(f"dp{os.getpid()}-{name}", folder / name, make_backend)
+            ends.callback(made[name].end)
         wire(made["gateway"], made["laptop"], "up0", "up0", ("192.0.2.1/24", "192.0.2.2/24"))
         wire(made["gateway"], made["lan"], "lan0", "eth7", ("10.12.3.1/24", "10.12.3.2/24"))
         made["gateway"].ip("route", "add", "default", "via", "192.0.2.2")
         yield made
-    finally:
-        for host in made.values():
-            host.end()
