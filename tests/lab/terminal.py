@@ -1,4 +1,4 @@
-"""meshtui in a real terminal (tmux) on one of the lab's hosts: keys in, screen out."""
+"""A program in a real terminal (tmux), most often meshtui on one of the lab's hosts: keys in, screen out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lab.hosts.host import BIN, Host, wait_until
 _counter = itertools.count(1)
 
 
-class Terminal:
-    """Ends meshtui and its tmux server with `close`. The server is its own; nobody else's is touched."""
+class Screen:
+    """Ends the program and its tmux server with `close`. The server is its own; nobody else's is touched."""
 
-    def __init__(self, host: Host, *options: str, width: int = 120, height: int = 40) -> None:
+    def __init__(self, command: list[str], *, width: int = 120, height: int = 40) -> None:
         self._server = f"meshtui-{os.getpid()}-{next(_counter)}"
-        inside = [*host.enter, "env", "LC_ALL=C.UTF-8", "COLORTERM=truecolor", str(BIN / "meshtui"), *options]
+        inside = ["env", "LC_ALL=C.UTF-8", "COLORTERM=truecolor", *command]
         line = f"{shlex.join(inside)}; echo ended with $?; read x"
         self._tmux(
             "new-session", "-d", "-x", str(width), "-y", str(height), line,
@@ -65,3 +65,10 @@ class Terminal:
 
     def close(self) -> None:
         self._tmux("kill-server")
+
+
+class Terminal(Screen):
+    """meshtui on a host."""
+
+    def __init__(self, host: Host, *options: str, width: int = 120, height: int = 40) -> None:
+        super().__init__([*host.enter, str(BIN / "meshtui"), *options], width=width, height=height)
