@@ -104,6 +104,10 @@ class MeshtuiApp(App[None]):
         # gRPC takes a while to import: the first frame comes before it.
         self.call_after_refresh(self._connect)
 
+    def on_unmount(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+
     def _connect(self) -> None:
         self.run_worker(self.connection.run(), name="watch", group="watch")
 

@@ -35,7 +35,9 @@ class Recorder:
         self._file.write(MAGIC)
 
     def write(self, at_ms: int, update: bytes) -> None:
-        self._file.write(HEAD.pack(at_ms, len(update)) + update)
+        """Nothing once it is closed: the last update may come while the program ends."""
+        if not self._file.closed:
+            self._file.write(HEAD.pack(at_ms, len(update)) + update)
 
     def close(self) -> None:
         self._file.close()
