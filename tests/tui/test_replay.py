@@ -51,6 +51,18 @@ async def test_what_is_recorded_is_shown_again(make_app: MakeApp, make_meshd: Ma
         await shows(again, "gw-berlin", "99.5 ms", "end of the recording")
 
 
+async def test_a_full_disk_ends_the_recording_not_the_watching(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    app._recorder = Recorder.__new__(Recorder)
+    app._recorder._file = open("/dev/full", "wb", buffering=0)  # noqa: ASYNC230  # closed by the app
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await shows(app, "the recording ends here: No space left on device")
+        meshd.push(grace(99.5))
+        await shows(app, "99.5 ms")
+
+
 async def test_pause_step_and_pace(make_app: MakeApp, tmp_path: Path) -> None:
     app = make_app(replay=hour(tmp_path / "hour"), speed=0.1)
     async with app.run_test(size=SIZE) as pilot:

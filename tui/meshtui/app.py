@@ -17,6 +17,7 @@ from meshtui.clock import Clock
 from meshtui.connection import RETRY_S, Connection, Refused
 from meshtui.history import History
 from meshtui.listings.listing import Cell
+from meshtui.look import Tone
 from meshtui.mirror import check, fold
 from meshtui.model import Link, LinkState, Mesh, Model
 from meshtui.preferences import Preferences, load, save
@@ -138,8 +139,7 @@ class MeshtuiApp(App[None]):
             await self.examine()
 
     async def update_came(self, update: wire.WatchUpdate) -> None:
-        if self._recorder is not None:
-            self._recorder.write(self._clock.now_ms(), update.SerializeToString())
+        self._record(update)
         members = sum(len(one.members) for one in update.differences)
         members += sum(len(mesh.members) for mesh in update.snapshot.meshes)
         if members > MANY:
@@ -149,6 +149,16 @@ class MeshtuiApp(App[None]):
         self._history.recall(update.past)
         self._history.learn(self.model, self._clock.now_ms())
         self.present()
+
+    def _record(self, update: wire.WatchUpdate) -> None:
+        if self._recorder is None:
+            return
+        try:
+            self._recorder.write(self._clock.now_ms(), update.SerializeToString())
+        except OSError as error:
+            self._recorder.close()
+            self._recorder = None
+            self.say(Cell("▲ ", Tone.CAUTION), Cell(f"the recording ends here: {error.strerror}"))
 
     def _tick(self) -> None:
         """Ages grow, and values that nobody corrected still hold."""
