@@ -165,6 +165,12 @@ def test_dialog(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("j", keys))
 
 
+@pytest.mark.parametrize("size", [(60, 18), (44, 14)], ids=["60x18", "44x14"])
+def test_narrow(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]) -> None:
+    make_meshd(recordings.status(recordings.mesh(pending=recordings.pending())))
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
+
+
 @both_sizes
 @pytest.mark.parametrize("keys", [("i",), ("4", "a", "2")], ids=["invite", "route"])
 def test_form(

@@ -33,7 +33,7 @@ class Doctor(Listing[Check]):
         Column("", 1, _mark, lambda check, view: ORDER.index(check.severity), gap=1),
         Column("CHECK", 12, lambda check, view, width: Cell(check.name), lambda check, view: check.name, longest=24),
         Column("FOUND", 20, lambda check, view, width: Cell(check.found), longest=90),
-        Column("FIX", 16, lambda check, view, width: Cell(check.fix, Tone.STRONG), longest=90),
+        Column("FIX", 16, lambda check, view, width: Cell(check.fix, Tone.STRONG), longest=90, late=1),
     )  # fmt: skip
 
     def rows(self, view: View) -> dict[str, Check]:

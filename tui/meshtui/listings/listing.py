@@ -28,7 +28,8 @@ class Column(Generic[Row]):
     """`draw` gets the row, the view and the width. Sizes in terminal cells.
 
     A column without `longest` always takes `width`; with it, as much as its rows need, between `width` and `longest`.
-    Columns with the highest `rank` go first where there is no room; 0 stays.
+    Columns with the highest `rank` go first where there is no room. Then wide ones give way; where even that is not
+    enough, those with the highest `late` go. Without either a column stays.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Column(Generic[Row]):
     longest: int = 0
     right: bool = False
     rank: int = 0
+    late: int = 0
     stretches: tuple[int, ...] = ()
     """Widths that it takes where there is room to spare."""
     gap: int = GAP
@@ -60,11 +62,16 @@ def place(columns: Sequence[Column[Any]], needs: Mapping[str, int], room: int) -
         most = min(max(column.width, needs.get(column.title, 0)), column.longest) if column.longest else column.width
         return max(most, len(column.title))
 
+    def least(column: Column[Any]) -> int:
+        return max(column.width, len(column.title))
+
     def gaps() -> int:
         return sum(column.gap for column in shown[:-1])
 
     while sum(map(wanted, shown)) + gaps() > room and any(column.rank for column in shown):
         shown.remove(max(shown, key=lambda column: column.rank))
+    while sum(map(least, shown)) + gaps() > room and any(column.late for column in shown):
+        shown.remove(max(shown, key=lambda column: column.late))
     widths = {column.title: wanted(column) for column in shown}
     for column in sorted(shown, key=lambda one: -widths[one.title]):
         over = sum(widths.values()) + gaps() - room

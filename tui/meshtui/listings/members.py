@@ -76,17 +76,18 @@ class Members(Listing[Member]):
         ),
         Column(
             "ADDRESS", 8, address_cell,
-            lambda member, view: (member.ipv4 is None, int(member.ipv4 or 0)), longest=ADDRESS_LENGTH,
+            lambda member, view: (member.ipv4 is None, int(member.ipv4 or 0)), longest=ADDRESS_LENGTH, late=3,
         ),
         Column("PATH", 8, _path, lambda member, view: (member.path.value, member.relay, member.name), longest=40),
-        Column("HANDSHAKE", 10, handshake_cell, lambda member, view: -member.handshake_ms, right=True),
+        Column("HANDSHAKE", 10, handshake_cell, lambda member, view: -member.handshake_ms, right=True, late=2),
         Column(
             "LATENCY", 8, latency_cell,
-            lambda member, view: member.latency_ms if member.latency_ms is not None else float("inf"), right=True,
+            lambda member, view: member.latency_ms if member.latency_ms is not None else float("inf"),
+            right=True, late=1,
         ),
         Column(
             "↓ NOW", 8, lambda member, view, width: _rate(member.rx_rate, member),
-            lambda member, view: -member.rx_rate, right=True,
+            lambda member, view: -member.rx_rate, right=True, late=4,
         ),
         Column(
             "↑ NOW", 8, lambda member, view, width: _rate(member.tx_rate, member),

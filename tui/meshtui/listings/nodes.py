@@ -52,12 +52,12 @@ class Nodes(Listing[Member]):
             "LAG", 13, _lag, lambda node, view: -(node.replica_lag if node.replica_lag is not None else 1 << 62),
             right=True,
         ),
-        Column("STORE", 9, _store, longest=40),
+        Column("STORE", 9, _store, longest=40, late=1),
         Column("ADDRESS", 8, address_cell, lambda node, view: int(node.ipv4 or 0), longest=ADDRESS_LENGTH, rank=1),
         Column(
             "SUBNET", 8, lambda node, view, width: Cell(", ".join(node.subnets) or NOTHING), longest=18, rank=4,
         ),
-        Column("HANDSHAKE", 10, handshake_cell, lambda node, view: -node.handshake_ms, right=True),
+        Column("HANDSHAKE", 10, handshake_cell, lambda node, view: -node.handshake_ms, right=True, late=2),
         Column("LATENCY", 8, latency_cell, lambda node, view: node.latency_ms or float("inf"), right=True, rank=3),
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ class Overview(Listing[Mesh]):
         Column("MESH", 6, lambda mesh, view, width: Cell(mesh.name, Tone.STRONG if mesh is view.mesh else Tone.PLAIN),
                lambda mesh, view: mesh.name, longest=63),
         Column("STATE", 9, _state, lambda mesh, view: list(MeshState).index(mesh.state), longest=60),
-        Column("ONLINE", 14, lambda mesh, view, width: Cell(census(mesh))),
+        Column("ONLINE", 14, lambda mesh, view, width: Cell(census(mesh)), late=1),
         Column("THIS MACHINE", 12, _self, longest=40, rank=1),
         Column("PRIMARY", 9, lambda mesh, view, width: Cell(mesh.primary or "not known"), longest=30, rank=4),
         Column("↓ NOW", 8, lambda mesh, view, width: _traffic(mesh, "rx_rate"), right=True, rank=3),

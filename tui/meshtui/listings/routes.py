@@ -52,7 +52,7 @@ class Routes(Listing[Route]):
             lambda route, view: route.nodes, longest=50, rank=1,
         ),
         Column("MASQUERADE", 10, lambda route, view, width: Cell("yes" if route.masquerade else "no"), rank=2),
-        Column("INSTALLED HERE", 14, _here, lambda route, view: bool(route.not_installed), longest=100),
+        Column("INSTALLED HERE", 14, _here, lambda route, view: bool(route.not_installed), longest=100, late=1),
     )  # fmt: skip
 
     def rows(self, view: View) -> dict[str, Route]:

@@ -73,7 +73,7 @@ class Topology(Members):
         self.columns = (
             Column("", 1, _mark, gap=1),
             Column("FROM THIS MACHINE", 18, self._branch, longest=80),
-            Column("HOW", 11, _way, longest=40),
+            Column("HOW", 11, _way, longest=40, late=1),
             Column("LATENCY", 8, _latency, right=True, rank=1),
             Column("ROLE", 6, lambda member, view, width: Cell(role_word(member)), rank=2),
             Column("NETWORKS BEHIND IT", 18, _behind, longest=50, rank=3),
