@@ -158,7 +158,7 @@ def test_6_an_admin_publishes_and_withdraws_a_route(journey: Journey) -> None:
     laptop.press("y")
     laptop.shows("is not used on this machine")
     wait_until(lambda: ROUTE not in journey.ada.run("ip route").stdout, 10, "the route to go here")
-    laptop.shows("▲")
+    laptop.shows("no: ", "is ignored on this machine")
     laptop.press("e")
     laptop.shows("on this machine all the same?")
     laptop.press("y")
