@@ -56,7 +56,7 @@ class Sessions:
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
         self.direct = DirectPaths(mesh, self)
-        self.prober = Prober(mesh.is_overlay, os.urandom, self.direct.received)
+        self.prober = Prober(mesh.is_overlay, os.urandom, self.direct.received, mesh.wake)
         self.ways: dict[str, Way] = {}
         self.device: DeviceState | None = None
         self.rates = Rates()
@@ -72,6 +72,7 @@ class Sessions:
         self._renewals: dict[str, tuple[float, float]] = {}  # since when it was away, when to look (CLOCK_MONOTONIC)
         self._presence: list[node_pb2.Presence] = []
         self._presence_at = 0.0
+        self._first_relays: dict[str, UdpEndpoint] = {}  # where sessions without a handshake were last sent
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -248,6 +249,7 @@ class Sessions:
         """Moves the sessions whose way changed between straight and relayed, or between relays. Moves to a straight
         path between peers, and back from a relay, belong to `direct_paths`, which tests first."""
         device = await self.read()
+        self._first_relays = {key: endpoint for key, endpoint in self._first_relays.items() if key in self.ways}
         moves = []
         for member_id in self.ways:
             member = self._mesh.members[member_id]
@@ -256,8 +258,9 @@ class Sessions:
             if peer is None or wanted is None or self.direct.is_moving(member_id):
                 continue
             endpoint = self.transport_endpoint(member)
-            if endpoint is not None and peer.endpoint is None:
+            if endpoint is not None and peer.latest_handshake is None and self._first_relays.get(member_id) != endpoint:
                 # Packets that had nowhere to go made WireGuard wait 5 s before it tries again: a new peer doesn't.
+                self._first_relays[member_id] = endpoint
                 moves += [PeerChange(member.public_key, remove=True), _anew(peer, endpoint)]
             elif endpoint is not None and endpoint != peer.endpoint:
                 moves.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))

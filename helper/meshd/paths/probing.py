@@ -61,17 +61,20 @@ class _Pending:
 
 
 class Prober(asyncio.DatagramProtocol):
-    """`is_member` says whether an overlay address belongs to a member; datagrams from others are dropped."""
+    """`is_member` says whether an overlay address belongs to a member; datagrams from others are dropped. `on_heard` is
+    called when somebody is heard who was not `alive`."""
 
     def __init__(
         self,
         is_member: Callable[[IPv4Address], bool],
         random: Callable[[int], bytes],
         on_other: Callable[[IPv4Address, paths_pb2.PathDatagram], None] | None = None,
+        on_heard: Callable[[], None] | None = None,
     ) -> None:
         self._is_member = is_member
         self._random = random
         self._on_other = on_other
+        self._on_heard = on_heard
         self._transport: asyncio.DatagramTransport | None = None
         self._port = 0
         self._contacts: dict[IPv4Address, Contact] = {}
@@ -162,7 +165,10 @@ class Prober(asyncio.DatagramProtocol):
             return
         now = time.monotonic()
         contact = self._contacts.setdefault(address, Contact())
+        appeared = not contact.alive
         contact.heard = now
+        if appeared and self._on_heard is not None:
+            self._on_heard()
         kind = datagram.WhichOneof("what")
         if kind == "ping":
             contact.their_rtt_ms = datagram.ping.rtt_ms

@@ -101,3 +101,15 @@ async def test_a_port_that_is_taken_is_named() -> None:
 @given(st.binary(max_size=2 * DATAGRAM_LIMIT))
 def test_foreign_bytes_are_dropped(data: bytes) -> None:
     Prober(lambda _: True, os.urandom, lambda *_: None).datagram_received(data, (str(THERE), 1))
+
+
+async def test_who_is_heard_for_the_first_time_is_told_once() -> None:
+    heard: list[None] = []
+    ping = paths_pb2.PathDatagram(ping=paths_pb2.Echo(nonce=1)).SerializeToString()
+    prober = Prober(lambda _: True, os.urandom, on_heard=lambda: heard.append(None))
+    for _ in range(3):
+        prober.datagram_received(ping, (str(THERE), 1))
+    assert len(heard) == 1
+    prober.forget([])
+    prober.datagram_received(ping, (str(THERE), 1))
+    assert len(heard) == 2
