@@ -94,6 +94,9 @@ def test_an_invite_makes_a_node(lab: Lab) -> None:
     me = lab.status(oslo)["self"]
     assert (me["role"], me["subnets"], me["name"]) == ("node", ["10.13.0.0/16"], "gw-oslo")
     assert oslo.meshctl("key", "show") == lab.gateways[0].meshctl("key", "show")
+    oslo.stop_meshd()
+    oslo.start_meshd()
+    wait_until(lambda: lab.status(oslo)["state"] == "connected", 15, "gw-oslo to be back")
     wait_until(lambda: lab.status(oslo)["writable"], 5, "gw-oslo to be in step")
     text = oslo.meshctl("invites", "create", "laptop-bob")["text"]
     bob = lab.network.host("laptop-bob", nat=True).with_meshd()

@@ -112,7 +112,7 @@ def test_asking_to_be_let_in(entrance: Entrance) -> None:
     entrance.gateway.meshctl("peers", "authorize", pending["id"])
     assert asking.wait(30) == 0, ada.recorded("asking")
     wait_until(lambda: ada.ping("10.11.0.1", 1), 10, "laptop-ada to reach gw-berlin")
-    assert sorted(path.name for path in ada.state.iterdir()) == ["home"]
+    assert sorted(path.name for path in ada.state.iterdir()) == [".network", "home"]  # and no .requests
     entrance.gateway.meshctl("peers", "deauthorize", "laptop-ada")
     wait_until(lambda: not ada.ping("10.11.0.1", 1), 5, "laptop-ada to lose access")
 

@@ -204,7 +204,8 @@ async def redeem(
                 admission = await connection.stub.RedeemInvite(
                     request, timeout=max(min(patience + 1.0, deadline - time.monotonic()), 0.5)
                 )
-                return _joined(admission, connection, wishes, certificate_key, None, always_on=True)
+                secret = admission.cluster_secret or None  # an invite may be for a node
+                return _joined(admission, connection, wishes, certificate_key, secret, always_on=True)
             except grpc.aio.AioRpcError as error:
                 refusal = wishes.error_of(error)
                 if refusal.code not in ("unavailable", "timeout"):

@@ -125,6 +125,7 @@ def test_expiry_with_nothing_to_do_is_no_change(mesh: Any) -> None:
 
 def test_ephemeral_members_go_when_they_stay_away(mesh: Any) -> None:
     member = mesh.redeem(mesh.invite("runner-1", ephemeral_ms=60 * MINUTE))
+    mesh.now_ms += DAY
     mesh.offline_ms = {member: 60 * MINUTE}
     mesh.expire()
     assert member in mesh.state.members
@@ -133,8 +134,22 @@ def test_ephemeral_members_go_when_they_stay_away(mesh: Any) -> None:
     assert member not in mesh.state.members
 
 
+def test_an_ephemeral_member_that_was_not_seen_yet_is_offline_since_it_joined(mesh: Any) -> None:
+    """The primary counts who was never seen from the start of its term."""
+    mesh.now_ms += DAY
+    member = mesh.redeem(mesh.invite("runner-1", ephemeral_ms=MINUTE))
+    mesh.offline_ms[member] = DAY
+    mesh.now_ms += MINUTE
+    mesh.expire()
+    assert member in mesh.state.members
+    mesh.now_ms += 1
+    mesh.expire()
+    assert member not in mesh.state.members
+
+
 def test_an_ephemeral_node_takes_its_routes_and_its_vote_along(mesh: Any) -> None:
     node = mesh.redeem(mesh.invite("gw-b", role=state_pb2.ROLE_NODE, ephemeral_ms=60 * MINUTE))
+    mesh.now_ms += DAY
     first = mesh.state.find_member("gw-a").id
     mesh.do(add_route=node_pb2.AddRoute(cidr="203.0.113.0/24", node_id=node))
     mesh.do(set_voters=node_pb2.SetVoters(voters=state_pb2.VoterRecord(current=[first, node])))

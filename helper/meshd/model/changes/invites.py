@@ -182,7 +182,9 @@ def expire_invites(draft: Draft) -> None:
     for member in draft.state.parsed.values():
         if member.id == draft.state.primary_id:
             continue
-        if member.ephemeral_ms and draft.context.offline_ms.get(member.id, 0) > member.ephemeral_ms:
+        # One that was not seen yet counts from when it joined.
+        offline = min(draft.context.offline_ms.get(member.id, 0), now - member.joined_ms)
+        if member.ephemeral_ms and offline > member.ephemeral_ms:
             gone.append(member.id)
             parts.append(f"{member.name} was offline for too long and is removed")
     delete_members(draft, gone)
