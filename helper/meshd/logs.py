@@ -8,8 +8,8 @@ import re
 import sys
 import time
 
-SECRETS = re.compile(r"(meshkey1-|mesh1-)[a-z2-7]+(-[a-z2-7]+)?|(?<=:)[^:@/\s]+(?=@)", re.IGNORECASE)
-"""Cluster keys, invites, and passwords in URLs."""
+SECRETS = re.compile(r"(meshkey1-|mesh1-)[a-z2-7]+(-[a-z2-7]+)?|(?<=://)\S+(?=@)", re.IGNORECASE)
+"""Cluster keys, invites, and users with their passwords in URLs."""
 
 _CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), 127, *range(128, 160))}
 
