@@ -1,0 +1,64 @@
+"""What a failed call of the local socket means to a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from meshproto import local_pb2
+from meshproto.client import HelperError, connect, error_of
+
+
+class Failure(grpc.RpcError):
+    def __init__(self, code: grpc.StatusCode, details: str = "", metadata: tuple[tuple[str, Any], ...] = ()) -> None:
+        self._facts = code, details, metadata
+
+    def code(self) -> grpc.StatusCode:
+        return self._facts[0]
+
+    def details(self) -> str:
+        return self._facts[1]
+
+    def trailing_metadata(self) -> tuple[tuple[str, Any], ...]:
+        return self._facts[2]
+
+
+SOCKET = Path("/run/meshd/meshd.sock")
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "status"),
+    [
+        (Failure(grpc.StatusCode.NOT_FOUND, "no", (("mesh-code", "not-found"),)), "not-found", 1),
+        (Failure(grpc.StatusCode.INVALID_ARGUMENT, "no", (("mesh-code", "invalid"),)), "invalid", 2),
+        (Failure(grpc.StatusCode.UNAVAILABLE, "Socket closed"), "helper-unreachable", 3),
+        (Failure(grpc.StatusCode.PERMISSION_DENIED, "no", (("mesh-code", "not-permitted"),)), "not-permitted", 4),
+        (Failure(grpc.StatusCode.ABORTED, "no", (("mesh-code", "outcome-unknown"),)), "outcome-unknown", 5),
+        (Failure(grpc.StatusCode.DEADLINE_EXCEEDED), "timeout", 1),
+        (Failure(grpc.StatusCode.INTERNAL, "broken"), "failed", 1),
+        (Failure(grpc.StatusCode.UNAVAILABLE, "no majority", (("mesh-code", "unavailable"),)), "unavailable", 1),
+    ],
+)
+def test_code_and_exit_status(failure: Failure, code: str, status: int) -> None:
+    error = error_of(failure, SOCKET)
+    assert (error.code, error.exit_status) == (code, status)
+    assert error.message
+
+
+def test_the_fix_arrives_in_any_language() -> None:
+    metadata = (("mesh-code", "conflict"), ("mesh-fix-bin", "wähle ●".encode()))
+    assert error_of(Failure(grpc.StatusCode.ABORTED, "no", metadata), SOCKET).fix == "wähle ●"
+    damaged = (("mesh-code", "conflict"), ("mesh-fix-bin", b"\xff"))
+    assert error_of(Failure(grpc.StatusCode.ABORTED, "no", damaged), SOCKET).fix == "\ufffd"
+
+
+def test_nobody_there_names_the_socket(tmp_path: Path) -> None:
+    channel, stub = connect(tmp_path / "none.sock")
+    with channel, pytest.raises(grpc.RpcError) as caught:
+        stub.GetStatus(local_pb2.GetStatusRequest(), timeout=5)
+    error = error_of(caught.value, tmp_path / "none.sock")
+    assert isinstance(error, HelperError)
+    assert (error.code, error.exit_status) == ("helper-unreachable", 3)
+    assert str(tmp_path / "none.sock") in error.message
