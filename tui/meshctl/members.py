@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from meshproto import local_pb2, state_pb2
 from meshproto.client import HelperError
@@ -13,6 +14,13 @@ from meshctl.session import Session, request_id
 
 def _of_role(session: Session, role: state_pb2.Role.ValueType) -> list[local_pb2.MemberStatus]:
     return [one for one in session.one_mesh().members if one.role == role]
+
+
+def _same_address(who: str, one: local_pb2.MemberStatus) -> bool:
+    try:
+        return str(ip_address(who)) in (one.ipv4, one.ipv6)
+    except ValueError:
+        return False
 
 
 def list_members(role: state_pb2.Role.ValueType, nothing: str) -> Callable[[Session], None]:
@@ -27,7 +35,7 @@ def show_member(role: state_pb2.Role.ValueType) -> Callable[[Session], None]:
     def command(session: Session) -> None:
         who = session.options.who.strip().lower()
         members = _of_role(session, role)
-        found = [one for one in members if who in (one.name, one.id, one.ipv4, one.ipv6)]
+        found = [one for one in members if who in (one.name, one.id) or _same_address(who, one)]
         found = found or [one for one in members if len(who) >= 4 and one.id.startswith(who)]
         kind = as_json.ROLES[role]
         if len(found) > 1:

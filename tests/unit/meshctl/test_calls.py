@@ -120,6 +120,21 @@ def test_the_key_is_shown_on_a_terminal_only(helper: Canned, capsys: pytest.Capt
     assert json.loads(capsys.readouterr().out)["cluster_key"] == "meshkey1-secret"
 
 
+def test_a_person_sees_the_key_and_colours(
+    helper: Canned, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["create", "home"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("The cluster key lets machines join as nodes. Keep it secret:\nmeshkey1-secret\n")
+    assert "\x1b[" in out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["create", "home"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_an_invite_is_shown_again(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
     helper.meshes = [local_pb2.MeshStatus(name="home", invites=[helper.open_invite])]
     assert main(["invites", "show", "4f1c"]) == 0

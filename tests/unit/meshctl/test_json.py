@@ -144,6 +144,26 @@ def test_what_is_inside(full: Canned, capsys: pytest.CaptureFixture[str]) -> Non
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "who", ["laptop-ada", "LAPTOP-ADA", "10.51.0.1", "fd00:0::2", "9e91aaaa-0000-4000-8000-000000000002"]
+)
+def test_a_member_by_name_id_or_address(full: Canned, who: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "peers", "show", who]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "laptop-ada"
+
+
+def test_a_member_that_is_not_clear(full: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    twin = local_pb2.MemberStatus(
+        id="9e91aaaa-0000-4000-8000-000000000003", name="laptop-bo", role=state_pb2.ROLE_PEER, ipv4="10.51.0.2"
+    )
+    full.meshes[0].members.append(twin)
+    assert main(["peers", "show", "9e91"]) == 1
+    assert "laptop-ada, laptop-bo" in capsys.readouterr().err
+    for nobody in ("9e9", "gw-berlin", "10.51.0.9", ""):
+        assert main(["peers", "show", nobody]) == 1
+        assert f"there is no peer {nobody!r}" in capsys.readouterr().err
+
+
 def test_no_answer_to_a_ping_is_a_failure_with_a_document(full: Canned, capsys: pytest.CaptureFixture[str]) -> None:
     full.pinged = local_pb2.PingReply(sent=4)
     with pytest.raises(SystemExit) as ended:
