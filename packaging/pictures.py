@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from demo import BEHIND, ROUTE, Steps, build
+from kept import Record
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 from lab.terminal import Terminal
@@ -17,6 +18,7 @@ from rich.color import Color
 from rich.console import Console
 from rich.style import Style
 
+RECORD = Path("/run/meshtui-pictures.json")
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 CELL, LINE, MARGIN = 9.63, 20, 12
 """Of a letter of 16 px: its width, the height of its line, and the space around all of it."""
@@ -88,10 +90,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=240, help="how long traffic flows before (default 240)")
     parser.add_argument("--ansi", type=Path, metavar="FOLDER", help="also keep the screens as escape sequences")
     options = parser.parse_args()
+    record = Record(RECORD)
+    if not record.held:
+        parser.error("another one runs")
     network = Network()
     IMAGES.mkdir(exist_ok=True)
     try:
-        gateways, laptops = build(network, Steps())
+        gateways, laptops = build(network, record, Steps())
         busy(network, gateways, laptops)
         time.sleep(options.seconds)
         terminal = Terminal(laptops[0], width=124, height=34)
@@ -114,6 +119,7 @@ def main() -> int:
             terminal.close()
     finally:
         network.close()
+        record.remove()
     print(f"made {', '.join(sorted(one.name for one in IMAGES.glob('*.svg')))} in docs/images")
     return 0
 
