@@ -13,6 +13,8 @@ import grpc
 from meshproto import local_pb2
 from meshproto.local_pb2_grpc import MeshdServicer, add_MeshdServicer_to_server
 
+from tui import recordings
+
 INVITE = "mesh1-" + "abcdefghijklmnopqrstuvwxyz234567" * 8
 CLUSTER_KEY = "meshkey1-" + "abcdefghijklmnopqrstuvwxyz234567" * 2
 
@@ -100,7 +102,13 @@ class RecordedMeshd(MeshdServicer):
 
     def CreateInvite(self, request: local_pb2.CreateInviteRequest, context: Any) -> local_pb2.CreateInviteReply:
         self._answer(request, context)
-        invite = local_pb2.InviteStatus(id="4f1cab90", member=request.member)
+        ends = recordings.NOW_MS + request.lifetime_ms
+        invite = local_pb2.InviteStatus(id="4f1cab90", member=request.member, expires_ms=ends)
+        return local_pb2.CreateInviteReply(invite=invite, text=INVITE)
+
+    def ShowInvite(self, request: local_pb2.ShowInviteRequest, context: Any) -> local_pb2.CreateInviteReply:
+        self._answer(request, context)
+        invite = next(one for mesh in self.status.meshes for one in mesh.invites if one.id == request.id)
         return local_pb2.CreateInviteReply(invite=invite, text=INVITE)
 
     def CreateMesh(self, request: local_pb2.CreateMeshRequest, context: Any) -> local_pb2.CreateMeshReply:

@@ -99,6 +99,18 @@ async def test_an_invite_is_made_shown_once_and_copied(
         await shows(app, "The QR code needs a terminal of")
 
 
+async def test_an_open_invite_is_shown_again(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(everything())
+    app = make_app()
+    async with app.run_test(size=(120, 60)) as pilot:
+        await settled(pilot)
+        await press(pilot, "5", "j", "K")
+        await shows(app, "Invite 4f1cab02 for laptop-bob", INVITE[:40], "It lasts 2d.")
+        assert [fields(call) for call in meshd.calls] == [{"id": "4f1cab02"}]
+        await press(pilot, "escape", "G", "K")
+        await shows(app, "the invite is revoked already")
+
+
 async def test_what_a_form_refuses_is_never_sent(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     meshd = make_meshd(recordings.status(recordings.mesh()))
     app = make_app()

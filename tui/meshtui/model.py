@@ -160,6 +160,7 @@ class Mesh:
     pending: tuple[Pending, ...] = ()
     invites: tuple[Invite, ...] = ()
     dns_domain: str = ""
+    backend_reason: str = ""
     members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
 
     def own(self) -> Member | None:

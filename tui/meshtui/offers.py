@@ -21,6 +21,7 @@ KEYS = {
     Deed.PUBLISH: "a",
     Deed.INVITE: "i",
     Deed.REVOKE: "d",
+    Deed.SHOW: "K",
     Deed.LET_IN: "y",
     Deed.REFUSE: "d",
     Deed.CONNECT: "e",
@@ -30,12 +31,12 @@ KEYS = {
     Deed.CREATE: "n",
     Deed.EXAMINE: "x",
 }
-"""One letter means the same kind of thing everywhere: a adds, d takes away, e switches on and off."""
+"""One letter means the same kind of thing everywhere: a adds, d takes away, e switches on and off, K shows a secret."""
 
 OF = {
     Member: (Deed.PING, Deed.COPY, Deed.ENABLE, Deed.RENAME, Deed.ADMIN, Deed.REMOVE),
     Route: (Deed.COPY, Deed.USE, Deed.WITHDRAW),
-    Invite: (Deed.REVOKE,),
+    Invite: (Deed.SHOW, Deed.REVOKE),
     Pending: (Deed.LET_IN, Deed.REFUSE),
     Mesh: (Deed.CONNECT, Deed.KEY, Deed.LEAVE),
     Check: (Deed.COPY,),
@@ -132,6 +133,8 @@ def _words(deed: Deed, subjects: Sequence[Subject]) -> tuple[str, str, str]:
             return "add", "Publish a route", "A subnet behind a node, for everybody"
         case Deed.INVITE:
             return "invite", "Make an invite", "Lets one machine join; text and QR code"
+        case Deed.SHOW:
+            return "show", f"Show {name} again", "Text and QR code, where it was made"
         case Deed.REVOKE:
             return "revoke", f"Revoke {name}", "Asks first; who joined with it stays"
         case Deed.LET_IN:

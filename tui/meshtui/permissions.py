@@ -28,6 +28,7 @@ class Deed(Enum):
     USE = "use"
     INVITE = "invite"
     REVOKE = "revoke"
+    SHOW = "show"
     LET_IN = "let_in"
     REFUSE = "refuse"
     CREATE = "create"
@@ -38,7 +39,7 @@ class Deed(Enum):
     EXAMINE = "examine"
 
 
-OWN_MACHINE = frozenset((Deed.CREATE, Deed.JOIN, Deed.CONNECT, Deed.LEAVE, Deed.USE, Deed.KEY))
+OWN_MACHINE = frozenset((Deed.CREATE, Deed.JOIN, Deed.CONNECT, Deed.LEAVE, Deed.USE, Deed.KEY, Deed.SHOW))
 """They change, or show a secret of, this machine alone: no right in the mesh is needed, nor a majority."""
 
 ANYBODY = frozenset((Deed.COPY, Deed.PING, Deed.EXAMINE))
@@ -116,7 +117,7 @@ def _about(deed: Deed, mesh: Mesh, subject: Subject | None) -> Refusal | None:
             return Refusal(f"{subject.name} is the primary, on which the other nodes depend")
         case Deed.USE, Route() if me is not None and me.name in subject.nodes:
             return Refusal("this machine offers it")
-        case Deed.REVOKE, Invite() if subject.state is not InviteState.OPEN:
+        case ((Deed.REVOKE | Deed.SHOW), Invite()) if subject.state is not InviteState.OPEN:
             return Refusal(f"the invite is {subject.state.value} already")
         case Deed.KEY, Mesh() if me is None or me.role is not Role.NODE:
             return Refusal("peers don't have the cluster key", "on a node: meshctl key show")

@@ -30,6 +30,7 @@ IN_A_MESH: dict[Deed, Handler] = {
     Deed.WITHDRAW: routes.withdraw,
     Deed.USE: routes.use,
     Deed.INVITE: invites.make,
+    Deed.SHOW: invites.show,
     Deed.REVOKE: invites.revoke,
     Deed.CONNECT: meshes.connect,
     Deed.LEAVE: meshes.leave,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from meshproto.durations import format_duration, parse_duration_ms
 
@@ -12,12 +13,18 @@ from meshtui.actions.dialogue import Dialogue
 from meshtui.format import plain
 from meshtui.model import Invite, Mesh
 
+if TYPE_CHECKING:
+    from meshproto import local_pb2
+
+NODE = 1
+"""ROLE_NODE of state.proto."""
+
 
 async def make(talk: Dialogue, mesh: Mesh, nobody: Sequence[object]) -> None:
     taken = [one.name for one in mesh.members.values()]
     values = await talk.form(
         f"An invite to {mesh.name}",
-        "Lets machines join, each once, until it ends. Shown only once.",
+        "Lets machines join, each once, until it ends.",
         forms.invite_fields(),
         "make it",
         lambda values: forms.judge_invite(values, taken),
@@ -35,13 +42,23 @@ async def make(talk: Dialogue, mesh: Mesh, nobody: Sequence[object]) -> None:
         admin=values["admin"] == "yes",
         node=values["role"] == "node",
     )
+    await _hand_over(talk, reply)
+
+
+async def show(talk: Dialogue, mesh: Mesh, invites: Sequence[Invite]) -> None:
+    """Once more, on the machine where it was made."""
+    await _hand_over(talk, await talk.call("ShowInvite", mesh=mesh.name, id=invites[0].id))
+
+
+async def _hand_over(talk: Dialogue, reply: local_pb2.CreateInviteReply) -> None:
     code = await asyncio.to_thread(_code, reply.text)
-    on = "" if values["role"] == "node" else " --always-on"
+    on = " --always-on" if reply.invite.role != NODE else ""
+    left = format_duration((reply.invite.expires_ms - talk.now_ms + 59_999) // 60_000 * 60_000)
     talk.secret(
         f"Invite {plain(reply.invite.id)} for {plain(reply.invite.member) or 'whoever has it'}",
         [
             f"On the other machine: press a in meshtui, or `meshctl join -{on}`, and paste this.",
-            f"It lasts {format_duration(lasts)}, and is not shown again.",
+            f"It lasts {left}. On this machine K shows it again while it is open.",
         ],
         plain(reply.text),
         code,

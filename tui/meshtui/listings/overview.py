@@ -80,7 +80,8 @@ class Overview(Listing[Mesh]):
         own = row.own()
         nodes = row.nodes()
         names = f" · names in .{row.dns_domain}" if row.dns_domain else ""
-        settings = f"interface {row.interface} · {row.backend} WireGuard{names}"
+        why = f" ({row.backend_reason})" if row.backend_reason else ""
+        settings = f"interface {row.interface} · {row.backend} WireGuard{why}{names}"
         change = "changes are accepted" if row.writable else "no change is accepted now"
         lines = [
             Line("State", (Cell(f"{mark.shape} ", mark.tone), Cell(f"{row.reason or mark.word} · {census(row)}"))),

@@ -32,7 +32,9 @@ KEYS = (
     ("Route", (
         ("a", "publish one"), ("d", "withdraw it"), ("e", "use it or not on this machine"), ("c", "copy it"),
     )),
-    ("Invite", (("i", "make one"), ("d", "revoke it"), ("y d", "let in or refuse a machine that asks"))),
+    ("Invite", (
+        ("i", "make one"), ("K", "show it again"), ("d", "revoke it"), ("y d", "let in or refuse a machine that asks"),
+    )),
     ("Mesh", (
         ("⏎", "show its members"), ("e", "connect or disconnect this machine"), ("d", "leave it"),
         ("K", "show its cluster key"), ("a n", "join, create another"),
