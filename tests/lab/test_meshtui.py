@@ -179,7 +179,7 @@ def test_7_a_peer_is_disabled_enabled_and_renamed(journey: Journey) -> None:
     berlin.press("y")
     berlin.shows("laptop-ada is disabled", "⊘ laptop-ada")
     laptop.press("2")
-    laptop.shows("home ▲ stale", "disabled", limit=20)
+    laptop.shows("home ▲ stale", limit=20)
     berlin.press("e")
     berlin.shows("Enable laptop-ada?")
     berlin.press("y")

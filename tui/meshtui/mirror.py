@@ -138,7 +138,7 @@ def _member(status: wire.MemberStatus) -> Member:
         online=status.online,
         enabled=status.enabled,
         admin=status.admin,
-        path=PATHS.get(status.path, Path.NONE),
+        path=_path(status),
         relay=plain(status.relay),
         path_reason=plain(status.path_reason),
         candidates=tuple(plain(candidate) for candidate in status.candidates),
@@ -156,6 +156,12 @@ def _member(status: wire.MemberStatus) -> Member:
         joined_by=plain(status.joined_by),
         is_self=status.is_self,
     )
+
+
+def _path(status: wire.MemberStatus) -> Path:
+    """Relayed by nobody is no path."""
+    path = PATHS.get(status.path, Path.NONE)
+    return Path.NONE if path is Path.RELAYED and not status.relay else path
 
 
 def _route(status: wire.RouteStatus) -> Route:

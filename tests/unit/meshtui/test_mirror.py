@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from meshproto import local_pb2
 from meshtui.format import UNSAFE
 from meshtui.mirror import EVENTS_KEPT, fold
-from meshtui.model import Model
+from meshtui.model import Model, Path
 
 from tui import recordings
 
@@ -57,6 +57,12 @@ def test_a_mesh_that_was_joined_meanwhile_appears() -> None:
     after = fold(snapshot(), difference(head=recordings.mesh(members=[]), members=recordings.members()))
     assert after.meshes == snapshot(recordings.mesh()).meshes
     assert fold(snapshot(), difference(members=recordings.members())).meshes == ()
+
+
+def test_relayed_by_nobody_is_no_path() -> None:
+    members = [recordings.member(5, "laptop-grace", path=local_pb2.PATH_RELAYED, relay="")]
+    model = fold(Model(), local_pb2.WatchUpdate(snapshot=recordings.status(recordings.mesh(members=members))))
+    assert [one.path for one in model.meshes[0].members.values()] == [Path.NONE]
 
 
 def test_events_come_once_and_are_bounded() -> None:
