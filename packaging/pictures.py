@@ -20,8 +20,8 @@ from rich.style import Style
 
 RECORD = Path("/run/meshtui-pictures.json")
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-CELL, LINE, MARGIN = 9.63, 20, 12
-"""Of a letter of 16 px: its width, the height of its line, and the space around all of it."""
+SIZE, CELL, LINE, MARGIN = 16.61, 10, 20, 12
+"""Of a letter of DejaVu Sans Mono: size, width, height of its line; and the space around all of it. In pixels."""
 NO_BREAK = "\u00a0"
 FOREGROUND, BACKGROUND = "#d5d9e2", "#12151c"
 
@@ -58,7 +58,7 @@ def svg(ansi: str) -> str:
         widest = max(widest, column)
     width, height = widest * CELL + 2 * MARGIN, len(lines) * LINE + 2 * MARGIN
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" font-size="16"',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" font-size="{SIZE}"',
         ' font-family="\'DejaVu Sans Mono\', ui-monospace, Menlo, Consolas, \'Liberation Mono\', monospace">',
         f'<rect fill="{BACKGROUND}" width="{width:.0f}" height="{height}" rx="8"/>', *backs, *texts, "</svg>", "",
     ])  # fmt: skip
