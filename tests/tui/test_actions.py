@@ -13,8 +13,9 @@ from meshproto.cluster_key import ClusterKey
 from meshproto.invite import Invite, InviteNode
 from meshproto.keys import PrivateKey
 from meshtui.app import MeshtuiApp
+from textual import events
 from textual.pilot import Pilot
-from tui.conftest import press, settled, shows
+from tui.conftest import press, settled, shows, until
 from tui.recorded_meshd import CLUSTER_KEY, INVITE, RecordedMeshd
 
 from tui import recordings
@@ -109,6 +110,19 @@ async def test_an_open_invite_is_shown_again(make_app: MakeApp, make_meshd: Make
         assert [fields(call) for call in meshd.calls] == [{"id": "4f1cab02"}]
         await press(pilot, "escape", "G", "K")
         await shows(app, "the invite is revoked already")
+
+
+async def test_a_burst_of_keys_stays_in_order(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(120, 60)) as pilot:
+        await settled(pilot)
+        await press(pilot, "i")
+        for letter in "laptop-with-a-long-name":
+            app.post_message(events.Key("minus" if letter == "-" else letter, letter))
+        app.post_message(events.Key("enter", "\r"))
+        await until(lambda: meshd.calls, "the call")
+        assert fields(meshd.calls[0])["member"] == "laptop-with-a-long-name"
 
 
 async def test_what_a_form_refuses_is_never_sent(make_app: MakeApp, make_meshd: MakeMeshd) -> None:

@@ -41,7 +41,7 @@ class FormScreen(ModalScreen[Values | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "give_up", "leave it", priority=True),
-        Binding("enter", "done", "do it", priority=True),
+        Binding("enter", "done", "do it"),
         Binding("down", "app.focus_next", "next field", show=False),
         Binding("up", "app.focus_previous", "previous field", show=False),
     ]
@@ -90,7 +90,9 @@ class FormScreen(ModalScreen[Values | None]):
         keys = Cell(f"{'' if wrong else f'enter: {self._yes}   '}escape: leave it as it is", Tone.DIM)
         self.query_one(".reason", Static).update(content([*cells, Cell("\n" if cells else ""), keys]))
 
+    @on(Input.Submitted)
     def action_done(self) -> None:
+        """Not with priority: in a burst of keys, enter comes after the letters before it."""
         values = self.values
         if not self._judge(values)[0]:
             self.dismiss(values)
