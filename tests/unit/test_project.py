@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import runpy
 import shutil
@@ -102,8 +103,9 @@ def test_the_version_stands_in_one_place() -> None:
 @pytest.mark.parametrize("program", ["meshd", "meshctl", "meshtui"])
 def test_every_program_says_its_version(program: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", f"from {program}.main import run; run()", "--version"], capture_output=True, text=True
-    )
+        [sys.executable, "-c", f"from {program}.main import run; run()", "--version"], capture_output=True, text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, f"{program} {meshproto.VERSION}\n")
 
 

@@ -15,10 +15,11 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ● gets a question mark
     try:
-        status = main(sys.argv[1:])
+        try:
+            status = main(sys.argv[1:])
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else 1
         sys.stdout.flush()
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else 1
     except BrokenPipeError:
         status = 1  # whoever read us has gone
     # Without the interpreter's own tidying, which takes as long as most commands.
