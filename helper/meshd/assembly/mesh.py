@@ -245,7 +245,9 @@ class Mesh:
         message = self.state.members.get(member_id)
         if message is not None:
             self.leaving[member_id] = (message, time.monotonic() + GOODBYE)
-            asyncio.get_running_loop().call_later(GOODBYE + 0.05, self.wake)
+            # Looked at several times: packets under way may draw a session that moved back to its old relay.
+            for after in (0.1, 0.3, 0.6, GOODBYE + 0.05):
+                asyncio.get_running_loop().call_later(after, self.wake)
 
     def take_presence(self, presence: Iterable[node_pb2.Presence], nodes: Iterable[node_pb2.NodeHealth]) -> None:
         """Who is online and where, as the nodes see it. `reach_changes` grows when that opens or closes a way."""
