@@ -6,6 +6,7 @@ Both tunnels exist at once and are measured in turn, each round one after the ot
 from __future__ import annotations
 
 import json
+import subprocess
 
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
@@ -30,7 +31,7 @@ def measure() -> list[Figure]:
         ours = next(one["ipv4"] for one in joined["members"] if one["name"] == "gw-berlin")
         for address in (ours, HAND["gw-berlin"]):
             wait_until(lambda a=address: paris.ping(a, 1), 10, f"{address} to answer")
-        server = berlin.popen(["iperf3", "-s"])
+        server = berlin.popen(["iperf3", "-s"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         wait_until(lambda: "5201" in berlin.run("ss -Hltn").stdout, 5, "iperf3 to listen")
         targets = {"ours": ours, "by hand": HAND["gw-berlin"], "no tunnel": network.address("gw-berlin")}
         samples: dict[str, list[float]] = {name: [] for name in targets}
