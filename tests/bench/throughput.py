@@ -31,14 +31,11 @@ def measure() -> list[Figure]:
         ours = next(one["ipv4"] for one in joined["members"] if one["name"] == "gw-berlin")
         for address in (ours, HAND["gw-berlin"]):
             wait_until(lambda a=address: paris.ping(a, 1), 10, f"{address} to answer")
-        server = berlin.popen(["iperf3", "-s"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_until(lambda: "5201" in berlin.run("ss -Hltn").stdout, 5, "iperf3 to listen")
         targets = {"ours": ours, "by hand": HAND["gw-berlin"], "no tunnel": network.address("gw-berlin")}
         samples: dict[str, list[float]] = {name: [] for name in targets}
         for number in range(ROUNDS):
             for name in list(targets)[:: 1 if number % 2 else -1]:
-                samples[name].append(_megabits(paris, targets[name]))
-        server.terminate()
+                samples[name].append(_megabits(berlin, paris, targets[name]))
         return [
             Figure.of(f"TCP through the tunnel, set up by meshd ({joined['backend']})", "Mbit/s", samples["ours"]),
             Figure.of("TCP through the tunnel, set up by hand", "Mbit/s", samples["by hand"]),
@@ -65,6 +62,12 @@ def _by_hand(network: Network, berlin: Host, paris: Host, kernel: bool) -> None:
         )
 
 
-def _megabits(host: Host, address: str) -> float:
-    done = host.run(["iperf3", "-c", address, "-t", str(SECONDS), "-J"], timeout=SECONDS + 20)
-    return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e6
+def _megabits(server: Host, client: Host, address: str) -> float:
+    listening = server.popen(["iperf3", "-s", "-1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until(lambda: "5201" in server.run("ss -Hltn").stdout, 5, "iperf3 to listen")
+    done = client.run(["iperf3", "-c", address, "-t", str(SECONDS), "-J"], timeout=SECONDS + 20)
+    listening.wait(10)
+    answer = json.loads(done.stdout)
+    if "sum_received" not in answer["end"]:
+        raise AssertionError(f"iperf3 to {address} failed: {answer.get('error', answer)}")
+    return float(answer["end"]["sum_received"]["bits_per_second"]) / 1e6
