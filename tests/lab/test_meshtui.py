@@ -137,6 +137,8 @@ def test_6_an_admin_publishes_and_withdraws_a_route(journey: Journey) -> None:
     berlin.press("y")
     berlin.shows("laptop-ada is an admin")
     wait_until(lambda: journey.member(journey.ada, "laptop-ada").get("admin"), 10, "laptop-ada to hear of it")
+    laptop.press("G")
+    laptop.shows("▸ ● laptop-ada", "may change the mesh (admin)")
     laptop.press("4")
     laptop.shows("No routes yet.")
     laptop.press("a")
