@@ -71,7 +71,11 @@ def moment(unix_ms: int) -> str:
 
 
 def _largest(span_ms: int) -> str:
-    return format_age(span_ms).removesuffix(" ago").replace("now", "a moment")
+    """Rounded, so that an invite for 2 h that was just made says so."""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
+        if span_ms >= size * 0.99:
+            return f"{round(span_ms / size)} {unit}"
+    return "a moment"
 
 
 def _member_row(one: local_pb2.MemberStatus) -> list[str]:

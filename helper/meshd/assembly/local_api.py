@@ -16,7 +16,7 @@ from meshd.assembly.daemon import Daemon
 from meshd.assembly.examination import examine
 from meshd.assembly.invites import forget_closed, make_invite, show_invite
 from meshd.assembly.joins import join_mesh
-from meshd.assembly.mesh import Mesh
+from meshd.assembly.mesh import Duties, Mesh
 from meshd.assembly.node_duties import raise_refusal
 from meshd.assembly.status import member_status, mesh_status
 from meshd.model.changes.routes import parse_route
@@ -97,8 +97,7 @@ class LocalApi:
         member = mesh.state.find_member(request.who)
         if member.id == mesh.choices.member_id:
             raise InvalidInput(f"{member.name} is this machine", "name another member")
-        if mesh.duties is None:
-            raise Unavailable(f"{mesh.name} is disconnected on this machine", f"meshctl up {mesh.name}")
+        self._connected(mesh)
         count = min(request.count or 4, 1000)
         deadline = time.monotonic() + min(request.timeout_ms / 1000 or 10.0, 600.0)
         trips = []
@@ -179,17 +178,22 @@ class LocalApi:
     def _actor(mesh: Mesh, actor: Actor) -> str:
         return f"{mesh.me.name if mesh.me else mesh.choices.member_id} ({actor.user})"
 
+    @staticmethod
+    def _connected(mesh: Mesh) -> Duties:
+        if mesh.duties is None:
+            raise Unavailable(f"{mesh.name} is disconnected on this machine", f"meshctl up {mesh.name}")
+        return mesh.duties
+
     async def _submit(
         self, mesh: Mesh, actor: Actor, request_id: str, **what: object
     ) -> tuple[node_pb2.ChangeResult, local_pb2.ChangeReply]:
-        if mesh.duties is None:
-            raise Unavailable(f"{mesh.name} is disconnected on this machine", f"meshctl up {mesh.name}")
+        duties = self._connected(mesh)
         change = node_pb2.Change(
             request_id=request_id or str(uuid.uuid4()),
             actor=self._actor(mesh, actor),
             **what,  # type: ignore[arg-type]  # one field of `what`
         )
-        result = raise_refusal(await mesh.duties.submit(change, defaults.COMMIT_TIMEOUT))
+        result = raise_refusal(await duties.submit(change, defaults.COMMIT_TIMEOUT))
         version = -1
         deadline = time.monotonic() + 2.0
         while mesh.state.position.revision < result.position.revision and time.monotonic() < deadline:

@@ -6,7 +6,7 @@ import grpc.aio
 from meshproto import node_pb2
 
 from meshd.cluster.channels import MemberChannels
-from meshd.model.errors import MeshError
+from meshd.model.errors import MeshError, OutcomeUnknown, Timeout
 from meshd.model.members import Member
 from meshd.rpc.status_codes import error_of
 
@@ -41,10 +41,10 @@ class NodeCalls:
             return reply.result
         except grpc.aio.AioRpcError as failure:
             error: MeshError = error_of(failure)
-            if error.code == "timeout":
+            if isinstance(error, Timeout | OutcomeUnknown):
                 return node_pb2.ChangeResult(
                     outcome=node_pb2.ChangeResult.UNKNOWN,
-                    message=f"{member.name} did not answer in time; the change may have been made",
+                    message=f"{member.name}: {error.message}; the change may have been made",
                     fix="check with `meshctl events`; repeating it is safe",
                 )
             return node_pb2.ChangeResult(

@@ -139,14 +139,26 @@ class PeerDuties:
             await asyncio.sleep(defaults.REPORT_INTERVAL)
 
     async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult:
-        node = self._attached or next(iter(self._nodes()), None)
-        if node is None:
-            return node_pb2.ChangeResult(
-                outcome=node_pb2.ChangeResult.REFUSED,
-                code="unavailable",
-                message=f"no node of {self._mesh.name} is known",
-            )
-        request = node_pb2.SubmitRequest(
-            mesh_id=self._mesh.choices.mesh_id, change=change, timeout_ms=int(timeout * 1000)
+        """Asks one node after the other while none answers; the primary knows a repeated request by its id."""
+        deadline = time.monotonic() + timeout
+        found = node_pb2.ChangeResult(
+            outcome=node_pb2.ChangeResult.REFUSED,
+            code="unavailable",
+            message=f"no node of {self._mesh.name} is known",
         )
-        return await self._calls.submit(node, request, timeout)
+        attached = self._attached.id if self._attached is not None else ""
+        nodes = sorted(self._nodes(), key=lambda one: one.id != attached)
+        for left, node in zip(range(len(nodes), 0, -1), nodes, strict=True):
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            share = remaining if left == 1 else remaining * 0.6
+            request = node_pb2.SubmitRequest(
+                mesh_id=self._mesh.choices.mesh_id, change=change, timeout_ms=int(share * 1000)
+            )
+            result = await self._calls.submit(node, request, share)
+            if result.outcome == node_pb2.ChangeResult.DONE or result.code not in ("", "unavailable"):
+                return result
+            if found.outcome != node_pb2.ChangeResult.UNKNOWN:
+                found = result  # one that may have been made stays so, whatever the next node says
+        return found

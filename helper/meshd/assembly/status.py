@@ -41,7 +41,7 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
         return local_pb2.STALE, f"{others} for {age} s"
     if mesh.sessions.running_for() < GRACE:
         return local_pb2.CONNECTING, others
-    return local_pb2.STALE, f"{others} since meshd started"
+    return local_pb2.STALE, f"{others} since the start"
 
 
 def states_line(meshes: Iterable[Mesh]) -> str:
