@@ -42,7 +42,7 @@ def create(session: Session) -> None:
         member_name=options.member_name,
         mtu=options.mtu,
     )
-    reply = session.call("CreateMesh", request)
+    reply = session.change("CreateMesh", request, "meshctl status")
     about = "The cluster key lets machines join as nodes."
     # Only where a person reads it: a log or a file would keep it.
     about += f" Keep it secret:\n{reply.cluster_key}" if sys.stdout.isatty() else " See it with: meshctl key show"
@@ -189,7 +189,7 @@ def leave(session: Session) -> None:
         if answer.strip().lower() not in ("y", "yes"):
             raise HelperError("failed", "nothing was changed")
     request = local_pb2.LeaveMeshRequest(mesh=session.mesh, timeout_ms=session.helper_ms())
-    reply = session.change("LeaveMesh", request)
+    reply = session.change("LeaveMesh", request, "meshctl status")
     text = f"left {options.mesh_name}"
     if reply.left_behind:
         text += f"; {reply.left_behind}"

@@ -59,8 +59,8 @@ class Session:
         except grpc.RpcError as failure:
             raise error_of(failure, self.socket) from failure
 
-    def change(self, name: str, request: Any) -> Any:
-        """The same for what changes a mesh: no answer in time does not mean that nothing was done."""
+    def change(self, name: str, request: Any, look: str = "meshctl events") -> Any:
+        """The same for what changes something: no answer in time does not mean that nothing was done."""
         try:
             return self.call(name, request)
         except HelperError as error:
@@ -69,7 +69,7 @@ class Session:
             raise HelperError(
                 "outcome-unknown",
                 "meshd did not answer in time: the change may or may not have been made",
-                "see `meshctl events`, then do it again if it is not there",
+                f"see `{look}`, then do it again if it is not there",
             ) from error
 
     def stream(self, name: str, request: Any, endless: bool = False) -> Iterator[Any]:

@@ -10,8 +10,9 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 from meshproto import PROTOCOL_VERSION, VERSION, local_pb2, node_pb2
 from meshproto.cluster_key import ClusterKey
@@ -50,6 +51,8 @@ from meshd.store.view_file import load_view, save_view
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 LEAVE_LIMIT = 4.0
 """Seconds that leaving tries to tell the mesh; then this machine is cleaned up all the same."""
 
@@ -63,7 +66,7 @@ class Daemon:
         self.meshes: dict[str, Mesh] = {}
         self.change_lock = asyncio.Lock()
         self.meshes_changed = asyncio.Event()
-        self._leaving: set[asyncio.Task[str]] = set()
+        self._unfinished: set[asyncio.Task[Any]] = set()
 
     # --- finding ----------------------------------------------------------------------------------------------------
 
@@ -103,7 +106,7 @@ class Daemon:
                 self.machine.journal.add(folder.name, "state", f"does not come up: {error}", severity="error")
 
     async def stop_meshes(self) -> None:
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await asyncio.gather(*self._unfinished, return_exceptions=True)
         await asyncio.gather(*(mesh.stop() for mesh in self.meshes.values()))
 
     def _duties(self, mesh: Mesh) -> Duties:
@@ -156,6 +159,24 @@ class Daemon:
     async def endpoints(self, given: list[str], listen_port: int) -> tuple[tuple[str, ...], bool]:
         """As `find_endpoints`, before there is a mesh."""
         return await find_endpoints(given, listen_port, frozenset(self.machine.interfaces))
+
+    async def exclusively(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Changes what meshes this machine is in: one after the other, and to the end also when the caller goes away
+        in the middle."""
+
+        async def in_turn() -> Result:
+            async with self.change_lock:
+                return await work
+
+        task = asyncio.create_task(in_turn())
+        self._unfinished.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._unfinished.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("ended with: %s", task.exception())  # whoever asked has it, if still there
 
     # --- create, join, leave ----------------------------------------------------------------------------------------
 
@@ -225,6 +246,7 @@ class Daemon:
             choices, wireguard_key, certificate_key, member.certificate, authority.certificate, key.secret
         )
         server: StoreServer | None = None
+        made: Mesh | None = None
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
             server = self._store(folder, identity)
@@ -235,15 +257,17 @@ class Daemon:
             await server.detach()
             await asyncio.to_thread(save_view, folder / "view", state.to_view())
             await asyncio.to_thread(save_identity, folder, identity)
-            mesh = Mesh(self.machine, identity, folder, state.to_view())
-            await mesh.start(self._duties)
-            if mesh.problem:
-                raise Failed(mesh.problem, "see `meshctl doctor`")
+            made = Mesh(self.machine, identity, folder, state.to_view())
+            await made.start(self._duties)
+            if made.problem:
+                raise Failed(made.problem, "see `meshctl doctor`")
         except BaseException:
+            if made is not None:
+                await made.stop()
             await self._undo(folder, identity, server)
             raise
-        self.added(mesh)
-        return mesh, key.text()
+        self.added(made)
+        return made, key.text()
 
     def _store(self, folder: Path, identity: Identity) -> StoreServer:
         choices = identity.choices
@@ -281,7 +305,12 @@ class Daemon:
         self.added(mesh)
         return mesh
 
+    def _check_joined(self, mesh: Mesh) -> None:
+        if self.meshes.get(mesh.name) is not mesh:
+            raise NotFound(f"this machine has left {mesh.name} already", "see `meshctl status`")
+
     async def connect(self, mesh: Mesh) -> None:
+        self._check_joined(mesh)
         if not mesh.choices.up or mesh.duties is None:
             await mesh.set_choices(up=True)
             await mesh.stop()  # it may be waiting to be tried again
@@ -291,6 +320,7 @@ class Daemon:
             mesh.event("state", "connected by a person")
 
     async def disconnect(self, mesh: Mesh) -> None:
+        self._check_joined(mesh)
         if mesh.choices.up:
             await mesh.set_choices(up=False)
             await mesh.down()
@@ -306,20 +336,12 @@ class Daemon:
             await asyncio.sleep(0.3)
 
     async def leave(self, mesh: Mesh, actor: str, limit: float) -> str:
-        """Takes this machine out of the mesh, to the end also when the caller goes away in the middle.
+        """Takes this machine out of the mesh.
 
         `limit`: seconds that the caller waits, 0 for a default. Returns what stays behind elsewhere, "" for nothing.
         """
-        task = asyncio.create_task(self._leave(mesh, actor, min(limit / 2 or LEAVE_LIMIT, LEAVE_LIMIT)))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-        return await asyncio.shield(task)
-
-    async def _leave(self, mesh: Mesh, actor: str, limit: float) -> str:
-        async with self.change_lock:
-            if self.meshes.get(mesh.name) is not mesh:
-                raise NotFound(f"this machine has left {mesh.name} already", "see `meshctl status`")
-            left_behind = await self._tell_and_erase(mesh, actor, limit)
+        self._check_joined(mesh)
+        left_behind = await self._tell_and_erase(mesh, actor, min(limit / 2 or LEAVE_LIMIT, LEAVE_LIMIT))
         self.meshes_changed.set()
         self.machine.journal.add(mesh.name, "state", "left", actor=actor)
         return left_behind

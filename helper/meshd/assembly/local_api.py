@@ -129,8 +129,7 @@ class LocalApi:
     # --- meshes -----------------------------------------------------------------------------------------------------
 
     async def create_mesh(self, request: local_pb2.CreateMeshRequest, actor: Actor) -> local_pb2.CreateMeshReply:
-        async with self._daemon.change_lock:
-            mesh, key = await self._daemon.create(request)
+        mesh, key = await self._daemon.exclusively(self._daemon.create(request))
         await self._until_writable(mesh)
         return local_pb2.CreateMeshReply(mesh=mesh_status(mesh), cluster_key=key)
 
@@ -149,19 +148,18 @@ class LocalApi:
 
     async def connect(self, request: local_pb2.ConnectRequest, actor: Actor) -> local_pb2.MeshReply:
         mesh = self._daemon.find(request.mesh)
-        async with self._daemon.change_lock:
-            await self._daemon.connect(mesh)
+        await self._daemon.exclusively(self._daemon.connect(mesh))
         return local_pb2.MeshReply(mesh=mesh_status(mesh))
 
     async def disconnect(self, request: local_pb2.DisconnectRequest, actor: Actor) -> local_pb2.MeshReply:
         mesh = self._daemon.find(request.mesh)
-        async with self._daemon.change_lock:
-            await self._daemon.disconnect(mesh)
+        await self._daemon.exclusively(self._daemon.disconnect(mesh))
         return local_pb2.MeshReply(mesh=mesh_status(mesh))
 
     async def leave_mesh(self, request: local_pb2.LeaveMeshRequest, actor: Actor) -> local_pb2.LeaveMeshReply:
         mesh = self._daemon.find(request.mesh)
-        left = await self._daemon.leave(mesh, self._actor(mesh, actor), request.timeout_ms / 1000)
+        leaving = self._daemon.leave(mesh, self._actor(mesh, actor), request.timeout_ms / 1000)
+        left = await self._daemon.exclusively(leaving)
         return local_pb2.LeaveMeshReply(left_behind=left)
 
     async def show_key(self, request: local_pb2.ShowKeyRequest, actor: Actor) -> local_pb2.ShowKeyReply:
