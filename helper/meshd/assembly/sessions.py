@@ -67,6 +67,7 @@ class Sessions:
         self._endpoint_turn: dict[str, int] = {}
         self._restarted: dict[str, float] = {}
         self._known_since: dict[str, float] = {}
+        self._received: dict[str, tuple[int, float]] = {}
         self._were_online: set[str] = set()  # peers that were online once since the start
         self._away_since: dict[str, float] = {}  # peers that are not online, Unix seconds
         self._renewals: dict[str, tuple[float, float]] = {}  # since when it was away, when to look (CLOCK_MONOTONIC)
@@ -191,9 +192,10 @@ class Sessions:
         over_transport = endpoint is not None and self.is_transport(endpoint.address)
         unanswered = now - contact.first_unanswered if contact.first_unanswered else 0.0
         if member.role is Role.NODE:
-            dead = (unanswered > ALIVE and not alive) or over_transport
+            dead = (unanswered > ALIVE and not alive and not self._carries(member)) or over_transport
         elif self._mesh.is_node:  # peers probe the nodes, not the other way round
-            dead = (now - self._known_since.setdefault(member.id, now) > ALIVE and not alive) or over_transport
+            known_for = now - self._known_since.setdefault(member.id, now)
+            dead = (known_for > ALIVE and not alive and not self._carries(member)) or over_transport
         else:
             dead = unanswered > PEER_DEAD and now - contact.heard > PEER_DEAD
         seen = self._mesh.presence.get(member.id)
@@ -204,6 +206,20 @@ class Sessions:
             straight=endpoint is not None and not over_transport,
             relay=self.relay_of(member) if over_transport else None,
         )
+
+    def _note_received(self, device: DeviceState) -> None:
+        """When each session's counter of received bytes last grew (CLOCK_MONOTONIC)."""
+        before, self._received = self._received, {}
+        for member in self._mesh.members.values():
+            peer = device.peers.get(member.public_key)
+            if peer is not None:
+                count, grown = before.get(member.id, (peer.rx_bytes, 0.0))
+                self._received[member.id] = peer.rx_bytes, time.monotonic() if peer.rx_bytes > count else grown
+
+    def _carries(self, member: Member) -> bool:
+        """Whether packets of the member came through lately. Its helper may be away all the same: tunnels stay up."""
+        _, grown = self._received.get(member.id, (0, 0.0))
+        return time.monotonic() - grown < ALIVE - INTERVAL and self.is_fresh(member)
 
     async def start_endpoints(self) -> dict[str, UdpEndpoint]:
         """Where a session with each member starts: its transport address when relayed, else an endpoint of its own."""
@@ -326,6 +342,7 @@ class Sessions:
             self._mesh.problem = error.message
             self._mesh.wake()
             return
+        self._note_received(device)
         self.rates.sample(time.monotonic(), {key: (one.rx_bytes, one.tx_bytes) for key, one in device.peers.items()})
         self._remember(me)
         if any(self.prober.answered(node.ipv4) for node in self._nodes(me)):
@@ -339,7 +356,9 @@ class Sessions:
             contact = self.prober.contact(node.ipv4)
             later = START_APART if me.role is Role.NODE and me.public_key > node.public_key else 0.0
             silent = contact.first_unanswered and now - contact.first_unanswered > RESTART_AFTER + later
-            if silent and now - self._restarted.get(node.id, 0) > RESTART_AFTER:
+            # A helper that is there probes us, too: when only ours go unanswered, the path is broken.
+            away = self._carries(node) and contact.heard < contact.first_unanswered + INTERVAL
+            if silent and not away and now - self._restarted.get(node.id, 0) > RESTART_AFTER:
                 self._restarted[node.id] = now
                 await self._restart(node)
         await self._renew(me)
