@@ -67,9 +67,12 @@ def newest(host: Host) -> str:
 def test_it_holds_what_was_committed(lab: LabWithRedis) -> None:
     berlin, paris = lab.gateways
     paris.meshctl("routes", "add", "203.0.113.0/24")
-    status = lab.status(berlin)
-    expected = f"{status['revision']}-{status['epoch']}"
-    wait_until(lambda: newest(lab.special) == expected, 5, f"the server to hold {expected}")
+
+    def committed() -> str:
+        status = lab.status(berlin)
+        return f"{status['revision']}-{status['epoch']}"
+
+    wait_until(lambda: newest(lab.special) == committed(), 5, "the server to hold all that was committed")
     assert lab.special.run("pgrep -c redis-server").stdout.strip() == "1"
     assert "p@ss" not in lab.special.log()
     assert "p%40ss" not in lab.special.log()
