@@ -1,4 +1,4 @@
 """A model of several nodes, their Redis, network and clocks, in which the real election machine runs.
 
-`python -m election_model --schedules N --seed S` in the folder `tests`; docs/reliability.md says what is modelled.
+`python -m election_model --schedules N --seed S` in the folder `tests`.
 """
