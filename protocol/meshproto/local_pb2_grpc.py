@@ -94,6 +94,11 @@ class MeshdStub:
                 request_serializer=meshproto_dot_local__pb2.MemberRequest.SerializeToString,
                 response_deserializer=meshproto_dot_local__pb2.ChangeReply.FromString,
                 _registered_method=True)
+        self.PromoteNode = channel.unary_unary(
+                '/meshproto.Meshd/PromoteNode',
+                request_serializer=meshproto_dot_local__pb2.MemberRequest.SerializeToString,
+                response_deserializer=meshproto_dot_local__pb2.ChangeReply.FromString,
+                _registered_method=True)
         self.RenameMember = channel.unary_unary(
                 '/meshproto.Meshd/RenameMember',
                 request_serializer=meshproto_dot_local__pb2.RenameMemberRequest.SerializeToString,
@@ -228,6 +233,13 @@ class MeshdServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PromoteNode(self, request, context):
+        """Has another node lead the mesh.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenameMember(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -356,6 +368,11 @@ def add_MeshdServicer_to_server(servicer, server):
             ),
             'RemoveMember': grpc.unary_unary_rpc_method_handler(
                     servicer.RemoveMember,
+                    request_deserializer=meshproto_dot_local__pb2.MemberRequest.FromString,
+                    response_serializer=meshproto_dot_local__pb2.ChangeReply.SerializeToString,
+            ),
+            'PromoteNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteNode,
                     request_deserializer=meshproto_dot_local__pb2.MemberRequest.FromString,
                     response_serializer=meshproto_dot_local__pb2.ChangeReply.SerializeToString,
             ),
@@ -737,6 +754,33 @@ class Meshd:
             request,
             target,
             '/meshproto.Meshd/RemoveMember',
+            meshproto_dot_local__pb2.MemberRequest.SerializeToString,
+            meshproto_dot_local__pb2.ChangeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Meshd/PromoteNode',
             meshproto_dot_local__pb2.MemberRequest.SerializeToString,
             meshproto_dot_local__pb2.ChangeReply.FromString,
             options,

@@ -45,6 +45,8 @@ class MeshdStub:
     LeaveMesh: _grpc.UnaryUnaryMultiCallable[_local_pb2.LeaveMeshRequest, _local_pb2.LeaveMeshReply]
     ShowKey: _grpc.UnaryUnaryMultiCallable[_local_pb2.ShowKeyRequest, _local_pb2.ShowKeyReply]
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]
+    PromoteNode: _grpc.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]
+    """Has another node lead the mesh."""
     RenameMember: _grpc.UnaryUnaryMultiCallable[_local_pb2.RenameMemberRequest, _local_pb2.ChangeReply]
     SetMemberEnabled: _grpc.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]
     SetMemberAdmin: _grpc.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]
@@ -76,6 +78,8 @@ class MeshdAsyncStub(MeshdStub):
     LeaveMesh: _aio.UnaryUnaryMultiCallable[_local_pb2.LeaveMeshRequest, _local_pb2.LeaveMeshReply]  # type: ignore[assignment]
     ShowKey: _aio.UnaryUnaryMultiCallable[_local_pb2.ShowKeyRequest, _local_pb2.ShowKeyReply]  # type: ignore[assignment]
     RemoveMember: _aio.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
+    PromoteNode: _aio.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
+    """Has another node lead the mesh."""
     RenameMember: _aio.UnaryUnaryMultiCallable[_local_pb2.RenameMemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     SetMemberEnabled: _aio.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     SetMemberAdmin: _aio.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
@@ -176,6 +180,14 @@ class MeshdServicer(metaclass=_abc_1.ABCMeta):
         request: _local_pb2.MemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_local_pb2.ChangeReply, _abc.Awaitable[_local_pb2.ChangeReply]]: ...
+
+    @_abc_1.abstractmethod
+    def PromoteNode(
+        self,
+        request: _local_pb2.MemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_local_pb2.ChangeReply, _abc.Awaitable[_local_pb2.ChangeReply]]:
+        """Has another node lead the mesh."""
 
     @_abc_1.abstractmethod
     def RenameMember(

@@ -179,6 +179,103 @@ class ConfirmReply(_message.Message):
 Global___ConfirmReply: _TypeAlias = ConfirmReply  # noqa: Y015
 
 @_typing.final
+class VoteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    TRIAL_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    mesh_id: _builtins.str
+    epoch: _builtins.int
+    """that it wants to lead"""
+    trial: _builtins.bool
+    released: _builtins.int
+    """the epoch whose primary gave it up for this candidate; 0: none"""
+    @_builtins.property
+    def position(self) -> _state_pb2.Position:
+        """the last entry of its data"""
+
+    def __init__(
+        self,
+        *,
+        mesh_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        position: _state_pb2.Position | None = ...,
+        trial: _builtins.bool = ...,
+        released: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "mesh_id", b"mesh_id", "position", b"position", "released", b"released", "trial", b"trial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoteRequest: _TypeAlias = VoteRequest  # noqa: Y015
+
+@_typing.final
+class VoteReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMISED_EPOCH_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    promised_epoch: _builtins.int
+    refusal: _builtins.str
+    """why not; "" is the vote"""
+    def __init__(
+        self,
+        *,
+        promised_epoch: _builtins.int = ...,
+        refusal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["promised_epoch", b"promised_epoch", "refusal", b"refusal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoteReply: _TypeAlias = VoteReply  # noqa: Y015
+
+@_typing.final
+class TakeOverRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    mesh_id: _builtins.str
+    epoch: _builtins.int
+    """that the caller leads no more"""
+    def __init__(
+        self,
+        *,
+        mesh_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "mesh_id", b"mesh_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeOverRequest: _TypeAlias = TakeOverRequest  # noqa: Y015
+
+@_typing.final
+class TakeOverReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeOverReply: _TypeAlias = TakeOverReply  # noqa: Y015
+
+@_typing.final
 class NodeHealth(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -327,6 +424,7 @@ class Change(_message.Message):
     REMOVE_ROUTE_FIELD_NUMBER: _builtins.int
     SET_VOTERS_FIELD_NUMBER: _builtins.int
     UPDATE_ENDPOINTS_FIELD_NUMBER: _builtins.int
+    PROMOTE_NODE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID; the same id is carried out once"""
     actor: _builtins.str
@@ -362,6 +460,10 @@ class Change(_message.Message):
     def set_voters(self) -> Global___SetVoters: ...
     @_builtins.property
     def update_endpoints(self) -> Global___UpdateEndpoints: ...
+    @_builtins.property
+    def promote_node(self) -> Global___PromoteNode:
+        """nothing is written: the primary hands over to that node"""
+
     def __init__(
         self,
         *,
@@ -383,12 +485,13 @@ class Change(_message.Message):
         remove_route: Global___RemoveRoute | None = ...,
         set_voters: Global___SetVoters | None = ...,
         update_endpoints: Global___UpdateEndpoints | None = ...,
+        promote_node: Global___PromoteNode | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "revoke_invite", b"revoke_invite", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "revoke_invite", b"revoke_invite", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "request_id", b"request_id", "revoke_invite", b"revoke_invite", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "request_id", b"request_id", "revoke_invite", b"revoke_invite", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["admit_node", "redeem_invite", "create_invite", "revoke_invite", "expire_invites", "add_request", "authorize_request", "refuse_request", "remove_member", "rename_member", "set_enabled", "set_admin", "add_route", "remove_route", "set_voters", "update_endpoints"]  # noqa: Y015
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["admit_node", "redeem_invite", "create_invite", "revoke_invite", "expire_invites", "add_request", "authorize_request", "refuse_request", "remove_member", "rename_member", "set_enabled", "set_admin", "add_route", "remove_route", "set_voters", "update_endpoints", "promote_node"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
 
@@ -654,6 +757,25 @@ class RemoveMember(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemoveMember: _TypeAlias = RemoveMember  # noqa: Y015
+
+@_typing.final
+class PromoteNode(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteNode: _TypeAlias = PromoteNode  # noqa: Y015
 
 @_typing.final
 class RenameMember(_message.Message):

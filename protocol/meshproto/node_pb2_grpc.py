@@ -44,6 +44,16 @@ class MeshNodeStub:
                 request_serializer=meshproto_dot_node__pb2.ConfirmRequest.SerializeToString,
                 response_deserializer=meshproto_dot_node__pb2.ConfirmReply.FromString,
                 _registered_method=True)
+        self.Vote = channel.unary_unary(
+                '/meshproto.MeshNode/Vote',
+                request_serializer=meshproto_dot_node__pb2.VoteRequest.SerializeToString,
+                response_deserializer=meshproto_dot_node__pb2.VoteReply.FromString,
+                _registered_method=True)
+        self.TakeOver = channel.unary_unary(
+                '/meshproto.MeshNode/TakeOver',
+                request_serializer=meshproto_dot_node__pb2.TakeOverRequest.SerializeToString,
+                response_deserializer=meshproto_dot_node__pb2.TakeOverReply.FromString,
+                _registered_method=True)
         self.Submit = channel.unary_unary(
                 '/meshproto.MeshNode/Submit',
                 request_serializer=meshproto_dot_node__pb2.SubmitRequest.SerializeToString,
@@ -73,6 +83,20 @@ class MeshNodeServicer:
 
     def Confirm(self, request, context):
         """primary -> voter. Answers when the voter confirms `position`, or after `wait_ms` with what it can confirm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Vote(self, request, context):
+        """candidate -> voter. Asks for its vote or, as a trial, whether it would give it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeOver(self, request, context):
+        """primary that has stepped down -> the node that takes over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,6 +135,16 @@ def add_MeshNodeServicer_to_server(servicer, server):
                     servicer.Confirm,
                     request_deserializer=meshproto_dot_node__pb2.ConfirmRequest.FromString,
                     response_serializer=meshproto_dot_node__pb2.ConfirmReply.SerializeToString,
+            ),
+            'Vote': grpc.unary_unary_rpc_method_handler(
+                    servicer.Vote,
+                    request_deserializer=meshproto_dot_node__pb2.VoteRequest.FromString,
+                    response_serializer=meshproto_dot_node__pb2.VoteReply.SerializeToString,
+            ),
+            'TakeOver': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeOver,
+                    request_deserializer=meshproto_dot_node__pb2.TakeOverRequest.FromString,
+                    response_serializer=meshproto_dot_node__pb2.TakeOverReply.SerializeToString,
             ),
             'Submit': grpc.unary_unary_rpc_method_handler(
                     servicer.Submit,
@@ -182,6 +216,60 @@ class MeshNode:
             '/meshproto.MeshNode/Confirm',
             meshproto_dot_node__pb2.ConfirmRequest.SerializeToString,
             meshproto_dot_node__pb2.ConfirmReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Vote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.MeshNode/Vote',
+            meshproto_dot_node__pb2.VoteRequest.SerializeToString,
+            meshproto_dot_node__pb2.VoteReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeOver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.MeshNode/TakeOver',
+            meshproto_dot_node__pb2.TakeOverRequest.SerializeToString,
+            meshproto_dot_node__pb2.TakeOverReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,10 @@ class MeshNodeStub:
     """primary -> node. The sign of life, the committed position, and where to replicate from."""
     Confirm: _grpc.UnaryUnaryMultiCallable[_node_pb2.ConfirmRequest, _node_pb2.ConfirmReply]
     """primary -> voter. Answers when the voter confirms `position`, or after `wait_ms` with what it can confirm."""
+    Vote: _grpc.UnaryUnaryMultiCallable[_node_pb2.VoteRequest, _node_pb2.VoteReply]
+    """candidate -> voter. Asks for its vote or, as a trial, whether it would give it."""
+    TakeOver: _grpc.UnaryUnaryMultiCallable[_node_pb2.TakeOverRequest, _node_pb2.TakeOverReply]
+    """primary that has stepped down -> the node that takes over."""
     Submit: _grpc.UnaryUnaryMultiCallable[_node_pb2.SubmitRequest, _node_pb2.SubmitReply]
     """node or admin peer -> node. Forwarded to the primary when this node is not it."""
     WatchView: _grpc.UnaryStreamMultiCallable[_node_pb2.WatchViewRequest, _node_pb2.ViewUpdate]
@@ -49,6 +53,10 @@ class MeshNodeAsyncStub(MeshNodeStub):
     """primary -> node. The sign of life, the committed position, and where to replicate from."""
     Confirm: _aio.UnaryUnaryMultiCallable[_node_pb2.ConfirmRequest, _node_pb2.ConfirmReply]  # type: ignore[assignment]
     """primary -> voter. Answers when the voter confirms `position`, or after `wait_ms` with what it can confirm."""
+    Vote: _aio.UnaryUnaryMultiCallable[_node_pb2.VoteRequest, _node_pb2.VoteReply]  # type: ignore[assignment]
+    """candidate -> voter. Asks for its vote or, as a trial, whether it would give it."""
+    TakeOver: _aio.UnaryUnaryMultiCallable[_node_pb2.TakeOverRequest, _node_pb2.TakeOverReply]  # type: ignore[assignment]
+    """primary that has stepped down -> the node that takes over."""
     Submit: _aio.UnaryUnaryMultiCallable[_node_pb2.SubmitRequest, _node_pb2.SubmitReply]  # type: ignore[assignment]
     """node or admin peer -> node. Forwarded to the primary when this node is not it."""
     WatchView: _aio.UnaryStreamMultiCallable[_node_pb2.WatchViewRequest, _node_pb2.ViewUpdate]  # type: ignore[assignment]
@@ -72,6 +80,22 @@ class MeshNodeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.ConfirmReply, _abc.Awaitable[_node_pb2.ConfirmReply]]:
         """primary -> voter. Answers when the voter confirms `position`, or after `wait_ms` with what it can confirm."""
+
+    @_abc_1.abstractmethod
+    def Vote(
+        self,
+        request: _node_pb2.VoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.VoteReply, _abc.Awaitable[_node_pb2.VoteReply]]:
+        """candidate -> voter. Asks for its vote or, as a trial, whether it would give it."""
+
+    @_abc_1.abstractmethod
+    def TakeOver(
+        self,
+        request: _node_pb2.TakeOverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.TakeOverReply, _abc.Awaitable[_node_pb2.TakeOverReply]]:
+        """primary that has stepped down -> the node that takes over."""
 
     @_abc_1.abstractmethod
     def Submit(

@@ -8,7 +8,7 @@ from meshd.cluster.election.lease import lease_until
 from meshd.cluster.election.state import Attempt
 from meshd.cluster.election.worlds import world
 from meshd.model.position import Position
-from meshd.model.voters import quorum_met
+from meshd.model.voters import Voters, quorum_met
 from meshd.store.durability import Promise
 
 from election_model.entries import EMPTY, Entry
@@ -50,11 +50,16 @@ class Checker:
         if world(epoch) == world(entry.parent.position.epoch) and epoch < entry.parent.position.epoch:  # type: ignore[union-attr]
             raise Violation("terms only grow", f"{entry} after {entry.parent}")
         self.entries[entry.position] = entry
-        if entry.voters.next and not entry.parent.voters.next:  # type: ignore[union-attr]
-            term = node.state.term
-            holding = {one for one, at in term.stored.items() if at >= entry.parent.position} if term else set()  # type: ignore[union-attr]
-            if term is not None and not quorum_met(type(entry.voters)(entry.voters.next), holding | {node.id}):
-                raise Violation("voters that lack changes don't stop commits", f"{entry.voters} begun at {entry}")
+
+    def begins_change(self, node: Node, voters: Voters) -> None:
+        """A primary decided on the first entry of a change of voters."""
+        term = node.state.term
+        if term is None or term.head is None or not voters.next:
+            return
+        known = [*term.stored.items(), *term.confirmed.items()]
+        holding = {one for one, at in known if at >= term.head} | {node.id}
+        if not quorum_met(Voters(voters.next), holding):
+            raise Violation("voters that lack changes don't stop commits", f"{voters} begun at {term.head}")
 
     def elected(self, node: Node, epoch: int, base: Entry, stood_with: Entry, same_run: bool, forced: bool) -> None:
         """A primary writes its first entry on `base`."""

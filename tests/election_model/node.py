@@ -217,6 +217,8 @@ class Node:
         voters = None
         if chance.random() < 0.4:
             voters = voter_change.next_voters(self.state, self.simulation.wanted, self.local())
+        if voters is not None:
+            self.simulation.checker.begins_change(self, voters)
         self.writing = True
         self._operate(Append(term.epoch, term.head, voters))
 

@@ -74,7 +74,9 @@ class RecordedMeshd(MeshdServicer):
         self._answer(request, context)
         return local_pb2.ChangeReply(revision=42)
 
-    RemoveMember = RenameMember = SetMemberEnabled = SetMemberAdmin = AuthorizePeer = DeauthorizePeer = _change
+    RemoveMember = PromoteNode = RenameMember = SetMemberEnabled = SetMemberAdmin = AuthorizePeer = DeauthorizePeer = (
+        _change
+    )
     AddRoute = RemoveRoute = RevokeInvite = _change
 
     def Doctor(self, request: local_pb2.DoctorRequest, context: Any) -> local_pb2.DoctorReply:

@@ -57,6 +57,12 @@ def remove_member(role: state_pb2.Role.ValueType) -> Callable[[Session], None]:
     return command
 
 
+def promote(session: Session) -> None:
+    who = session.options.who
+    request = local_pb2.MemberRequest(mesh=session.mesh, who=who, request_id=request_id(), role=state_pb2.ROLE_NODE)
+    session.done(session.change("PromoteNode", request), f"{who} is the primary")
+
+
 def _flag(session: Session, on: bool) -> local_pb2.SetMemberFlagRequest:
     return local_pb2.SetMemberFlagRequest(mesh=session.mesh, who=session.options.who, on=on, request_id=request_id())
 

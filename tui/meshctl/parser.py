@@ -242,6 +242,9 @@ def _members(commands: Commands) -> None:
         _command(inner, "list", f"list the {group}")
         for name, what in (("show", f"show all about a {group[:-1]}"), ("remove", f"remove a {group[:-1]} for good")):
             _command(inner, name, what).add_argument("who", metavar="WHO", help=_WHO)
+        if group == "nodes":
+            promote = _command(inner, "promote", "have a node lead the mesh: the primary hands over to it")
+            promote.add_argument("who", metavar="WHO", help=_WHO)
     _command(inner, "authorized", "list the peers that were let in")
     _command(inner, "pending", "list the machines that ask to be let in")
     for name, what in (

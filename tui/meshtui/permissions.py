@@ -113,8 +113,6 @@ def _about(deed: Deed, mesh: Mesh, subject: Subject | None) -> Refusal | None:
             return Refusal(f"{subject.name} is a node, and nodes may change everything")
         case Deed.REMOVE, Member(is_self=True):
             return Refusal(f"{subject.name} is this machine", f"leave {mesh.name}: Overview, then d")
-        case Deed.REMOVE, Member(primary=True) if len(mesh.nodes()) > 1:
-            return Refusal(f"{subject.name} is the primary, on which the other nodes depend")
         case Deed.USE, Route() if me is not None and me.name in subject.nodes:
             return Refusal("this machine offers it")
         case ((Deed.REVOKE | Deed.SHOW), Invite()) if subject.state is not InviteState.OPEN:

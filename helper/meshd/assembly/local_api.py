@@ -213,6 +213,12 @@ class LocalApi:
         )
         return reply
 
+    async def promote_node(self, request: local_pb2.MemberRequest, actor: Actor) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        member = self._member(mesh, request.who, state_pb2.ROLE_NODE)
+        change = node_pb2.PromoteNode(id=member.id)
+        return (await self._submit(mesh, actor, request.request_id, promote_node=change))[1]
+
     async def rename_member(self, request: local_pb2.RenameMemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         member = self._member(mesh, request.who)

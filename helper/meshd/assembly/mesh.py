@@ -66,10 +66,12 @@ class Duties(Protocol):
     def writable(self) -> bool: ...
 
     @property
+    def primary_id(self) -> str: ...  # who leads now; "" when nobody is known to
+
+    @property
     def redis_port(self) -> int: ...
 
-    def checks(self) -> list[local_pb2.Check]:
-        """What `doctor` says of them."""
+    def checks(self) -> list[local_pb2.Check]: ...  # what `doctor` says of them
 
 
 @dataclass(slots=True)

@@ -15,15 +15,15 @@ from pathlib import Path
 from meshproto import PROTOCOL_VERSION, join_pb2, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
+from meshd.assembly.forwarding import Forwarding, refused
 from meshd.assembly.mesh import Mesh, with_members
 from meshd.assembly.node_calls import NodeCalls
 from meshd.assembly.node_dns import NodeDns
 from meshd.cluster.admission import Challenges, check_proof
-from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import check_await_signature
 from meshd.cluster.channels import MemberChannels
-from meshd.cluster.heartbeats import Heartbeats
-from meshd.cluster.primary import Primary
+from meshd.cluster.elector import Elector
+from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
 from meshd.model.errors import Conflict, MeshError, NotFound, OutcomeUnknown, Unavailable, from_code
 from meshd.model.members import Member, Role
@@ -33,7 +33,6 @@ from meshd.model.state import State, filtered_entry
 from meshd.rpc.join_server import JoinServer, Source
 from meshd.rpc.mesh_server import MeshServer
 from meshd.store.database import Database
-from meshd.store.durability import Confirmer
 from meshd.store.errors import StoreFailed
 from meshd.store.external import ExternalServer
 from meshd.store.follower import Follower, Snapshot
@@ -50,9 +49,6 @@ SHARE_PAUSE = 0.2
 
 RECENT = 1000
 """Committed entries kept for watchers; who needs older ones gets a snapshot."""
-
-FIRST_COMMIT = 3.0
-"""Seconds that a new term's first entry may take before the start goes on without it."""
 
 
 def raise_refusal(result: node_pb2.ChangeResult) -> node_pb2.ChangeResult:
@@ -81,12 +77,9 @@ class NodeDuties:
         self._challenges = Challenges(os.urandom)
         self._tasks: list[asyncio.Task[None]] = []
         self._recent: list[tuple[Position, state_pb2.ChangeEntry]] = []
-        self._heartbeat_at = 0.0
-        self._primary_writable = False
+        self._primary_commits = False
         self._redis_port = 0
         self._closing = False
-        self._primary: Primary | None = None
-        self._first_done = asyncio.Event()
         self._dns = NodeDns(mesh) if mesh.machine.dns else None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -95,7 +88,6 @@ class NodeDuties:
         mesh, identity = self._mesh, self._mesh.identity
         await self._server.start()
         self._database = Database(self._server.connection)
-        self._confirmer = Confirmer(self._database, mesh.folder / "promise.json")
         self._replication = Replication(self._server.connection)
         known = mesh.state.position if mesh.state.position.revision else None
         self._follower = Follower(self._database, known)
@@ -106,16 +98,30 @@ class NodeDuties:
         self._redis_port = await self._server.open_tcp([me.ipv4], defaults.REDIS_PORT)
         self._channels = MemberChannels(identity, defaults.MESH_PORT, me.ipv4)
         self._calls = NodeCalls(self._channels)
-        self._replica = Replica(
-            me.id,
-            lambda: mesh.state.primary_id,
-            self._confirmer,
+        self._replica = Replica(self._replication, lambda: mesh.applied, mesh.sessions.own_presence, self._on_heartbeat)
+        assert identity.cluster_secret is not None
+        self._leadership = Leadership(
+            Seat(mesh.choices.mesh_id, me.id, str(me.ipv4), self._redis_port, identity.cluster_secret),
+            self._database,
             self._replication,
-            self._database.position,
-            lambda: mesh.applied,
+            self._replica,
+            self._calls,
+            self._nodes,
+            lambda: mesh.presence.values(),
             mesh.sessions.own_presence,
-            self._on_heartbeat,
+            self._on_committed,
         )
+        self._elector = Elector(
+            me.id,
+            self._server,
+            self._database,
+            self._replication,
+            mesh.folder / "promise.json",
+            self._leadership,
+            lambda: frozenset(self._nodes()),
+        )
+        self._leadership.elector = self._elector
+        self._forwarding = Forwarding(mesh, self._elector, self._leadership, self._calls)
         self._mesh_server = MeshServer(identity, self, lambda: mesh.state_with_provisional())
         await self._mesh_server.start(own, defaults.MESH_PORT)
         self._join_server = JoinServer(identity, self)
@@ -127,11 +133,19 @@ class NodeDuties:
         self._tasks.append(asyncio.create_task(self._follow(), name=f"{mesh.name}: follow"))
         if self._dns is not None:
             self._tasks.append(asyncio.create_task(self._dns.run(me), name=f"{mesh.name}: dns"))
-        if mesh.state.primary_id == me.id:
-            self._tasks.append(asyncio.create_task(self._lead(me), name=f"{mesh.name}: primary"))
+        self._tasks.append(asyncio.create_task(self._elect(), name=f"{mesh.name}: election"))
+        self._tasks.append(asyncio.create_task(self._share_presence(), name=f"{mesh.name}: presence"))
         mesh.wake()
 
+    def _nodes(self) -> dict[str, Member]:
+        return {one.id: one for one in self._mesh.members.values() if one.role is Role.NODE}
+
     async def stop(self, keep: bool = True) -> None:
+        if hasattr(self, "_elector") and self._elector.writable() and self._leadership.heartbeats.answering():
+            try:
+                await self._forwarding.hand_over()  # so that nobody has to notice first that this node is gone
+            except MeshError as error:
+                log.info("%s: %s", self._mesh.name, error)
         self._closing = True
         await self._mesh.notify()
         for task in self._tasks:
@@ -153,6 +167,8 @@ class NodeDuties:
 
     def _redis_ended(self, reason: str) -> None:
         self._mesh.event("store", f"redis ended: {reason}; it is started again", severity="error")
+        if hasattr(self, "_elector"):
+            self._elector.redis_ended(reason)
 
     @property
     def redis_port(self) -> int:
@@ -160,9 +176,15 @@ class NodeDuties:
 
     @property
     def writable(self) -> bool:
-        if self._primary is not None:
-            return self._primary.writable
-        return self._primary_writable and time.monotonic() - self._heartbeat_at < 2.0
+        if not hasattr(self, "_elector"):
+            return False
+        if self._elector.leading:
+            return self._elector.writable()
+        return self._primary_commits and self._elector.primary() != ""
+
+    @property
+    def primary_id(self) -> str:
+        return self._elector.primary() if hasattr(self, "_elector") else ""
 
     def checks(self) -> list[local_pb2.Check]:
         return self._dns.checks() if self._dns is not None else []
@@ -171,9 +193,8 @@ class NodeDuties:
 
     def _on_heartbeat(self, request: node_pb2.HeartbeatRequest) -> None:
         mesh = self._mesh
-        self._heartbeat_at = time.monotonic()
-        self._primary_writable = True
         committed = Position.from_message(request.committed)
+        self._primary_commits = committed.epoch == request.epoch
         mesh.committed = max(mesh.committed, committed)
         self._follower.advance(committed)
         # Not every heartbeat carries presence; one that does names at least the primary.
@@ -202,130 +223,58 @@ class NodeDuties:
 
     # --- leading ----------------------------------------------------------------------------------------------------
 
-    async def _lead(self, me: Member) -> None:
-        """One term: a new epoch, its first entry, then heartbeats and upkeep until the helper stops."""
-        mesh, identity = self._mesh, self._mesh.identity
-        assert identity.cluster_secret is not None
-        head = State.from_view(await self._database.load())
-        epoch = max(self._confirmer.promised_epoch, head.position.epoch) + 1
-        await self._confirmer.promise(epoch)
-        await self._replication.detach()
-        authority = CertificateAuthority.open(head.settings, identity.cluster_secret)
-        credentials: list[tuple[str, str]] = []
+    async def _elect(self) -> None:
+        """Runs the election until the helper stops. It must never end by itself."""
+        try:
+            await self._elector.run()
+        except Exception:
+            log.exception("%s: the election ended", self._mesh.name)
+            self._mesh.event("store", "the election ended by a fault; restart meshd", severity="error")
 
-        def request() -> node_pb2.HeartbeatRequest:
-            message = node_pb2.HeartbeatRequest(
-                mesh_id=mesh.choices.mesh_id,
-                primary_id=me.id,
-                epoch=epoch,
-                redis_host=str(me.ipv4),
-                redis_port=self._redis_port,
-                presence=mesh.presence.values(),
-                nodes=heartbeats.health(),
-            )
-            if credentials:
-                message.redis_user, message.redis_password = credentials[0]
-            return message
-
-        heartbeats = Heartbeats(
-            me.id,
-            lambda: {node.id: node for node in mesh.members.values() if node.role is Role.NODE},
-            self._calls,
-            request,
-            mesh.sessions.own_presence,
-        )
-        primary = Primary(
-            me.id,
-            head,
-            epoch,
-            self._database,
-            self._confirmer,
-            self._calls,
-            heartbeats,
-            authority,
-            os.urandom,
-            self._on_committed,
-        )
-        self._heartbeats = heartbeats
-        async with asyncio.TaskGroup() as tasks:
-            await primary.write_first()
-            offered = await self._replication.offer(epoch)
-            credentials.append((offered.user, offered.password))
-            tasks.create_task(heartbeats.run())
-            if not await primary.commit_first(FIRST_COMMIT):
-                log.warning("%s: waiting for a majority of the nodes that vote", mesh.name)
-            self._primary = primary
-            self._first_done.set()
-            tasks.create_task(primary.upkeep())
-            tasks.create_task(self._share_presence(heartbeats))
-
-    async def _on_committed(self, position: Position) -> None:
+    def _on_committed(self, position: Position) -> None:
         self._mesh.committed = position
         self._follower.advance(position)
 
-    async def _share_presence(self, heartbeats: Heartbeats) -> None:
+    async def _share_presence(self) -> None:
         while True:
             began = time.monotonic()
-            self._mesh.take_presence(heartbeats.presence(), heartbeats.health())
+            if self._leadership.primary is not None:
+                heartbeats = self._leadership.heartbeats
+                self._mesh.take_presence(heartbeats.presence(), heartbeats.health())
             await asyncio.sleep(max(SHARE_PAUSE, 20 * (time.monotonic() - began)))
 
     async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult:
         """Carries the change out here, or has the primary do it."""
-        mesh = self._mesh
-        if mesh.state.primary_id == mesh.choices.member_id:
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._first_done.wait()
-            except TimeoutError:
-                pass
-            if self._primary is None:
-                return _refused(Unavailable("the primary is still starting", "try again in a moment"))
-            result = await self._primary.submit(change, timeout)
-            if result.outcome == node_pb2.ChangeResult.DONE:
-                await self._see_applied(change, result, timeout)
-            return result
-        primary = mesh.members.get(mesh.state.primary_id)
-        if primary is None:
-            return _refused(Unavailable("the primary of the mesh is not known", "try again when a node is reachable"))
-        request = node_pb2.SubmitRequest(
-            mesh_id=mesh.choices.mesh_id, change=change, hops=1, timeout_ms=int(timeout * 1000)
-        )
-        return await self._calls.submit(primary, request, timeout)
-
-    async def _see_applied(self, change: node_pb2.Change, result: node_pb2.ChangeResult, timeout: float) -> None:
-        """An invite counts only with nodes that let its key in: waits for them and names them."""
-        position = Position.from_message(result.position)
-        await self._mesh.wait_applied(position, min(timeout, 3.0))
-        if change.WhichOneof("what") != "create_invite":
-            return
-        deadline = time.monotonic() + min(timeout, 3.0)
-        answering = self._heartbeats.answering()
-        while time.monotonic() < deadline and not answering <= self._heartbeats.applied(position):
-            await self._heartbeats.next_answer(deadline - time.monotonic())
-        result.applied_node_ids.extend([self._mesh.choices.member_id, *sorted(self._heartbeats.applied(position))])
+        if not hasattr(self, "_forwarding"):
+            return refused(Unavailable(f"this machine was removed from {self._mesh.name}"))
+        return await self._forwarding.submit(change, timeout)
 
     # --- MeshApi ----------------------------------------------------------------------------------------------------
 
     async def heartbeat(self, member: Member, request: node_pb2.HeartbeatRequest) -> node_pb2.HeartbeatReply:
-        return await self._replica.heartbeat(member.id, request)
+        return await self._replica.heartbeat(self._elector, member.id, request)
 
     async def confirm(self, member: Member, request: node_pb2.ConfirmRequest) -> node_pb2.ConfirmReply:
-        return await self._replica.confirm(member.id, request)
+        return await self._replica.confirm(self._elector, member.id, request)
+
+    async def vote(self, member: Member, request: node_pb2.VoteRequest) -> node_pb2.VoteReply:
+        return await self._replica.vote(self._elector, member.id, request)
+
+    async def take_over(self, member: Member, request: node_pb2.TakeOverRequest) -> node_pb2.TakeOverReply:
+        await self._replica.take_over(self._elector, member.id, request)
+        return node_pb2.TakeOverReply()
 
     async def submit_for(self, member: Member, request: node_pb2.SubmitRequest) -> node_pb2.SubmitReply:
         try:
             check_right(member, request.change, self._mesh.name)
         except MeshError as error:
             log.warning("%s may not %s", member.name, request.change.WhichOneof("what"))
-            return node_pb2.SubmitReply(result=_refused(error))
-        if request.hops > 0 and self._mesh.state.primary_id != self._mesh.choices.member_id:
-            return node_pb2.SubmitReply(
-                result=_refused(Unavailable(f"{self._mesh.name} has another primary by now", "try again"))
-            )
+            return node_pb2.SubmitReply(result=refused(error))
         timeout = min(request.timeout_ms / 1000 or defaults.COMMIT_TIMEOUT, 30.0)
         if request.change.WhichOneof("what") == "remove_member" and request.change.remove_member.id == member.id:
             self._mesh.say_goodbye(member.id)
-        return node_pb2.SubmitReply(result=await self.submit(request.change, timeout))
+        submit = self._forwarding.submit_here if request.hops else self._forwarding.submit
+        return node_pb2.SubmitReply(result=await submit(request.change, timeout))
 
     async def report(self, member: Member, request: node_pb2.MemberReport) -> node_pb2.ReportReply:
         device = self._mesh.sessions.device
@@ -344,7 +293,7 @@ class NodeDuties:
                 raise NotFound(f"{member.name} was removed from {mesh.name}")
             update = node_pb2.ViewUpdate(
                 committed=mesh.committed.message,
-                primary_id=mesh.state.primary_id,
+                primary_id=self.primary_id,
                 writable=self.writable,
                 nodes=mesh.node_health.values(),
             )
@@ -486,9 +435,3 @@ class NodeDuties:
                 break
             version = await mesh.wait_changed(version, deadline - time.monotonic())
         return join_pb2.AwaitAccessReply(pending=True)
-
-
-def _refused(error: MeshError) -> node_pb2.ChangeResult:
-    return node_pb2.ChangeResult(
-        outcome=node_pb2.ChangeResult.REFUSED, code=error.code, message=error.message, fix=error.fix
-    )

@@ -34,6 +34,7 @@ class PeerDuties:
         self._tasks: list[asyncio.Task[None]] = []
         self._attached: Member | None = None
         self._node_writable = False
+        self._primary_id = ""
         self._heard = 0.0
 
     redis_port = 0
@@ -62,6 +63,10 @@ class PeerDuties:
     @property
     def writable(self) -> bool:
         return self._node_writable and time.monotonic() - self._heard < SILENCE
+
+    @property
+    def primary_id(self) -> str:
+        return self._primary_id if self._attached is not None else ""
 
     def checks(self) -> list[local_pb2.Check]:
         return []
@@ -104,6 +109,7 @@ class PeerDuties:
     async def _take(self, update: node_pb2.ViewUpdate) -> None:
         mesh = self._mesh
         self._node_writable = update.writable
+        self._primary_id = update.primary_id
         committed = Position.from_message(update.committed)
         if update.HasField("snapshot"):
             state = State.from_view(update.snapshot)

@@ -50,9 +50,14 @@ def states_line(meshes: Iterable[Mesh]) -> str:
     return "; ".join(sorted(states)) or "in no mesh"
 
 
+def primary_id(mesh: Mesh) -> str:
+    """Who leads now; "" when nobody is known to."""
+    return mesh.duties.primary_id if mesh.duties is not None else ""
+
+
 def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
     state, reason = mesh_state(mesh)
-    primary = mesh.members.get(mesh.state.primary_id)
+    primary = mesh.members.get(primary_id(mesh))
     settings = mesh.state.settings
     connected = state == local_pb2.CONNECTED
     return local_pb2.MeshStatus(
@@ -168,7 +173,7 @@ def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
         rx_rate=rate.rx,
         tx_rate=rate.tx,
         latency_ms=(contact.rtt_ms or contact.their_rtt_ms) if online and not is_self else 0,
-        primary=member.id == mesh.state.primary_id,
+        primary=member.id == primary_id(mesh),
         voter=member.id in mesh.state.voters.current,
         replica_lag=_lag(mesh, member),
         joined_ms=member.joined_ms,
@@ -184,7 +189,7 @@ def _lag(mesh: Mesh, member: Member) -> int:
     """Revisions that a node's Redis is behind; -1 where that is not known."""
     if member.role is not Role.NODE:
         return -1
-    if member.id == mesh.state.primary_id:
+    if member.id == primary_id(mesh):
         return 0
     if member.id == mesh.choices.member_id:
         return max(mesh.committed.revision - mesh.state.position.revision, 0)

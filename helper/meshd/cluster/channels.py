@@ -68,6 +68,12 @@ class MemberChannels:
         self._channels[member.id] = (target, channel, stub)
         return stub
 
+    async def renew(self, member_id: str) -> None:
+        """Drops a connection that may be half dead: TCP would try it for many seconds more."""
+        known = self._channels.pop(member_id, None)
+        if known is not None:
+            await known[1].close(None)
+
     async def keep_only(self, wanted: Callable[[str], bool]) -> None:
         """Closes the channels of members that are gone."""
         for member_id in [known for known in self._channels if not wanted(known)]:

@@ -1,4 +1,7 @@
-"""The primary's sign of life to every node, and what the nodes answer: how far they are and whom they reach."""
+"""The primary's sign of life to every node, and what the nodes answer: how far they are and whom they reach.
+
+The election says when one is sent, and judges the answers.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,9 @@ from typing import Protocol
 
 from meshproto import PROTOCOL_VERSION, node_pb2
 
+from meshd.cluster.election.messages import Heartbeat, HeartbeatReply
 from meshd.model.members import Member
 from meshd.model.position import Position
-
-INTERVAL = 0.2
-"""Seconds between heartbeats (DESIGN.md section 11)."""
 
 PRESENCE_INTERVAL = 1.0
 """Seconds between heartbeats to one node that tell it who is online: for thousands of members that is far more than the
@@ -21,6 +22,12 @@ rest of a heartbeat."""
 
 ANSWER_LIMIT = 0.75
 """Seconds after which a node that has not answered no longer counts as answering: the lease of DESIGN.md section 11."""
+
+CALL_LIMIT = 1.0
+"""Seconds that one call may take: an answer that comes later is worth nothing."""
+
+CALLS_AT_ONCE = 4
+"""To one node. A node that is slow to answer is not sent more."""
 
 
 class NodeCaller(Protocol):
@@ -34,52 +41,72 @@ class NodeCaller(Protocol):
         self, member: Member, request: node_pb2.ConfirmRequest, timeout: float
     ) -> node_pb2.ConfirmReply | None: ...
 
+    async def vote(
+        self, member: Member, request: node_pb2.VoteRequest, timeout: float
+    ) -> node_pb2.VoteReply | None: ...
+
+    async def take_over(self, member: Member, request: node_pb2.TakeOverRequest, timeout: float) -> None: ...
+
 
 class Heartbeats:
-    """One task for each other node. `request` gives what to send now; `own_presence` what this node itself reaches."""
+    """Of one term. `request` gives what to send now; `own_presence` what this node itself reaches."""
 
     def __init__(
         self,
         self_id: str,
-        nodes: Callable[[], Mapping[str, Member]],
         caller: NodeCaller,
         request: Callable[[], node_pb2.HeartbeatRequest],
         own_presence: Callable[[], Iterable[node_pb2.Presence]],
-        interval: float = INTERVAL,
     ) -> None:
         self._self_id = self_id
-        self._nodes = nodes
         self._caller = caller
         self._request = request
         self._own_presence = own_presence
-        self._interval = interval
         self._replies: dict[str, node_pb2.HeartbeatReply] = {}
         self._answered: dict[str, float] = {}
-        self._kicks: dict[str, asyncio.Event] = {}
-        self._committed = Position()
+        self._calls: dict[str, int] = {}
+        self._told: dict[str, float] = {}  # when it was told who is online
         self._last_online: dict[str, float] = {}
         self._began = time.monotonic()
         self._new_answer = asyncio.Event()
 
-    def kick(self) -> None:
-        """Sends the next heartbeat to everybody now."""
-        for event in self._kicks.values():
-            event.set()
+    async def send(self, member: Member, beat: Heartbeat) -> HeartbeatReply | None:
+        """To one node; None without an answer."""
+        if self._calls.get(member.id, 0) >= CALLS_AT_ONCE:
+            return None
+        request = self._request()
+        request.epoch = beat.epoch
+        request.committed.CopyFrom(beat.committed.message)
+        request.protocol_version = PROTOCOL_VERSION
+        if not beat.open:
+            request.redis_user = request.redis_password = ""
+        sent = time.monotonic()
+        if sent - self._told.get(member.id, 0.0) < PRESENCE_INTERVAL:
+            request.ClearField("presence")
+        self._calls[member.id] = self._calls.get(member.id, 0) + 1
+        try:
+            reply = await self._caller.heartbeat(member, request, CALL_LIMIT)
+        finally:
+            self._calls[member.id] -= 1
+        if reply is None:
+            return None
+        self._replies[member.id] = reply
+        self._answered[member.id] = max(sent, self._answered.get(member.id, sent))
+        if request.presence:
+            self._told[member.id] = sent
+        self._new_answer.set()
+        return HeartbeatReply(reply.promised_epoch, beat.sent_at, Position.from_message(reply.stored))
 
-    def set_committed(self, position: Position) -> None:
-        self._committed = position
-        self.kick()
+    def keep_only(self, nodes: Iterable[str]) -> None:
+        """Forgets nodes that are gone."""
+        for node_id in self._replies.keys() - set(nodes):
+            for table in (self._replies, self._answered, self._told):
+                table.pop(node_id, None)
 
     def answering(self) -> set[str]:
         """Ids of the nodes that answered within the lease."""
         limit = time.monotonic() - ANSWER_LIMIT
         return {node_id for node_id, at in self._answered.items() if at >= limit}
-
-    def holding(self, position: Position) -> set[str]:
-        """Ids of the answering nodes whose Redis holds that entry."""
-        return {
-            node_id for node_id in self.answering() if Position.from_message(self._replies[node_id].stored) >= position
-        }
 
     def applied(self, position: Position) -> set[str]:
         """Ids of the answering nodes whose data plane is at least there."""
@@ -131,50 +158,6 @@ class Heartbeats:
         """Milliseconds since `presence` last saw each member online, counted from the start of this term at most."""
         now = time.monotonic()
         return _Since(now, self._began, self._last_online)
-
-    async def run(self) -> None:
-        """Runs until cancelled."""
-        tasks: dict[str, asyncio.Task[None]] = {}
-        try:
-            while True:
-                wanted = {node_id for node_id in self._nodes() if node_id != self._self_id}
-                for node_id in wanted - tasks.keys():
-                    tasks[node_id] = asyncio.create_task(self._beat(node_id))
-                for node_id in tasks.keys() - wanted:
-                    tasks.pop(node_id).cancel()
-                    for table in (self._replies, self._answered, self._kicks):
-                        table.pop(node_id, None)
-                await asyncio.sleep(self._interval)
-        finally:
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
-
-    async def _beat(self, node_id: str) -> None:
-        kicked = self._kicks.setdefault(node_id, asyncio.Event())
-        told = 0.0
-        while True:
-            member = self._nodes().get(node_id)
-            if member is None:
-                return
-            kicked.clear()
-            request = self._request()
-            request.committed.CopyFrom(self._committed.message)
-            request.protocol_version = PROTOCOL_VERSION
-            sent = time.monotonic()
-            if sent - told < PRESENCE_INTERVAL:
-                request.ClearField("presence")
-            reply = await self._caller.heartbeat(member, request, max(1.0, self._interval * 5))
-            if reply is not None:
-                self._replies[node_id] = reply
-                self._answered[node_id] = sent
-                told = sent if request.presence else told
-                self._new_answer.set()
-            try:
-                async with asyncio.timeout(self._interval):
-                    await kicked.wait()
-            except TimeoutError:
-                pass
 
 
 def _together(one: node_pb2.Presence, other: node_pb2.Presence) -> node_pb2.Presence:

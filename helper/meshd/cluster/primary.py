@@ -1,7 +1,7 @@
 """The primary: carries out changes one after the other and answers only when a quorum of voters confirms them.
 
 A change is decided on the newest data (`model.changes.decide`), written by one script, confirmed by voters, and only
-then reported as done (DESIGN.md section 6). In this version the node that created the mesh is the primary.
+then reported as done (DESIGN.md section 6). The elector says what is confirmed, and when the term is over.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from meshproto import node_pb2, state_pb2
 
-from meshd.cluster.heartbeats import Heartbeats, NodeCaller
+from meshd.cluster.election.voter_change import next_voters
+from meshd.cluster.elector import Elector, boot_time
+from meshd.cluster.heartbeats import Heartbeats
 from meshd.model.changes import Authority, Context, decide
-from meshd.model.errors import MeshError, Unavailable
+from meshd.model.errors import InvalidInput, MeshError, OutcomeUnknown, Unavailable
 from meshd.model.position import Position
 from meshd.model.state import State
-from meshd.model.voters import oldest_voters, quorum_met
+from meshd.model.voters import Voters, oldest_voters
 from meshd.store.database import Database
-from meshd.store.durability import Confirmer
+from meshd.store.errors import AppendConflict
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,11 @@ VOTER_CHECK = 1.0
 """Seconds between looks at whether the voters, the invites or the ephemeral members want a change."""
 
 
+OVER = Unavailable("this node is not the primary any more; nothing was changed", "try again")
+
+
 class Primary:
-    """One term of the primary. `run` drives heartbeats and upkeep; `submit` may be called once `run` is under way."""
+    """One term of the primary."""
 
     def __init__(
         self,
@@ -37,27 +42,22 @@ class Primary:
         head: State,
         epoch: int,
         changes: Database,
-        own_vote: Confirmer,
-        caller: NodeCaller,
+        elector: Elector,
         heartbeats: Heartbeats,
         authority: Authority,
         random: Callable[[int], bytes],
-        on_committed: Callable[[Position], Awaitable[None]],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._self_id = self_id
         self._head = head
         self._epoch = epoch
         self._changes = changes
-        self._own_vote = own_vote
-        self._caller = caller
+        self._elector = elector
         self._heartbeats = heartbeats
         self._authority = authority
         self._random = random
-        self._on_committed = on_committed
         self._now = now
         self._lock = asyncio.Lock()
-        self.committed = Position()
 
     @property
     def head(self) -> State:
@@ -67,12 +67,9 @@ class Primary:
     @property
     def writable(self) -> bool:
         """Whether a change sent now would be committed: this term's first entry is, and a quorum answers."""
-        return self.committed.epoch == self._epoch and self._has_quorum()
+        return self._elector.writable()
 
-    def _has_quorum(self) -> bool:
-        return quorum_met(self._head.voters, self._heartbeats.answering() | {self._self_id})
-
-    async def write_first(self) -> None:
+    async def write_first(self) -> Position:
         """Writes the first entry of the term. Replicas may log in only after it."""
         entry = state_pb2.ChangeEntry(
             request_id=f"term-{self._epoch}-{self._self_id}",
@@ -83,11 +80,7 @@ class Primary:
             writes=[state_pb2.Write(kind="primary", key="", value=self._self_id.encode())],
             subject_id=self._self_id,
         )
-        await self._append(entry)
-
-    async def commit_first(self, timeout: float) -> bool:
-        """Waits for the first entry's commit. False when no quorum confirmed it in time; `upkeep` goes on asking."""
-        return await self._commit(timeout)
+        return await self._write(entry)
 
     def _name(self) -> str:
         member = self._head.parsed.get(self._self_id)
@@ -115,10 +108,16 @@ class Primary:
                     "see `meshctl nodes list`, and try again when they are back",
                 )
             done = await self._changes.find_request(change.request_id)
+            if not self._elector.answerable():
+                raise OVER
             if done is not None:
                 position, result = done
                 result.position.CopyFrom(position.message)
                 return result
+            if change.WhichOneof("what") == "set_voters":
+                self._check_step(change.set_voters.voters)
+            if change.WhichOneof("what") == "remove_member":
+                await self._free_of(change.remove_member.id, deadline)
             entry = decide(self._head, change, self._context())
             if entry is None:
                 return node_pb2.ChangeResult(outcome=node_pb2.ChangeResult.DONE, position=self._head.position.message)
@@ -143,6 +142,23 @@ class Primary:
         )
 
     async def _append(self, entry: state_pb2.ChangeEntry) -> Position:
+        """Writes an entry of this term. Whatever goes wrong ends the term: what is in Redis is not known any more."""
+        if not self._elector.writable():
+            raise OVER
+        try:
+            position = await self._write(entry)
+        except InvalidInput:
+            raise
+        except AppendConflict as error:
+            await self._elector.store_failed(str(error))
+            raise OVER from error
+        except MeshError as error:
+            await self._elector.store_failed(str(error))
+            raise OutcomeUnknown(str(error), "check with `meshctl events`; repeating it is safe") from error
+        await self._elector.appended(position, Voters.from_message(self._head.voters))
+        return position
+
+    async def _write(self, entry: state_pb2.ChangeEntry) -> Position:
         position = Position(self._epoch, self._head.position.revision + 1)
         await self._changes.append(entry, self._head.position, position)
         self._head = self._head.with_entry(entry, position)
@@ -150,49 +166,10 @@ class Primary:
 
     async def _commit(self, timeout: float) -> bool:
         """Whether the head is confirmed by a quorum within `timeout` seconds."""
-        position = self._head.position
-        if position <= self.committed:
-            return True
-        voters = self._head.voters
-        confirmed: set[str] = set()
-        wait = max(timeout, 0.05)
-
-        async def ask(voter_id: str) -> tuple[str, Position]:
-            if voter_id == self._self_id:
-                return voter_id, (await self._own_vote.confirm(position, wait)).confirmed
-            member = self._head.parsed.get(voter_id)
-            if member is None:
-                return voter_id, Position()
-            request = node_pb2.ConfirmRequest(
-                primary_id=self._self_id, position=position.message, wait_ms=int(wait * 1000)
-            )
-            reply = await self._caller.confirm(member, request, wait + 0.5)
-            if reply is None or reply.promised_epoch != self._epoch:
-                return voter_id, Position()
-            return voter_id, Position.from_message(reply.confirmed)
-
-        self._heartbeats.kick()
-        tasks = [asyncio.create_task(ask(voter)) for voter in {*voters.current, *voters.next}]
-        try:
-            for finished in asyncio.as_completed(tasks, timeout=wait):
-                voter_id, answer = await finished
-                if answer >= position:
-                    confirmed.add(voter_id)
-                    if quorum_met(voters, confirmed):
-                        self.committed = position
-                        await self._on_committed(position)
-                        self._heartbeats.set_committed(position)
-                        return True
-        except TimeoutError:
-            pass
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return False
+        return await self._elector.wait_committed(self._head.position, max(timeout, 0.05))
 
     async def upkeep(self) -> None:
-        """Runs until cancelled: confirms what is left over, follows the voters, expires invites and members."""
+        """Runs until cancelled: follows the voters, expires invites and members."""
         while True:
             await asyncio.sleep(VOTER_CHECK)
             try:
@@ -201,15 +178,13 @@ class Primary:
                 log.warning("upkeep of the mesh failed: %s", error)
 
     async def _look_after(self) -> None:
-        if self.committed < self._head.position:
-            async with self._lock:
-                await self._commit(VOTER_CHECK)
+        if not self.writable:
             return
         if self._wants_expiry():
             await self.submit(self._own_change(expire_invites=node_pb2.ExpireInvites()), 5)
-        voters = self._next_voters()
+        voters = next_voters(self._elector.state, oldest_voters(self._head), boot_time())
         if voters is not None:
-            await self.submit(self._own_change(set_voters=node_pb2.SetVoters(voters=voters)), 5)
+            await self.submit(self._own_change(set_voters=node_pb2.SetVoters(voters=voters.message)), 5)
 
     def _wants_expiry(self) -> bool:
         context = self._context()
@@ -222,21 +197,34 @@ class Primary:
         change_id = f"upkeep-{self._epoch}-{self._head.position.revision}-{next(iter(what))}"
         return node_pb2.Change(request_id=change_id, actor="meshd", **what)  # type: ignore[arg-type]  # one field of `what`
 
-    def _next_voters(self) -> state_pb2.VoterRecord | None:
-        """The next step towards the oldest nodes as voters: first both sets together, then the new one alone."""
-        record = self._head.voters
-        if record.next:
-            return state_pb2.VoterRecord(current=record.next)
-        wanted = oldest_voters(self._head)
-        if list(record.current) == wanted:
-            return None
-        ready = self._heartbeats.holding(self._head.position) | {self._self_id}
-        if not quorum_met(state_pb2.VoterRecord(current=wanted), ready):
-            return None
-        return state_pb2.VoterRecord(current=record.current, next=wanted)
+    def _check_step(self, record: state_pb2.VoterRecord) -> None:
+        """Only the next step of a change of voters may be written, as it is now: another may have come between."""
+        step = next_voters(self._elector.state, oldest_voters(self._head), boot_time())
+        if step is None or step != Voters.from_message(record):
+            raise Unavailable("who votes has changed meanwhile; nothing was changed", "try again")
+
+    async def _free_of(self, member_id: str, deadline: float) -> None:
+        """Has a node vote no more, in the two entries that a change of voters takes, before it is removed."""
+        wanted = oldest_voters(self._head, without=member_id)
+        while member_id in {*self._head.voters.current, *self._head.voters.next} and wanted:
+            voters = next_voters(self._elector.state, wanted, boot_time())
+            if voters is None:
+                raise Unavailable(
+                    "a majority of the other nodes that vote is not up to date; nothing was changed",
+                    "see `meshctl nodes list`, and try again when they are back",
+                )
+            change = self._own_change(set_voters=node_pb2.SetVoters(voters=voters.message))
+            entry = decide(self._head, change, self._context())
+            if entry is None:
+                return
+            await self._append(entry)
+            if not await self._commit(deadline - time.monotonic()):
+                raise Unavailable("a change of who votes was not confirmed in time; nothing was removed", "try again")
 
 
 def _refusal(error: MeshError) -> node_pb2.ChangeResult:
+    if isinstance(error, OutcomeUnknown):
+        return node_pb2.ChangeResult(outcome=node_pb2.ChangeResult.UNKNOWN, message=error.message, fix=error.fix)
     return node_pb2.ChangeResult(
         outcome=node_pb2.ChangeResult.REFUSED, code=error.code, message=error.message, fix=error.fix
     )

@@ -1,93 +1,115 @@
-"""A node's answers to the primary: follows its Redis, confirms positions, tells how far it is.
-
-Also serves the primary itself, which confirms its own data by the same test.
-"""
+"""A node's answers to the primary and to candidates: what the election says, and whom its Redis is to copy from."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from meshproto import node_pb2
 
-from meshd.model.errors import MeshError, NotPermitted
+from meshd.cluster.election.messages import (
+    ConfirmRequest,
+    HandOver,
+    Heartbeat,
+    HeartbeatReply,
+    VoteReply,
+    VoteRequest,
+)
+from meshd.cluster.elector import Elector
+from meshd.model.errors import NotPermitted, Unavailable
 from meshd.model.position import Position
-from meshd.store.durability import Confirmer
+from meshd.store.errors import StoreFailed
 from meshd.store.replication import Credentials, Replication
 
 log = logging.getLogger(__name__)
 
+Source = tuple[IPv4Address | IPv6Address, int, Credentials]
+
 
 class Replica:
-    """Accepts heartbeats of the one primary that the committed state names."""
+    """Takes messages of other nodes in; the caller's certificate says whose they are."""
 
     def __init__(
         self,
-        self_id: str,
-        primary_id: Callable[[], str],
-        confirmer: Confirmer,
         replication: Replication,
-        stored: Callable[[], Awaitable[Position]],
         applied: Callable[[], Position],
         presence: Callable[[], list[node_pb2.Presence]],
         on_heartbeat: Callable[[node_pb2.HeartbeatRequest], None],
     ) -> None:
-        self._self_id = self_id
-        self._primary_id = primary_id
-        self._confirmer = confirmer
         self._replication = replication
-        self._stored = stored
         self._applied = applied
         self._presence = presence
         self._on_heartbeat = on_heartbeat
-        self._store_state = ""
+        self._sources: dict[tuple[str, int], Source] = {}
+        self._state = ""
 
-    def _check_primary(self, caller_id: str, claimed_id: str) -> None:
-        if caller_id != claimed_id or caller_id != self._primary_id() or caller_id == self._self_id:
-            raise NotPermitted(f"{claimed_id} is not the primary of this mesh")
-
-    async def heartbeat(self, caller_id: str, request: node_pb2.HeartbeatRequest) -> node_pb2.HeartbeatReply:
-        """Takes the sign of life in. Raises NotPermitted for anybody but the primary, Conflict for an old epoch."""
-        self._check_primary(caller_id, request.primary_id)
-        await self._confirmer.promise(request.epoch)
-        state = "ok"
-        stored = Position()
-        try:
-            if request.redis_user:
-                await self._replication.follow(
-                    ip_address(request.redis_host),
-                    request.redis_port,
-                    Credentials(request.redis_user, request.redis_password),
-                )
-            stored = await self._stored()
-            committed = Position.from_message(request.committed)
-            if stored < committed:
-                state = f"{max(committed.revision - stored.revision, 0)} changes behind"
-        except (MeshError, ValueError) as error:
-            state = str(error)
-        if state != self._store_state:
+    async def heartbeat(
+        self, elector: Elector, caller_id: str, request: node_pb2.HeartbeatRequest
+    ) -> node_pb2.HeartbeatReply:
+        """The sign of life of a primary. One of an old epoch learns from the answer that it is over."""
+        if caller_id != request.primary_id:
+            raise NotPermitted(f"{caller_id} speaks for {request.primary_id}")
+        committed = Position.from_message(request.committed)
+        if request.redis_user:
+            source = _source(request)
+            self._sources = {(caller_id, request.epoch): source}
+        beat = Heartbeat(request.epoch, 0.0, committed, bool(request.redis_user))
+        reply = await elector.received(caller_id, beat)
+        if not isinstance(reply, HeartbeatReply):
+            raise Unavailable("this node is stopping")
+        state = elector.store_state
+        if reply.promised_epoch == request.epoch:
+            self._on_heartbeat(request)
+            if reply.stored < committed:
+                state = f"{max(committed.revision - reply.stored.revision, 0)} changes behind"
+        if state != self._state:
             log.info("replica state: %s", state)
-            self._store_state = state
-        self._on_heartbeat(request)
+            self._state = state
         return node_pb2.HeartbeatReply(
-            promised_epoch=self._confirmer.promised_epoch,
-            confirmed=self._confirmer.floor.message,
-            stored=stored.message,
+            promised_epoch=reply.promised_epoch,
+            confirmed=elector.state.promise.floor.message,
+            stored=reply.stored.message,
             presence=self._presence(),
             store_state=state,
             applied=self._applied().message,
         )
 
-    async def confirm(self, caller_id: str, request: node_pb2.ConfirmRequest) -> node_pb2.ConfirmReply:
+    async def follow(self, primary: str, epoch: int) -> None:
+        """Has the local Redis copy from the primary, as its last heartbeat said. Raises StoreFailed."""
+        source = self._sources.get((primary, epoch))
+        if source is None:
+            raise StoreFailed(f"where the redis of epoch {epoch} is was not said")
+        await self._replication.follow(*source)
+
+    async def confirm(
+        self, elector: Elector, caller_id: str, request: node_pb2.ConfirmRequest
+    ) -> node_pb2.ConfirmReply:
         """Waits for the position to be here and durable, at most as long as the primary said and never over 10 s."""
-        self._check_primary(caller_id, request.primary_id)
-        position = Position.from_message(request.position)
-        if position.epoch > self._confirmer.promised_epoch:
-            await self._confirmer.promise(position.epoch)
-        confirmation = await self._confirmer.confirm(position, min(request.wait_ms, 10_000) / 1000)
+        wanted = ConfirmRequest(Position.from_message(request.position))
+        reply = await elector.confirm(caller_id, wanted, min(request.wait_ms, 10_000) / 1000)
         return node_pb2.ConfirmReply(
-            promised_epoch=confirmation.promised_epoch,
-            confirmed=confirmation.confirmed.message,
-            store_state=confirmation.state,
+            promised_epoch=reply.promised_epoch, confirmed=reply.confirmed.message, store_state=elector.store_state
         )
+
+    async def vote(self, elector: Elector, caller_id: str, request: node_pb2.VoteRequest) -> node_pb2.VoteReply:
+        asked = VoteRequest(request.epoch, Position.from_message(request.position), request.trial, request.released)
+        reply = await elector.received(caller_id, asked)
+        if not isinstance(reply, VoteReply):
+            raise Unavailable("this node is stopping")
+        if not request.trial:
+            log.info("vote in epoch %d for %s: %s", request.epoch, caller_id, reply.refusal or "given")
+        return node_pb2.VoteReply(promised_epoch=reply.promised_epoch, refusal=reply.refusal)
+
+    async def take_over(self, elector: Elector, caller_id: str, request: node_pb2.TakeOverRequest) -> None:
+        log.info("%s hands epoch %d over", caller_id, request.epoch)
+        await elector.received(caller_id, HandOver(request.epoch))
+
+
+def _source(request: node_pb2.HeartbeatRequest) -> Source:
+    """Raises NotPermitted for an address that is none."""
+    try:
+        address = ip_address(request.redis_host)
+    except ValueError:
+        raise NotPermitted("the heartbeat names no address of a redis") from None
+    return address, request.redis_port, Credentials(request.redis_user, request.redis_password)

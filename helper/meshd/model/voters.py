@@ -35,9 +35,9 @@ class Voters:
         return tuple(dict.fromkeys(self.current + self.next))
 
 
-def oldest_voters(state: State) -> list[str]:
-    """Ids of the nodes that should vote, oldest first."""
-    return [member.id for member in state.nodes[:VOTERS]]
+def oldest_voters(state: State, without: str = "") -> list[str]:
+    """Ids of the nodes that should vote, oldest first. Not those that are removed when they stay away."""
+    return [one.id for one in state.nodes if one.id != without and not one.ephemeral_ms][:VOTERS]
 
 
 def quorum_met(record: state_pb2.VoterRecord | Voters, confirmed: AbstractSet[str]) -> bool:

@@ -40,6 +40,10 @@ class MeshApi(Protocol):
 
     async def confirm(self, member: Member, request: node_pb2.ConfirmRequest) -> node_pb2.ConfirmReply: ...
 
+    async def vote(self, member: Member, request: node_pb2.VoteRequest) -> node_pb2.VoteReply: ...
+
+    async def take_over(self, member: Member, request: node_pb2.TakeOverRequest) -> node_pb2.TakeOverReply: ...
+
     async def submit_for(self, member: Member, request: node_pb2.SubmitRequest) -> node_pb2.SubmitReply: ...
 
     def watch_view(self, member: Member, request: node_pb2.WatchViewRequest) -> AsyncIterator[node_pb2.ViewUpdate]: ...
@@ -68,6 +72,12 @@ class _Servicer(MeshNodeServicer):
 
     async def Confirm(self, request: node_pb2.ConfirmRequest, context: Any) -> node_pb2.ConfirmReply:
         return await self._serve(context, lambda member: self._api.confirm(member, request), nodes_only=True)
+
+    async def Vote(self, request: node_pb2.VoteRequest, context: Any) -> node_pb2.VoteReply:
+        return await self._serve(context, lambda member: self._api.vote(member, request), nodes_only=True)
+
+    async def TakeOver(self, request: node_pb2.TakeOverRequest, context: Any) -> node_pb2.TakeOverReply:
+        return await self._serve(context, lambda member: self._api.take_over(member, request), nodes_only=True)
 
     async def Submit(self, request: node_pb2.SubmitRequest, context: Any) -> node_pb2.SubmitReply:
         return await self._serve(context, lambda member: self._api.submit_for(member, request))

@@ -147,10 +147,12 @@ class Database:
         last, *found = await self._connection.script(scripts.COMMITTED, [scripts.CHANGES], ids)
         return parse_id(last), tuple(bool(count) for count in found)
 
-    async def condition(self) -> tuple[Position, bytes]:
-        """The last position and INFO persistence, at one instant."""
-        last, info = await self._connection.script(scripts.CONDITION, [scripts.CHANGES], [])
-        return parse_id(last), info
+    async def condition(self) -> tuple[Position, bytes, state_pb2.VoterRecord]:
+        """The last position, INFO persistence, and the voter record, at one instant."""
+        last, info, voters = await self._connection.script(scripts.CONDITION, [scripts.CHANGES, "voters"], [])
+        record = state_pb2.VoterRecord()
+        _parse(record, "voters", b"", voters or b"")
+        return parse_id(last), info, record
 
     async def wait_position(self, at_least: Position, timeout: float) -> Position:
         """Waits at most `timeout` seconds for the data to reach a position; returns the one that it has then."""
@@ -180,7 +182,11 @@ class Database:
             return
         await asyncio.wait([task], timeout=limit)
         if task.done() and not task.cancelled():
-            task.result()
+            try:
+                task.result()
+            except StoreFailed as error:
+                if "UNBLOCKED" not in error.message:  # the server became a replica, or stopped being one
+                    raise
 
     async def close(self) -> None:
         """Ends the shared wait. The connection belongs to the server."""

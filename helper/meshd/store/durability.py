@@ -1,21 +1,17 @@
-"""What a voter says about its data and keeps to (DESIGN.md 6.5 and 7.3): promised epoch, floor, confirmation."""
+"""What a voter's word rests on (DESIGN.md 6.5 and 7.3): what is on disk about it, and whether its data is on disk."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from meshd.model.errors import Conflict, Failed
+from meshd.model.errors import Failed
 from meshd.model.position import Position
+from meshd.model.voters import Voters
 from meshd.store.connection import parse_info
 from meshd.store.database import Database
-from meshd.store.errors import StoreFailed, StoreUnavailable
 from meshd.store.files import write_atomically
-
-log = logging.getLogger(__name__)
 
 OK = "ok"
 
@@ -30,18 +26,6 @@ IN_FORCE = {
     "aof_last_write_status": "ok",
 }
 """What INFO persistence says while all that is in the data is on disk, too. After a full copy that takes a rewrite."""
-
-RECHECK = 0.05
-"""Seconds between looks at an AOF that is not in force, while the caller still waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """What a voter vouches for now."""
-
-    promised_epoch: int
-    confirmed: Position  # of the promised epoch and on this disk with all before it; (0, 0) when nothing is
-    state: str  # "ok", or why the position that was asked about is not confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,86 +74,18 @@ def why_not_in_force(info: dict[str, str]) -> str:
     return f"redis does not persist: {', '.join(wrong)}" if wrong else ""
 
 
-class Confirmer:
-    """One voter's word. The only writer of its promise file."""
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a Redis held at one instant."""
 
-    def __init__(self, database: Database, promise_file: Path) -> None:
-        """Reads the promise file; raises Failed when that is damaged."""
-        self._database = database
-        self._path = promise_file
-        self._promise = Promise.load(promise_file)
-        self._wanted = self._promise.floor
-        self._lock = asyncio.Lock()
+    position: Position
+    voters: Voters  # the voter record in that very data
+    in_force: bool  # whether all of it was on disk, too
+    state: str  # "ok", or why it was not
 
-    @property
-    def promised_epoch(self) -> int:
-        return self._promise.epoch
 
-    @property
-    def floor(self) -> Position:
-        """The highest position ever confirmed, as it is on disk."""
-        return self._promise.floor
-
-    async def promise(self, epoch: int) -> None:
-        """From its return on, nothing of an older epoch is confirmed. Raises Conflict when a newer one is promised."""
-        async with self._lock:
-            if epoch < self._promise.epoch:
-                raise Conflict(f"epoch {self._promise.epoch} is promised already, which is newer than {epoch}")
-            if epoch > self._promise.epoch:
-                await self._store(replace(self._promise, epoch=epoch, vote=""))
-
-    async def confirm(self, position: Position, wait: float) -> Confirmation:
-        """Vouches for a position, waiting at most `wait` seconds for it to arrive and for the AOF to be in force.
-
-        When less than that is there, it vouches for what is. Never raises for a reason that lies in Redis or the disk:
-        the state names it.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait
-        while True:
-            confirmed = NOTHING
-            try:
-                state, confirmed = await self._try(position, max(deadline - loop.time(), 0.0))
-            except (StoreUnavailable, StoreFailed) as error:
-                state = error.message
-            except OSError as error:
-                log.error("the promise file %s can't be written: %s", self._path, error)
-                state = f"the promise file can't be written: {error.strerror}"
-            final = state == OK or position.epoch != self._promise.epoch
-            if final or deadline - loop.time() <= RECHECK:
-                return Confirmation(self._promise.epoch, confirmed, state)
-            await asyncio.sleep(RECHECK)
-
-    async def _try(self, position: Position, wait: float) -> tuple[str, Position]:
-        if state := self._other_epoch(position):
-            return state, NOTHING
-        await self._database.wait_position(position, wait)
-        stored, info = await self._database.condition()  # both of one instant: what is seen is what is durable
-        if stored.epoch != position.epoch:
-            return f"the data is at {stored}, which is not of epoch {position.epoch}", NOTHING
-        if state := why_not_in_force(parse_info(info)):
-            return state, NOTHING
-        self._wanted = max(self._wanted, stored)
-        async with self._lock:  # all who wait here are served by one fsync of the highest position
-            if state := self._other_epoch(position):
-                return state, NOTHING
-            if self._promise.floor < stored:
-                await self._store(replace(self._promise, floor=self._wanted))
-        return (OK if stored >= position else f"the data is at {stored}, not yet at {position}"), stored
-
-    def _other_epoch(self, position: Position) -> str:
-        if position.epoch == self._promise.epoch:
-            return ""
-        return f"epoch {self._promise.epoch} is promised, {position} is of another"
-
-    async def _store(self, promise: Promise) -> None:
-        """What is in memory is what is on disk: also when the caller is cancelled while the file is written."""
-        writing = asyncio.create_task(asyncio.to_thread(promise.save, self._path))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])
-            if writing.exception() is None:
-                self._promise = promise
-            raise
-        self._promise = promise
+async def look(database: Database) -> Sight:
+    """What is there now. Raises StoreUnavailable and StoreFailed."""
+    position, info, voters = await database.condition()
+    state = why_not_in_force(parse_info(info))
+    return Sight(position, Voters.from_message(voters), not state, state or OK)

@@ -119,8 +119,8 @@ CONDITION = (
     "#!lua flags=no-writes\n"
     + _LAST_ID
     + """
--- KEYS: changes. The last id and how durable it is, seen at one instant.
-return {last_id(KEYS[1]), redis.call('INFO', 'persistence')}
+-- KEYS: changes, voters. The last id, how durable it is, and who votes, seen at one instant.
+return {last_id(KEYS[1]), redis.call('INFO', 'persistence'), redis.call('HGET', KEYS[2], '')}
 """
 )
 

@@ -272,3 +272,13 @@ def test_nodes_without_a_vote_hear_the_primary_too():
     one = leader()
     one.take(NodesChanged(frozenset({"a", "b", "c", "n8"})))
     assert "n8" in {effect.to for effect in one.wait(0.21) if isinstance(effect, Send)}
+
+
+def test_node_that_votes_no_more_stands_last_with_what_the_voters_lack():
+    """Its removal may be in its data alone: nobody gets its vote without it, so it must be able to win with it."""
+    one = Voter("a", voters=Voters(("b", "c")))
+    assert one.wait(1.5) == []
+    effects = one.wait(1.0)
+    assert {effect.to for effect in effects if isinstance(effect, Send)} == {"b", "c"}
+    assert Park(1) not in one.hear("c", VoteReply(3, True, 2))
+    assert Park(1) in one.hear("b", VoteReply(3, True, 2))

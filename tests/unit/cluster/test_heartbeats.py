@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 
 import pytest
 from meshd.cluster import heartbeats as module
+from meshd.cluster.election.messages import Heartbeat, HeartbeatReply
 from meshd.cluster.heartbeats import Heartbeats
+from meshd.model.position import Position
 from meshproto import node_pb2
 
 BERLIN, PARIS, ADA, BOB = "gw-berlin", "gw-paris", "laptop-ada", "laptop-bob"
@@ -24,27 +25,22 @@ class Paris:
         self, member: object, request: node_pb2.HeartbeatRequest, timeout: float
     ) -> node_pb2.HeartbeatReply:
         self.got.append(request)
-        return node_pb2.HeartbeatReply(presence=self.reaches)
+        return node_pb2.HeartbeatReply(presence=self.reaches, promised_epoch=3, stored=Position(3, 4).message)
 
 
 def beating(paris: Paris, own: list[node_pb2.Presence]) -> Heartbeats:
     def request() -> node_pb2.HeartbeatRequest:
         return node_pb2.HeartbeatRequest(presence=[node_pb2.Presence(member_id=BERLIN, online=True)])
 
-    members = {BERLIN: object(), PARIS: object()}
-    return Heartbeats(BERLIN, lambda: members, paris, request, lambda: own, interval=0.01)  # type: ignore[arg-type]
+    return Heartbeats(BERLIN, paris, request, lambda: own)  # type: ignore[arg-type]
 
 
 async def answers(beats: Heartbeats, paris: Paris, count: int) -> None:
-    """Runs the heartbeats until so many were answered."""
-    task = asyncio.create_task(beats.run())
-    try:
-        async with asyncio.timeout(10):
-            while len(paris.got) < count or PARIS not in beats.answering():
-                await beats.next_answer(1)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    """Sends so many heartbeats, and has them answered."""
+    for number in range(count):
+        beat = Heartbeat(3, float(number), Position(3, 5), open=True)
+        assert await beats.send(SimpleNamespace(id=PARIS), beat) == HeartbeatReply(3, float(number), Position(3, 4))  # type: ignore[arg-type]
+    assert beats.answering() == {PARIS}
 
 
 async def test_presence_is_what_all_nodes_see_together() -> None:

@@ -12,6 +12,7 @@ import pytest
 from meshproto import local_pb2, local_pb2_grpc, state_pb2
 
 CHANGES = [
+    "PromoteNode",
     "RenameMember", "SetMemberAdmin", "AuthorizePeer", "DeauthorizePeer", "AddRoute", "RemoveRoute", "RevokeInvite",
 ]  # fmt: skip
 

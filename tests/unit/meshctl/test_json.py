@@ -47,6 +47,7 @@ DOCUMENTS: dict[str, Any] = {
     "nodes list": [MEMBER],
     "nodes show gw-berlin": MEMBER,
     "nodes remove laptop-ada": CHANGE,
+    "nodes promote gw-berlin": CHANGE,
     "peers list": [MEMBER],
     "peers authorized": [MEMBER],
     "peers show laptop-ada": MEMBER,

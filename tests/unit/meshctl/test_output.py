@@ -140,8 +140,8 @@ def test_every_command_of_the_parser_is_carried_out() -> None:
     ("arguments", "message"),
     [
         (
-            ["nodes", "promote", "gw-berlin"],
-            "meshctl nodes: there is no command 'promote'\nfix: see `meshctl nodes --help`",
+            ["nodes", "demote", "gw-berlin"],
+            "meshctl nodes: there is no command 'demote'\nfix: see `meshctl nodes --help`",
         ),
         (["nodes"], "meshctl nodes: a command is missing\nfix: see `meshctl nodes --help`"),
         (["stauts"], "meshctl: there is no command 'stauts'\nfix: did you mean `meshctl status`?"),

@@ -83,7 +83,7 @@ def test_on_nodes() -> None:
     assert why(Deed.ENABLE, view(), "gw-paris") == "gw-paris is a node; only peers are enabled and disabled"
     assert why(Deed.ADMIN, view(), "gw-paris") == "gw-paris is a node, and nodes may change everything"
     assert why(Deed.REMOVE, view(), "gw-paris") == ""
-    assert why(Deed.REMOVE, view(), "gw-berlin") == "gw-berlin is the primary, on which the other nodes depend"
+    assert why(Deed.REMOVE, view(), "gw-berlin") == ""
 
 
 def test_on_invites() -> None:

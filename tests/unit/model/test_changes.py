@@ -147,16 +147,19 @@ def test_an_ephemeral_member_that_was_not_seen_yet_is_offline_since_it_joined(me
     assert member not in mesh.state.members
 
 
-def test_an_ephemeral_node_takes_its_routes_and_its_vote_along(mesh: Any) -> None:
+def test_an_ephemeral_node_takes_its_routes_along_unless_it_votes(mesh: Any) -> None:
     node = mesh.redeem(mesh.invite("gw-b", role=state_pb2.ROLE_NODE, ephemeral_ms=60 * MINUTE))
     mesh.now_ms += DAY
     first = mesh.state.find_member("gw-a").id
     mesh.do(add_route=node_pb2.AddRoute(cidr="203.0.113.0/24", node_id=node))
     mesh.do(set_voters=node_pb2.SetVoters(voters=state_pb2.VoterRecord(current=[first, node])))
     mesh.offline_ms = {node: DAY}
+    refused(mesh, Conflict, remove_member=node_pb2.RemoveMember(id=node))
+    assert mesh.state.routes
+    mesh.do(set_voters=node_pb2.SetVoters(voters=state_pb2.VoterRecord(current=[first])))
     mesh.expire()
     assert not mesh.state.routes
-    assert list(mesh.state.voters.current) == [first]
+    assert node not in mesh.state.parsed
 
 
 def test_names_are_given_once_and_kept_for_open_invites(mesh: Any) -> None:
@@ -246,19 +249,20 @@ def test_a_machine_that_asks_again_finds_its_request(mesh: Any) -> None:
     assert mesh.decide(add_request=asked) is None
 
 
-def test_removing_a_node_takes_its_routes_and_its_vote(mesh: Any) -> None:
+def test_a_node_is_removed_with_its_routes_when_it_votes_no_more(mesh: Any) -> None:
     first, second = mesh.state.find_member("gw-a").id, mesh.node("gw-b")
     mesh.do(add_route=node_pb2.AddRoute(cidr="203.0.113.0/24", node_id=first))
     mesh.do(add_route=node_pb2.AddRoute(cidr="203.0.113.0/24", node_id=second))
     mesh.do(set_voters=node_pb2.SetVoters(voters=state_pb2.VoterRecord(current=[first], next=[first, second])))
+    refused(mesh, Conflict, remove_member=node_pb2.RemoveMember(id=second))
+    mesh.do(set_voters=node_pb2.SetVoters(voters=state_pb2.VoterRecord(current=[first])))
     mesh.do(remove_member=node_pb2.RemoveMember(id=second))
     assert [route.node_id for route in mesh.state.routes.values()] == [first]
-    assert mesh.state.voters == state_pb2.VoterRecord(current=[first], next=[first])
     third = mesh.node("gw-b")
     assert str(mesh.state.parsed[third].ipv4) == "10.12.0.1"
 
 
-def test_the_last_node_and_the_primary_stay(mesh: Any) -> None:
+def test_the_last_node_and_one_that_votes_stay(mesh: Any) -> None:
     first = mesh.state.find_member("gw-a").id
     mesh.peer("laptop-ada")
     refused(mesh, Conflict, remove_member=node_pb2.RemoveMember(id=first))

@@ -33,7 +33,7 @@ from meshproto.keys import PrivateKey
 MESH_ID = str(uuid.UUID(int=9))
 LOOPBACK = IPv4Address("127.0.0.1")
 METHODS = node_pb2.DESCRIPTOR.services_by_name["MeshNode"].methods
-FOR_NODES = {"Heartbeat", "Confirm"}
+FOR_NODES = {"Heartbeat", "Confirm", "Vote", "TakeOver"}
 
 
 @dataclass
@@ -55,6 +55,8 @@ class Api:
         reply = {
             "heartbeat": node_pb2.HeartbeatReply,
             "confirm": node_pb2.ConfirmReply,
+            "vote": node_pb2.VoteReply,
+            "take_over": node_pb2.TakeOverReply,
             "submit_for": node_pb2.SubmitReply,
             "report": node_pb2.ReportReply,
         }[name]

@@ -8,7 +8,7 @@ import pytest
 from meshd.model.position import Position
 from meshd.store.connection import Connection
 from meshd.store.database import Database
-from meshd.store.durability import OK, Confirmer
+from meshd.store.durability import look
 from meshd.store.errors import StoreFailed
 from meshd.store.replication import Credentials, Link, Replication
 
@@ -40,15 +40,17 @@ async def test_replica_follows_with_credentials(pair, fill):
     await data.close()
 
 
-async def test_replica_confirms_once_its_own_file_holds_the_data(pair, fill, folder):
+async def test_replica_has_it_in_force_once_its_own_file_holds_the_data(pair, fill, until):
     a, b, port = pair
     last = await fill(Database(a.connection), 3)
     await Replication(b.connection).follow(LOCALHOST, port, await Replication(a.connection).offer(1))
     data = Database(b.connection)
-    confirmer = Confirmer(data, folder / "promise.json")
-    await confirmer.promise(1)
-    answer = await confirmer.confirm(last, 20)
-    assert (answer.confirmed, answer.state) == (last, OK)
+
+    async def in_force() -> bool:
+        sight = await look(data)
+        return sight.in_force and sight.position == last
+
+    await until(in_force)
     assert (await b.connection.info("persistence"))["aof_rewrite_in_progress"] == "0"
     await data.close()
 

@@ -131,7 +131,7 @@ def confirmed(state: State, sender: str, reply: ConfirmReply, now: float) -> Ste
     state = replace(state, term=term)
     if position <= term.committed:
         return hand_over(state, now)
-    term = replace(term, committed=position)
+    term = replace(term, committed=position, next_beat=now)  # the others learn at once
     state, more = hand_over(retiring(replace(state, term=term), term, now), now)
     return state, [Committed(position), *more]
 

@@ -166,5 +166,5 @@ def forced(state: State, attempt: Attempt, now: float) -> Step:
     everyone = attempt.voters.everyone
     if state.self_id not in everyone or attempt.base < state.promise.floor:
         return abandoned(state), [Refused("this node does not vote, or lacks changes that it confirmed")]
-    epoch = forced_epoch(max(state.promise.epoch, state.highest, attempt.base.epoch), everyone.index(state.self_id))
+    epoch = forced_epoch(max(state.promise.epoch, state.highest, attempt.base.epoch), state.self_id)
     return leading.begin(state, replace(attempt, epoch=epoch, voters=Voters((state.self_id,))), now)

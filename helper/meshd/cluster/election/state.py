@@ -124,7 +124,12 @@ def rank(state: State) -> int:
 
 
 def stand_at(state: State) -> float:
-    """When this node asks for votes. Half a stagger more, since the others heard the same heartbeat a little later."""
+    """When this node asks for votes. Half a stagger more, since the others heard the same heartbeat a little later.
+
+    The only node of a mesh waits for nobody: there is none that a lease could belong to.
+    """
+    if state.nodes == {state.self_id} and state.voters.everyone == (state.self_id,):
+        return state.wait_from
     return state.wait_from + state.pause + state.timing.stagger * (rank(state) + 0.5)
 
 

@@ -26,5 +26,6 @@ def next_voters(state: State, wanted: Sequence[str], now: float) -> Voters | Non
 def ready(state: State, term: Term, joint: Voters) -> bool:
     """Whether a quorum of the new voters holds the latest entry: else the change could stop all others."""
     head = term.head or Position()
-    holding = {one for one, position in term.stored.items() if position >= head} | {state.self_id}
+    known = [*term.stored.items(), *term.confirmed.items()]
+    holding = {one for one, position in known if position >= head} | {state.self_id}
     return quorum_met(Voters(joint.next), holding)

@@ -5,18 +5,22 @@ Data of an older world may lack what the new one committed, so nobody leads a wo
 
 from __future__ import annotations
 
+import hashlib
+
 SHIFT = 20
 """Bits of an epoch that count the elections in one world: a million."""
 
-SLOTS = 8
-"""Worlds that a generation has, one for each voter: two that are forced apart from each other never share an epoch."""
+SLOTS = 1 << 24
+"""Worlds that a generation has. Which one a node takes comes from its id, so that two nodes that are forced apart from
+each other do not share an epoch; both forces and a chance of one in 16 million would have to come together."""
 
 
 def world(epoch: int) -> int:
     return epoch >> SHIFT
 
 
-def forced_epoch(epoch: int, rank: int) -> int:
-    """The first epoch of the world that the voter of this rank makes, which knows of `epoch`."""
+def forced_epoch(epoch: int, member_id: str) -> int:
+    """The first epoch of the world that this node makes, which knows of `epoch`."""
     generation = world(epoch) // SLOTS + 1
-    return (generation * SLOTS + rank % SLOTS) << SHIFT
+    slot = int.from_bytes(hashlib.sha256(member_id.encode()).digest()[:3], "big")
+    return (generation * SLOTS + slot) << SHIFT

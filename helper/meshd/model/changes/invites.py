@@ -179,8 +179,9 @@ def expire_invites(draft: Draft) -> None:
             ):  # fmt: skip
                 changed.ClearField(name)
             draft.put("invite", invite.id, changed)
+    voters = {*draft.state.voters.current, *draft.state.voters.next}
     for member in draft.state.parsed.values():
-        if member.id == draft.state.primary_id:
+        if member.id in voters:
             continue
         # One that was not seen yet counts from when it joined.
         offline = min(draft.context.offline_ms.get(member.id, 0), now - member.joined_ms)

@@ -40,17 +40,15 @@ def remove_member(draft: Draft) -> None:
             f"{parsed.name} is the only node of {draft.state.settings.name}",
             "remove the peers first, or let another node join",
         )
-    if parsed.id == draft.state.primary_id and len(draft.state.nodes) > 1:
-        raise Conflict(
-            f"{parsed.name} is the primary of {draft.state.settings.name}, which the other nodes depend on",
-            "remove the other nodes first",
-        )
+    voters = draft.state.voters
+    if parsed.id in {*voters.current, *voters.next} and len(draft.state.nodes) > 1:
+        raise Conflict(f"{parsed.name} still votes", "try again: who votes is changed first")
     delete_members(draft, [parsed.id])
     draft.summary = f"{parsed.name} was removed"
 
 
 def delete_members(draft: Draft, gone: Sequence[str]) -> None:
-    """Writes members out of the mesh with what hangs on them: routes, requests, and their place among the voters."""
+    """Writes members out of the mesh with what hangs on them: routes and requests. None of them votes."""
     for member_id in gone:
         draft.delete("member", member_id)
     for key, route in draft.state.routes.items():
@@ -59,16 +57,6 @@ def delete_members(draft: Draft, gone: Sequence[str]) -> None:
     for request in draft.state.requests.values():
         if request.authorized_member_id in gone:
             draft.delete("request", request.id)
-    voters = draft.state.voters
-    if {*voters.current, *voters.next} & set(gone):
-        changed = state_pb2.VoterRecord()
-        changed.CopyFrom(voters)
-        changed.current[:] = [one for one in voters.current if one not in gone]
-        changed.next[:] = [one for one in voters.next if one not in gone]
-        if not changed.current:  # nobody could ever commit anything again
-            changed.current[:] = changed.next or [one.id for one in draft.state.nodes if one.id not in gone][:1]
-            del changed.next[:]
-        draft.put("voters", "", changed)
 
 
 def rename_member(draft: Draft) -> None:

@@ -1,0 +1,172 @@
+"""What a node does as primary, and the messages of its election to others: the `Links` of the elector."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from meshproto import node_pb2
+
+from meshd.cluster.authority import CertificateAuthority
+from meshd.cluster.election.messages import (
+    ConfirmReply,
+    ConfirmRequest,
+    HandOver,
+    Heartbeat,
+    Message,
+    VoteReply,
+    VoteRequest,
+)
+from meshd.cluster.elector import Elector
+from meshd.cluster.heartbeats import Heartbeats, NodeCaller
+from meshd.cluster.primary import Primary
+from meshd.cluster.replica import Replica
+from meshd.model.members import Member
+from meshd.model.position import Position
+from meshd.model.state import State
+from meshd.model.voters import Voters
+from meshd.store.database import Database
+from meshd.store.errors import StoreFailed
+from meshd.store.replication import Credentials, Replication
+
+log = logging.getLogger(__name__)
+
+CONFIRM_WAIT = 1.0
+"""Seconds that a voter may take to confirm; the primary asks again with its heartbeats."""
+
+VOTE_LIMIT = 0.5
+"""Seconds for the answer to a request for a vote: as long as a candidate waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where a primary sits: who it is, and where its Redis can be copied from."""
+
+    mesh_id: str
+    member_id: str
+    redis_host: str
+    redis_port: int
+    cluster_secret: bytes
+
+
+class Leadership:
+    """`primary` is there from the first entry of a term to the end of it."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        database: Database,
+        replication: Replication,
+        replica: Replica,
+        caller: NodeCaller,
+        nodes: Callable[[], Mapping[str, Member]],
+        presence: Callable[[], Iterable[node_pb2.Presence]],
+        own_presence: Callable[[], Iterable[node_pb2.Presence]],
+        on_committed: Callable[[Position], None],
+    ) -> None:
+        self._seat = seat
+        self._database = database
+        self._replication = replication
+        self._replica = replica
+        self._caller = caller
+        self._nodes = nodes
+        self._presence = presence
+        self._own_presence = own_presence
+        self._on_committed = on_committed
+        self._credentials: Credentials | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+        self.elector: Elector | None = None
+        self.primary: Primary | None = None
+        self.heartbeats = self._new_heartbeats()
+
+    def _new_heartbeats(self) -> Heartbeats:
+        return Heartbeats(self._seat.member_id, self._caller, self._request, self._own_presence)
+
+    def _request(self) -> node_pb2.HeartbeatRequest:
+        message = node_pb2.HeartbeatRequest(
+            mesh_id=self._seat.mesh_id,
+            primary_id=self._seat.member_id,
+            redis_host=self._seat.redis_host,
+            redis_port=self._seat.redis_port,
+            presence=self._presence(),
+            nodes=self.heartbeats.health(),
+        )
+        if self._credentials is not None:
+            message.redis_user, message.redis_password = self._credentials.user, self._credentials.password
+        return message
+
+    # --- Links ------------------------------------------------------------------------------------------------------
+
+    async def send(self, to: str, message: Message) -> Message | None:
+        member = self._nodes().get(to)
+        if member is None:
+            return None
+        match message:
+            case Heartbeat():
+                self.heartbeats.keep_only(self._nodes())
+                return await self.heartbeats.send(member, message)
+            case ConfirmRequest(position):
+                request = node_pb2.ConfirmRequest(
+                    mesh_id=self._seat.mesh_id,
+                    primary_id=self._seat.member_id,
+                    position=position.message,
+                    wait_ms=int(CONFIRM_WAIT * 1000),
+                )
+                answer = await self._caller.confirm(member, request, CONFIRM_WAIT + 0.5)
+                if answer is None:
+                    return None
+                return ConfirmReply(answer.promised_epoch, Position.from_message(answer.confirmed))
+            case VoteRequest(epoch, position, trial, released):
+                vote = node_pb2.VoteRequest(
+                    mesh_id=self._seat.mesh_id, epoch=epoch, position=position.message, trial=trial, released=released
+                )
+                reply = await self._caller.vote(member, vote, VOTE_LIMIT)
+                return None if reply is None else VoteReply(epoch, trial, reply.promised_epoch, reply.refusal)
+            case HandOver(epoch):
+                over = node_pb2.TakeOverRequest(mesh_id=self._seat.mesh_id, epoch=epoch)
+                await self._caller.take_over(member, over, VOTE_LIMIT)
+                return None
+            case _:
+                return None
+
+    async def follow(self, primary: str, epoch: int) -> None:
+        await self._replica.follow(primary, epoch)
+
+    async def begin(self, epoch: int, base: Position) -> tuple[Position, Voters]:
+        assert self.elector is not None
+        head = State.from_view(await self._database.load())
+        if head.position != base:
+            raise StoreFailed(f"the data is at {head.position}, elected with {base}")
+        authority = CertificateAuthority.open(head.settings, self._seat.cluster_secret)
+        self.heartbeats = self._new_heartbeats()
+        primary = Primary(
+            self._seat.member_id,
+            head,
+            epoch,
+            self._database,
+            self.elector,
+            self.heartbeats,
+            authority,
+            os.urandom,
+        )
+        position = await primary.write_first()
+        self._credentials = await self._replication.offer(epoch)
+        self.primary = primary
+        return position, Voters.from_message(head.voters)
+
+    async def began(self) -> None:
+        if self.primary is not None:
+            self._upkeep = asyncio.create_task(self.primary.upkeep(), name="upkeep of the mesh")
+
+    async def end(self, epoch: int) -> None:
+        self.primary, self._credentials = None, None
+        upkeep, self._upkeep = self._upkeep, None
+        if upkeep is not None:
+            upkeep.cancel()
+            await asyncio.wait([upkeep])
+
+    def committed(self, position: Position) -> None:
+        self._on_committed(position)

@@ -1,0 +1,127 @@
+"""Three electors with real redis-servers: elected, lost, cut off, handed over; what was done stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from meshd.store.durability import Promise
+from meshproto import node_pb2, state_pb2
+
+DONE = node_pb2.ChangeResult.DONE
+
+
+async def routes(node: Any) -> set[str]:
+    return {route.cidr for route in (await node.database.load()).routes}
+
+
+async def test_all_become_voters_and_hold_what_is_committed(cluster: Any) -> None:
+    primary = await cluster.all_vote()
+    change = cluster.change()
+    result = await primary.submit(change)
+    assert result.outcome == DONE
+    for node in cluster.nodes.values():
+        await cluster.until(lambda n=node: n.committed.revision >= result.position.revision)
+        assert change.add_route.cidr in await routes(node)
+        assert Promise.load(node.folder / "promise.json").epoch == primary.elector.epoch
+
+
+async def test_another_takes_over_and_the_old_one_follows_when_it_is_back(cluster: Any) -> None:
+    old = await cluster.all_vote()
+    done = [cluster.change() for _ in range(5)]
+    for change in done:
+        assert (await old.submit(change)).outcome == DONE
+    began = time.monotonic()
+    await old.stop()
+    new = await cluster.primary()
+    print(f"another primary after {time.monotonic() - began:.2f} s")
+    assert new is not old
+    assert {change.add_route.cidr for change in done} <= await routes(new)
+    repeated = await new.submit(done[-1])
+    assert repeated.outcome == DONE
+    assert repeated.position.epoch < new.elector.epoch, "it was carried out a second time"
+    await old.start()
+    change = cluster.change()
+    assert (await new.submit(change)).outcome == DONE
+    await cluster.has(old, change.add_route.cidr)
+    assert not old.elector.leading
+
+
+async def test_primary_that_is_cut_off_refuses_and_drops_what_nobody_confirmed(cluster: Any) -> None:
+    old = await cluster.all_vote()
+    cluster.cut = {(old.id, other) for other in cluster.nodes if other != old.id}
+    lost = cluster.change()
+    result = await old.submit(lost, 3.0)
+    assert result.outcome != DONE
+    new = await cluster.primary(old)
+    kept = cluster.change()
+    assert (await new.submit(kept)).outcome == DONE
+    await cluster.until(lambda: not old.elector.leading)
+    assert not old.elector.writable()
+    cluster.cut = set()
+    await cluster.has(old, kept.add_route.cidr)
+    assert await routes(old) == await routes(new)
+
+
+async def test_redis_of_the_primary_is_killed(cluster: Any) -> None:
+    old = await cluster.all_vote()
+    change = cluster.change()
+    assert (await old.submit(change)).outcome == DONE
+    epoch = old.elector.epoch
+    os.kill(old.server.pid, signal.SIGKILL)
+    await cluster.until(lambda: old.elector.epoch > epoch or not old.elector.leading)
+    new = await cluster.primary()
+    assert new.elector.epoch > epoch
+    assert change.add_route.cidr in await routes(new)
+
+
+async def test_redis_of_the_primary_hangs(cluster: Any) -> None:
+    old = await cluster.all_vote()
+    pid = old.server.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await cluster.until(lambda: not old.elector.leading)
+        new = await cluster.primary(old)
+        change = cluster.change()
+        assert (await new.submit(change)).outcome == DONE
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await cluster.has(old, change.add_route.cidr)
+
+
+async def test_hand_over_takes_no_time_out(cluster: Any) -> None:
+    old = await cluster.all_vote()
+    assert (await old.submit(cluster.change())).outcome == DONE
+    target = next(node for node in cluster.nodes.values() if node is not old)
+    began = time.monotonic()
+    await old.elector.hand_over(target.id)
+    new = await cluster.primary()
+    took = time.monotonic() - began
+    print(f"handed over in {took:.2f} s")
+    assert new is target
+    assert took < 1.0
+
+
+async def test_voter_is_removed_in_three_entries(cluster: Any) -> None:
+    primary = await cluster.all_vote()
+    gone = next(node for node in reversed(cluster.nodes.values()) if node is not primary)
+    await gone.stop()
+    change = node_pb2.Change(request_id="remove", remove_member=node_pb2.RemoveMember(id=gone.id))
+    before = primary.leadership.primary.head.position.revision
+    result = await primary.submit(change)
+    assert result.outcome == DONE, result.message
+    assert result.position.revision == before + 3
+    head = primary.leadership.primary.head
+    assert gone.id not in {*head.voters.current, *head.voters.next}
+    assert len(head.voters.current) == 2
+
+
+async def test_only_the_next_step_of_a_change_of_voters_is_written(cluster: Any) -> None:
+    primary = await cluster.all_vote()
+    record = state_pb2.VoterRecord(current=list(cluster.nodes)[:2])
+    change = node_pb2.Change(request_id="stale", set_voters=node_pb2.SetVoters(voters=record))
+    result = await primary.submit(change)
+    assert (result.outcome, result.code) == (node_pb2.ChangeResult.REFUSED, "unavailable")
+    assert len(primary.leadership.primary.head.voters.current) == 3
