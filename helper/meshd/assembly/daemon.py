@@ -19,7 +19,8 @@ from meshproto.cluster_key import ClusterKey
 from meshproto.keys import PrivateKey
 
 from meshd import defaults, service_manager
-from meshd.assembly.mesh import GOODBYE, Duties, Machine, Mesh
+from meshd.assembly.machine import Duties, Machine
+from meshd.assembly.mesh import GOODBYE, Mesh
 from meshd.assembly.node_duties import NodeDuties
 from meshd.assembly.own_endpoints import find_endpoints
 from meshd.assembly.peer_duties import PeerDuties

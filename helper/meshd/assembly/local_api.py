@@ -16,7 +16,8 @@ from meshd.assembly.daemon import Daemon
 from meshd.assembly.examination import examine
 from meshd.assembly.invites import forget_closed, make_invite, show_invite
 from meshd.assembly.joins import join_mesh
-from meshd.assembly.mesh import Duties, Mesh
+from meshd.assembly.machine import Duties
+from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_duties import raise_refusal
 from meshd.assembly.status import member_status, mesh_status
 from meshd.model.changes.routes import parse_route

@@ -9,30 +9,29 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from meshproto import local_pb2, node_pb2, state_pb2
 from meshproto.keys import PublicKey
 
 from meshd import defaults
 from meshd.assembly.host_names import HostNames
+from meshd.assembly.machine import Duties, Machine
 from meshd.assembly.own_endpoints import OwnEndpoints
 from meshd.assembly.sessions import Sessions
 from meshd.assembly.starting import Starting
 from meshd.cluster.certificates import verify_member
 from meshd.cluster.identity import Choices, Identity, delete_identity, save_choices
 from meshd.dataplane import kernel_network
-from meshd.dataplane.apply import HostNetwork
 from meshd.dataplane.desired import Address, Desired, Network
 from meshd.dataplane.difference import is_repair
 from meshd.dataplane.overlap import filter_routes
 from meshd.dataplane.plan import Situation, TemporaryPeer, plan
 from meshd.dataplane.watch import KernelWatch
-from meshd.dataplane.wireguard.choice import ChosenBackend
+from meshd.lasting import keep_running
 from meshd.model.addresses import Pools, ipv6_addresses
 from meshd.model.changes.admission import temporary_keys
 from meshd.model.changes.routes import choose_routes
@@ -40,7 +39,6 @@ from meshd.model.errors import MeshError
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
-from meshd.observe.journal import Journal
 from meshd.store.view_file import save_view
 
 log = logging.getLogger(__name__)
@@ -48,45 +46,6 @@ log = logging.getLogger(__name__)
 GOODBYE = 1.0
 """Seconds that a member which removes itself can still be answered, and that a node which was removed still carries
 what is under way: time for everybody to choose other ways."""
-
-
-class Duties(Protocol):
-    """What this machine does in the mesh besides carrying packets."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self, keep: bool = True) -> None:
-        """`keep`: what goes on without the helper does; else that ends, too."""
-
-    async def erase(self) -> None: ...
-
-    async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult: ...
-
-    @property
-    def writable(self) -> bool: ...
-
-    @property
-    def primary_id(self) -> str: ...  # who leads now; "" when nobody is known to
-
-    @property
-    def redis_port(self) -> int: ...
-
-    def checks(self) -> list[local_pb2.Check]: ...  # what `doctor` says of them
-
-
-@dataclass(slots=True)
-class Machine:
-    """What all meshes of one helper share."""
-
-    backend: ChosenBackend
-    network: HostNetwork
-    journal: Journal
-    state_dir: Path
-    run_dir: Path
-    redis_url: str = ""
-    interfaces: set[str] = field(default_factory=set)  # of all meshes that are up
-    hosts_file: bool = True  # names go to the hosts file
-    dns: bool = True  # nodes answer DNS
 
 
 class Mesh:
@@ -281,6 +240,10 @@ class Mesh:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
+    def keep_running(self, work: Callable[[], Coroutine[Any, Any, None]], what: str) -> asyncio.Task[None]:
+        """Work that goes on until it is cancelled. A fault in it is logged and told as an event."""
+        return keep_running(work, f"{self.name}: {what}", lambda text: self.event("alarm", text, severity="error"))
+
     async def start(self, make_duties: Callable[[Mesh], Duties]) -> None:
         """Brings the tunnel up from what is on disk, then the control plane."""
         self.ipv6 = await asyncio.to_thread(kernel_network.has_ipv6)
@@ -289,12 +252,12 @@ class Mesh:
         await self.reconcile()
         self._watch.start()
         self._tasks = [
-            asyncio.create_task(self._follow_plan(), name=f"{self.name}: plan"),
-            asyncio.create_task(self.sessions.run(), name=f"{self.name}: sessions"),
+            self.keep_running(self._follow_plan, "plan"),
+            self.keep_running(self.sessions.run, "sessions"),
         ]
         self.duties = make_duties(self)
         await self.duties.start()
-        self._tasks.append(asyncio.create_task(self.own_endpoints.run(), name=f"{self.name}: own endpoints"))
+        self._tasks.append(self.keep_running(self.own_endpoints.run, "own endpoints"))
 
     async def stop(self, keep: bool = True) -> None:
         """Stops the helper's part; the tunnel stays up, and with `keep` whatever else goes on without a helper."""
@@ -405,8 +368,9 @@ class Mesh:
             with contextlib.suppress(MeshError):  # gone: the plan makes it again
                 await sessions.read()
         sessions.choose(me)
+        members, ways = self.members, sessions.ways  # of the same moment: both are replaced while we wait below
         online = frozenset(
-            member.id for member in self.members.values() if member.role is Role.NODE and sessions.is_online(member)
+            member.id for member in members.values() if member.role is Role.NODE and sessions.is_online(member)
         )
         self.routes = choose_routes(self.state, online | {me.id} if self.is_node else online, self.routes)
         offered = {
@@ -425,15 +389,13 @@ class Mesh:
             interface=self.choices.interface,
             listen_port=self.choices.listen_port,
             mtu=self.state.settings.mtu or defaults.MTU,
-            members=self.members,
+            members=members,
             peer_pool=pools.peer_pool,
             ula=pools.ula,
             transport=pools.transport,
             endpoints=await sessions.start_endpoints(),
             relayed=frozenset(
-                key
-                for key, way in sessions.ways.items()
-                if way.relay and (self.is_node or self.members[key].role is Role.NODE)
+                key for key, way in ways.items() if way.relay and (self.is_node or members[key].role is Role.NODE)
             ),
             routes=installed,
             offered=offered,

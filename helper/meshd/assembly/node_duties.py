@@ -9,6 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -130,11 +131,11 @@ class NodeDuties:
             await self._join_server.start(everywhere, mesh.choices.join_port)
         else:
             await self._join_server.start(own, defaults.JOIN_PORT)
-        self._tasks.append(asyncio.create_task(self._follow(), name=f"{mesh.name}: follow"))
+        self._tasks.append(mesh.keep_running(self._follow, "follow"))
         if self._dns is not None:
-            self._tasks.append(asyncio.create_task(self._dns.run(me), name=f"{mesh.name}: dns"))
-        self._tasks.append(asyncio.create_task(self._elect(), name=f"{mesh.name}: election"))
-        self._tasks.append(asyncio.create_task(self._share_presence(), name=f"{mesh.name}: presence"))
+            self._tasks.append(mesh.keep_running(partial(self._dns.run, me), "dns"))
+        self._tasks.append(mesh.keep_running(self._elect, "election"))
+        self._tasks.append(mesh.keep_running(self._share_presence, "presence"))
         mesh.wake()
 
     def _nodes(self) -> dict[str, Member]:

@@ -46,8 +46,8 @@ class PeerDuties:
         self._channels = MemberChannels(self._mesh.identity, defaults.MESH_PORT, me.ipv4)
         self._calls = NodeCalls(self._channels)
         self._tasks = [
-            asyncio.create_task(self._watch(), name=f"{self._mesh.name}: watch"),
-            asyncio.create_task(self._report(), name=f"{self._mesh.name}: report"),
+            self._mesh.keep_running(self._watch, "watch"),
+            self._mesh.keep_running(self._report, "report"),
         ]
 
     async def stop(self, keep: bool = True) -> None:

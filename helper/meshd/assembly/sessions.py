@@ -268,10 +268,10 @@ class Sessions:
         self._first_relays = {key: endpoint for key, endpoint in self._first_relays.items() if key in self.ways}
         moves = []
         for member_id in self.ways:
-            member = self._mesh.members[member_id]
-            peer = device.peers.get(member.public_key)
-            wanted = desired.peers.get(member.public_key)
-            if peer is None or wanted is None or self.direct.is_moving(member_id):
+            member = self._mesh.members.get(member_id)  # None: it left since the ways were chosen
+            peer = device.peers.get(member.public_key) if member is not None else None
+            wanted = desired.peers.get(member.public_key) if member is not None else None
+            if member is None or peer is None or wanted is None or self.direct.is_moving(member_id):
                 continue
             endpoint = self.transport_endpoint(member)
             if endpoint is not None and peer.latest_handshake is None and self._first_relays.get(member_id) != endpoint:

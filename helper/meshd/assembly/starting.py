@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from meshd.model.errors import MeshError
 
 if TYPE_CHECKING:
-    from meshd.assembly.mesh import Duties, Mesh
+    from meshd.assembly.machine import Duties
+    from meshd.assembly.mesh import Mesh
 
 log = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ from meshd.cluster.elector import Elector
 from meshd.cluster.heartbeats import Heartbeats, NodeCaller
 from meshd.cluster.primary import Primary
 from meshd.cluster.replica import Replica
+from meshd.lasting import keep_running
 from meshd.model.members import Member
 from meshd.model.position import Position
 from meshd.model.state import State
@@ -159,7 +160,7 @@ class Leadership:
 
     async def began(self) -> None:
         if self.primary is not None:
-            self._upkeep = asyncio.create_task(self.primary.upkeep(), name="upkeep of the mesh")
+            self._upkeep = keep_running(self.primary.upkeep, "upkeep of the mesh")
 
     async def end(self, epoch: int) -> None:
         self.primary, self._credentials = None, None

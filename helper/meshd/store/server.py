@@ -15,10 +15,12 @@ import shutil
 import socket as sockets
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Protocol
 
+from meshd.lasting import keep_running
 from meshd.model.errors import Failed, MeshError
 from meshd.store import process, settings
 from meshd.store.connection import Connection
@@ -138,7 +140,7 @@ class RedisServer(StoreServer):
         except BaseException:
             await self.detach()
             raise
-        self._supervisor = asyncio.create_task(self._supervise(password), name=f"redis-server {self._folder.name}")
+        self._supervisor = keep_running(partial(self._supervise, password), f"redis-server {self._folder.name}")
 
     def _prepare_folders(self) -> None:
         for folder in (self._folder, self._socket.parent):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -143,6 +144,10 @@ class Host:
     def log(self) -> str:
         path = self._folder / "meshd.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def faults(self) -> list[str]:
+        """The entries of the log that have a traceback: only a fault of ours writes one."""
+        return [entry for entry in re.split(r"^(?=\d{4}-)", self.log(), flags=re.MULTILINE) if "Traceback" in entry]
 
     @staticmethod
     def _pid_inside(process: subprocess.Popen[bytes]) -> int:

@@ -124,8 +124,11 @@ class Network:
         return host
 
     def close(self) -> None:
+        """Ends every host. Raises AssertionError when a meshd logged a fault of ours, whatever the test looked at."""
+        faults = [f"{host.name}: {fault}" for host in self.hosts.values() for fault in host.faults()]
         for host in [*self.hosts.values(), self.router]:
             host.destroy()
+        assert not faults, "\n".join(faults)
 
     def logs(self, names: Iterable[str] = ()) -> str:
         chosen = list(names) or list(self.hosts)
