@@ -73,12 +73,15 @@ class Situation:
 
 
 def plan(situation: Situation) -> Desired:
-    """The whole desired state. A member that is disabled is in it for nobody; a disabled self keeps no peers."""
+    """The whole desired state. A member that is disabled is in it for nobody; a disabled self keeps the nodes, so that
+    it hears when it is enabled again."""
     me = situation.members[situation.self_id]
     others = [
         member
         for member in situation.members.values()
-        if member.id != me.id and member.enabled and member.role is not Role.DEVICE and me.enabled
+        if member.id != me.id
+        and member.enabled
+        and (member.role is Role.NODE or (me.enabled and member.role is not Role.DEVICE))
     ]
     return Desired(
         interface=situation.interface,
