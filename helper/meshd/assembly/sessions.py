@@ -37,6 +37,10 @@ HANDSHAKE_FRESH = 180.0
 RESTART_AFTER = 5.0
 """Seconds of unanswered probes after which a session is started anew, at the next endpoint."""
 
+RESTART_AGAIN = 2.0
+"""Seconds until that is done once more, while no handshake succeeds: WireGuard alone would send the next one after 5 s,
+and members are to find each other sooner when a partition has healed."""
+
 PRESENCE_KEPT = 0.4
 
 START_APART = 3.0
@@ -358,7 +362,7 @@ class Sessions:
             silent = contact.first_unanswered and now - contact.first_unanswered > RESTART_AFTER + later
             # A helper that is there probes us, too: when only ours go unanswered, the path is broken.
             away = self._carries(node) and contact.heard < contact.first_unanswered + INTERVAL
-            if silent and not away and now - self._restarted.get(node.id, 0) > RESTART_AFTER:
+            if silent and not away and self._may_restart(node, first=not later):
                 self._restarted[node.id] = now
                 await self._restart(node)
         await self._renew(me)
@@ -407,6 +411,12 @@ class Sessions:
         self._were_online &= known
         self._away_since = {key: since for key, since in self._away_since.items() if key in known}
         self._renewals = {key: renewal for key, renewal in self._renewals.items() if key in known}
+
+    def _may_restart(self, member: Member, first: bool) -> bool:
+        """Whether enough time has passed since it was done last. `first`: this is the end that starts sessions."""
+        passed = time.monotonic() - self._restarted.get(member.id, 0)
+        answered = (self.handshake(member) or 0) > time.time() - passed
+        return passed > (RESTART_AGAIN if first and not answered else RESTART_AFTER)
 
     async def _restart_unless_answered(self, member: Member) -> None:
         if await self.prober.measure(member.ipv4, RENEW_LIMIT) is None and member.id in self._mesh.members:

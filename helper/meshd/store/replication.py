@@ -7,7 +7,9 @@ nobody can follow it and be wiped (FACTS: replicas that log in with an account k
 from __future__ import annotations
 
 import logging
+import math
 import secrets
+import time
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
@@ -19,6 +21,14 @@ PREFIX = "repl-"
 
 DEAD = ("127.0.0.1", 0)
 """Nothing can ever listen on port 0: a server that is told to follow this keeps its data and takes no writes."""
+
+
+HUNG = 3
+"""Seconds without a word from the primary, which pings every second, after which a link is made anew. TCP would try the
+old connection again after a pause that is as long as the outage was."""
+
+CONNECT_LIMIT = 2.5
+"""Seconds that a link may take to come up. Redis itself would wait for an answer that is lost for 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Link:
     port: int = 0
     up: bool = False
     syncing: bool = False  # a full copy is being received
+    silent: int = field(default=0, compare=False)  # seconds since the primary was heard, while it is up
 
     @property
     def parked(self) -> bool:
@@ -49,6 +60,7 @@ class Replication:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._pointed = -math.inf  # when this server was told to follow the one that it follows (CLOCK_MONOTONIC)
 
     async def offer(self, epoch: int) -> Credentials:
         """Makes the account of an epoch, with a new password, and deletes those of all others.
@@ -86,19 +98,26 @@ class Replication:
             await self._connection.call("ACL", "DELUSER", *old)
 
     async def follow(self, host: IPv4Address | IPv6Address, port: int, credentials: Credentials) -> None:
-        """Copies from a primary from now on. Does nothing when it does so already; never interrupts a link that is up.
+        """Copies from a primary from now on. Does nothing when it does so already; never interrupts a link that works.
+        One that hangs, as after a partition, is made anew: call this again and again.
 
         The copy is made in the background: `link` tells how it goes.
         """
-        now = await self._connection.config("masteruser", "masterauth")
-        if (now.get("masteruser"), now.get("masterauth")) != (credentials.user, credentials.password):
+        known = await self._connection.config("masteruser", "masterauth")
+        if (known.get("masteruser"), known.get("masterauth")) != (credentials.user, credentials.password):
             await self._connection.call(
                 "CONFIG", "SET", "masteruser", credentials.user, "masterauth", credentials.password
             )
         link = await self.link()
-        if (link.role, link.host, link.port) != ("replica", str(host), port):
-            log.info("redis follows %s port %d", host, port)
-            await self._connection.call("REPLICAOF", str(host), port)
+        now = time.monotonic()
+        if (link.role, link.host, link.port) == ("replica", str(host), port):
+            works = link.syncing or (link.up and link.silent <= HUNG)
+            if works or now - self._pointed < CONNECT_LIMIT:
+                return
+            await self._connection.call("REPLICAOF", *DEAD)  # else the next command would change nothing
+        log.info("redis follows %s port %d", host, port)
+        self._pointed = now
+        await self._connection.call("REPLICAOF", str(host), port)
 
     async def park(self) -> None:
         """Copies from nobody and takes no writes; the data stays. Forgets the password."""
@@ -123,4 +142,5 @@ class Replication:
             int(info.get("master_port", 0)),
             up=info.get("master_link_status") == "up",
             syncing=info.get("master_sync_in_progress") == "1",
+            silent=int(info.get("master_last_io_seconds_ago", 0)),
         )

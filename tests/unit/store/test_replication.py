@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 from meshd.model.position import Position
+from meshd.store import replication
 from meshd.store.connection import Connection
 from meshd.store.database import Database
 from meshd.store.durability import look
@@ -70,6 +71,67 @@ async def test_following_again_does_not_interrupt(pair, fill, until):
     assert (await replica.link()).up
     assert (await a.connection.info("stats"))["sync_full"] == full_copies
     assert (await b.connection.config("masterauth")) == {"masterauth": renewed.password}
+
+
+class Relay:
+    """Passes bytes on to a port until `frozen` is set: then its connections hang, as when a network is cut."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.frozen = False
+        self.connections = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            self._tasks.add(asyncio.create_task(self._pass_on(source, sink, self.frozen)))
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, frozen: bool) -> None:
+        try:
+            while data := await source.read(65536):
+                if self.frozen or frozen:
+                    await asyncio.Event().wait()
+                sink.write(data)
+        finally:
+            sink.close()
+
+
+async def test_a_link_that_hangs_is_made_anew(pair, fill, until, monkeypatch):
+    a, b, port = pair
+    monkeypatch.setattr(replication, "HUNG", 1)
+    monkeypatch.setattr(replication, "CONNECT_LIMIT", 0.5)
+    credentials = await Replication(a.connection).offer(1)
+    replica, data = Replication(b.connection), Database(b.connection)
+    async with Relay(port) as relay:
+        await replica.follow(LOCALHOST, relay.port, credentials)
+        await until(lambda: up(replica))
+        relay.frozen = True
+        last = await fill(Database(a.connection), 3)
+        await replica.follow(LOCALHOST, relay.port, credentials)
+        assert relay.connections == 1  # a moment of silence is no reason
+        relay.frozen = False
+
+        async def renewed() -> bool:
+            await replica.follow(LOCALHOST, relay.port, credentials)
+            return relay.connections > 1
+
+        await until(renewed)
+        assert await data.wait_position(last, 5) == last
+        assert (await a.connection.info("stats"))["sync_full"] == "1"  # it went on where it was
+        await data.close()
 
 
 async def up(replica: Replication) -> bool:
