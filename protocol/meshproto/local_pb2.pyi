@@ -358,6 +358,7 @@ class MeshStatus(_message.Message):
     DNS_DOMAIN_FIELD_NUMBER: _builtins.int
     STALE_SINCE_MS_FIELD_NUMBER: _builtins.int
     BACKEND_REASON_FIELD_NUMBER: _builtins.int
+    KEYRING_ENTRY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     id: _builtins.str
     state: Global___MeshState.ValueType
@@ -377,6 +378,8 @@ class MeshStatus(_message.Message):
     """0 unless stale"""
     backend_reason: _builtins.str
     """why that backend"""
+    keyring_entry: _builtins.str
+    """the entry of a person's keyring that has the keys; "" when root's files have them"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberStatus]: ...
     @_builtins.property
@@ -411,10 +414,11 @@ class MeshStatus(_message.Message):
         dns_domain: _builtins.str = ...,
         stale_since_ms: _builtins.int = ...,
         backend_reason: _builtins.str = ...,
+        keyring_entry: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "members", b"members", "name", b"name", "pending", b"pending", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "keyring_entry", b"keyring_entry", "members", b"members", "name", b"name", "pending", b"pending", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -496,6 +500,7 @@ class WatchUpdate(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     AT_MS_FIELD_NUMBER: _builtins.int
     PAST_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Status: ...
@@ -507,6 +512,10 @@ class WatchUpdate(_message.Message):
     def past(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberPast]:
         """with the snapshot only"""
 
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]:
+        """in files of `meshctl report` only"""
+
     def __init__(
         self,
         *,
@@ -515,10 +524,11 @@ class WatchUpdate(_message.Message):
         events: _abc.Iterable[Global___Event] | None = ...,
         at_ms: _builtins.int = ...,
         past: _abc.Iterable[Global___MemberPast] | None = ...,
+        checks: _abc.Iterable[Global___Check] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "differences", b"differences", "events", b"events", "past", b"past", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "checks", b"checks", "differences", b"differences", "events", b"events", "past", b"past", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -897,6 +907,32 @@ class CreateMeshReply(_message.Message):
 Global___CreateMeshReply: _TypeAlias = CreateMeshReply  # noqa: Y015
 
 @_typing.final
+class MemberKeys(_message.Message):
+    """The private keys of a person's member. They cross this socket alone, and only towards the helper."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIREGUARD_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    wireguard: _builtins.bytes
+    """32 bytes"""
+    certificate: _builtins.bytes
+    """P-256, PKCS #8 in DER"""
+    def __init__(
+        self,
+        *,
+        wireguard: _builtins.bytes = ...,
+        certificate: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "wireguard", b"wireguard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberKeys: _TypeAlias = MemberKeys  # noqa: Y015
+
+@_typing.final
 class JoinMeshRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -911,6 +947,7 @@ class JoinMeshRequest(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     JOIN_PORT_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     what: _builtins.str
     """cluster key, or invite text; "" with `request`"""
     member_name: _builtins.str
@@ -928,6 +965,10 @@ class JoinMeshRequest(_message.Message):
 
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def keys(self) -> Global___MemberKeys:
+        """of a peer that is not always on: new ones, which are in a keyring already"""
+
     def __init__(
         self,
         *,
@@ -942,10 +983,11 @@ class JoinMeshRequest(_message.Message):
         request: _builtins.bool = ...,
         fingerprint: _builtins.str = ...,
         join_port: _builtins.int | None = ...,
+        keys: Global___MemberKeys | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "join_port", b"join_port"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "join_port", b"join_port", "keys", b"keys"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "always_on", b"always_on", "endpoints", b"endpoints", "fingerprint", b"fingerprint", "hosts", b"hosts", "interface", b"interface", "join_port", b"join_port", "listen_port", b"listen_port", "member_name", b"member_name", "request", b"request", "timeout_ms", b"timeout_ms", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "always_on", b"always_on", "endpoints", b"endpoints", "fingerprint", b"fingerprint", "hosts", b"hosts", "interface", b"interface", "join_port", b"join_port", "keys", b"keys", "listen_port", b"listen_port", "member_name", b"member_name", "request", b"request", "timeout_ms", b"timeout_ms", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__join_port: _TypeAlias = _typing.Literal["join_port"]  # noqa: Y015
     _WhichOneofArgType__join_port: _TypeAlias = _typing.Literal["_join_port", b"_join_port"]  # noqa: Y015
@@ -994,15 +1036,21 @@ class ConnectRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MESH_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     mesh: _builtins.str
+    @_builtins.property
+    def keys(self) -> Global___MemberKeys:
+        """from the keyring; needed when the refusal without them is "keys-needed" """
+
     def __init__(
         self,
         *,
         mesh: _builtins.str = ...,
+        keys: Global___MemberKeys | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "mesh", b"mesh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1075,15 +1123,20 @@ class LeaveMeshReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LEFT_BEHIND_FIELD_NUMBER: _builtins.int
+    KEYRING_ENTRY_FIELD_NUMBER: _builtins.int
     left_behind: _builtins.str
+    """what remains elsewhere, "" when nothing"""
+    keyring_entry: _builtins.str
+    """of the person's keyring, of no use any more; "" when there is none"""
     def __init__(
         self,
         *,
         left_behind: _builtins.str = ...,
+        keyring_entry: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_behind", b"left_behind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keyring_entry", b"keyring_entry", "left_behind", b"left_behind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1370,10 +1423,13 @@ class CreateInviteReply(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
+    KEYRING_ENTRY_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     uri: _builtins.str
     file: _builtins.str
     """contents of the .mesh file"""
+    keyring_entry: _builtins.str
+    """where its secret is to be kept; "" when the helper keeps it"""
     @_builtins.property
     def invite(self) -> Global___InviteStatus: ...
     def __init__(
@@ -1383,10 +1439,11 @@ class CreateInviteReply(_message.Message):
         text: _builtins.str = ...,
         uri: _builtins.str = ...,
         file: _builtins.str = ...,
+        keyring_entry: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["invite", b"invite"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "invite", b"invite", "text", b"text", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "invite", b"invite", "keyring_entry", b"keyring_entry", "text", b"text", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

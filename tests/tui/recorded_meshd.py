@@ -28,6 +28,7 @@ class RecordedMeshd(MeshdServicer):
         self.checks: list[local_pb2.Check] = []
         self.calls: list[Any] = []
         self.refuse: tuple[str, str] | None = None
+        self.keyring_entry = ""
         self.silent = threading.Event()
         self._socket = socket
         self._watchers: list[queue.SimpleQueue[local_pb2.WatchUpdate | None]] = []
@@ -92,11 +93,18 @@ class RecordedMeshd(MeshdServicer):
         self._answer(request, context)
         return local_pb2.MeshReply()
 
-    Connect = Disconnect = SetRoutePreference = _mesh
+    Disconnect = SetRoutePreference = _mesh
+
+    def Connect(self, request: local_pb2.ConnectRequest, context: Any) -> local_pb2.MeshReply:
+        if self.keyring_entry and not request.HasField("keys"):
+            self.calls.append(request)
+            context.set_trailing_metadata((("mesh-code", "keys-needed"),))
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the keys are in a keyring")
+        return self._mesh(request, context)
 
     def LeaveMesh(self, request: local_pb2.LeaveMeshRequest, context: Any) -> local_pb2.LeaveMeshReply:
         self._answer(request, context)
-        return local_pb2.LeaveMeshReply()
+        return local_pb2.LeaveMeshReply(keyring_entry=self.keyring_entry)
 
     def ShowKey(self, request: local_pb2.ShowKeyRequest, context: Any) -> local_pb2.ShowKeyReply:
         self._answer(request, context)

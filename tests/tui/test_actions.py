@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import Any
 
 import pytest
-from meshproto import local_pb2, state_pb2
+from meshproto import local_pb2, person_keys, state_pb2
 from meshproto.cluster_key import ClusterKey
 from meshproto.invite import Invite, InviteNode
 from meshproto.keys import PrivateKey
@@ -37,6 +38,8 @@ def fields(call: Any) -> dict[str, Any]:
 
 
 CASES = [
+    ("P", ("3", "g", "j", "P"), "Make gw-paris the primary of home?", {"who": recordings.members()[1].id},
+     "gw-paris is the primary"),
     ("A", (*GRACE, "A"), "Make laptop-grace an admin of home?", {"who": recordings.members()[4].id, "on": True},
      "laptop-grace is an admin"),
     ("d", (*GRACE, "d"), "Remove laptop-grace from home?", {"who": recordings.members()[4].id},
@@ -222,6 +225,9 @@ async def test_a_mesh_is_joined_stage_by_stage(make_app: MakeApp, make_meshd: Ma
             await press(pilot, "tab", *"198.51.100.2")
         await shows(app, "An invite to office, good for 1h." if peer else "this machine becomes a node")
         await press(pilot, "enter")
+        if peer:
+            await shows(app, "There is no keyring in this session. Join without?", "a file that only root reads")
+            await press(pilot, "y")
         await shows(app, "✓ looking for gw-berlin.example", "● this machine is in office")
         call = meshd.calls[0]
         assert (call.what, list(call.hosts), call.always_on) == (secret, [] if peer else ["198.51.100.2"], peer)
@@ -236,7 +242,7 @@ async def test_a_join_that_fails_says_where_and_why(make_app: MakeApp, make_mesh
         await settled(pilot)
         await press(pilot, "a")
         await paste(pilot, invite())
-        await press(pilot, "enter")
+        await press(pilot, "tab", "tab", "tab", "space", "enter")
         await shows(app, "▲ gw-berlin.example is a node of office", "▲ the invite was already used", "→ ask for a new")
         await press(pilot, "escape")
         await shows(app, "No mesh yet.")
@@ -275,3 +281,42 @@ async def test_a_mesh_of_the_overview_is_chosen(make_app: MakeApp, make_meshd: M
         await shows(app, "▸ ● home", "2 meshes")
         await press(pilot, "j", "enter")
         await shows(app, "gw-hq", "2 members")
+
+
+async def test_the_topology_goes_to_a_file(
+    make_app: MakeApp, make_meshd: MakeMeshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_meshd(everything())
+    app = make_app()
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "6", "w")
+        await shows(app, "A drawing of home", "enter: write it")
+        await press(pilot, "enter")
+        await shows(app, "written to /")
+    drawn = (tmp_path / "home.svg").read_text()
+    assert all(one.name in drawn for one in recordings.members())
+    assert drawn.startswith("<svg ")
+
+
+async def test_keys_of_the_keyring_are_handed_over(
+    make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = person_keys.Entry(PrivateKey.from_random(secrets.token_bytes(32)), b"certificate")
+    monkeypatch.setattr(person_keys, "load", {entry.name: entry}.__getitem__)
+    forgotten: list[str] = []
+    monkeypatch.setattr(person_keys, "delete", forgotten.append)
+    meshd = make_meshd(recordings.status(recordings.mesh(state=local_pb2.DOWN, keyring_entry=entry.name)))
+    meshd.keyring_entry = entry.name
+    app = make_app()
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "1", "e")
+        await shows(app, "home is up on this machine")
+        assert [call.keys for call in meshd.calls] == [local_pb2.MemberKeys(), entry.message()]
+        await press(pilot, "d")
+        await shows(app, "Leave home?")
+        await press(pilot, "y")
+        await shows(app, "home is left; nothing of it remains here")
+        assert forgotten == [entry.name]

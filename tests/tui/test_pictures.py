@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from meshproto import local_pb2
+from meshproto.recording import Recorder
 from meshtui.app import MeshtuiApp
-from meshtui.recording import Recorder
 from tui.conftest import typing
 from tui.recorded_meshd import RecordedMeshd
 from tui.recordings import NOW_MS, S

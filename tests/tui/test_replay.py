@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meshproto import local_pb2
+from meshproto.recording import Recorder
 from meshtui.app import MeshtuiApp
-from meshtui.recording import Recorder
 from tui.conftest import press, screen_text, settled, shows, until
 from tui.recorded_meshd import RecordedMeshd
 from tui.recordings import NOW_MS, S

@@ -129,6 +129,20 @@ def test_the_reference_is_up_to_date(page: str) -> None:
     assert REFERENCE["renewed"](page) == text, "run packaging/generate-reference"
 
 
+MANUAL = runpy.run_path(str(TOP / "packaging" / "generate-man-pages"))
+
+
+@pytest.mark.parametrize("page", MANUAL["PAGES"])
+def test_the_manual_pages_are_up_to_date(page: str) -> None:
+    text = (TOP / "docs" / "man" / page).read_text(encoding="ascii")
+    assert MANUAL["renewed"](page) == text, "run packaging/generate-man-pages"
+
+
+def test_the_manual_names_every_command() -> None:
+    text = (TOP / "docs" / "man" / "meshctl.1").read_text(encoding="ascii").replace("\\-", "-")
+    assert [name for name in [*COMMANDS, "completions"] if f".SS {name}\n" not in text] == []
+
+
 def test_the_reference_names_everything() -> None:
     meshctl_page = (TOP / "docs" / "reference" / "meshctl.md").read_text(encoding="utf-8")
     assert [name for name in [*COMMANDS, "completions"] if f" meshctl {name}\n" not in meshctl_page] == []

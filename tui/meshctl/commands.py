@@ -14,6 +14,16 @@ from meshctl.session import Session
 
 _NO_PEERS = "No peers yet. `meshctl invites create NAME` invites one."
 
+
+def _drawing(name: str) -> Callable[[Session], None]:
+    def command(session: Session) -> None:
+        from meshctl import drawing  # for these two alone
+
+        getattr(drawing, name)(session)
+
+    return command
+
+
 COMMANDS: dict[str, Callable[[Session], None]] = {
     "create": meshes.create,
     "join": meshes.join,
@@ -50,13 +60,20 @@ COMMANDS: dict[str, Callable[[Session], None]] = {
     "events": meshes.events,
     "ping": meshes.ping,
     "doctor": meshes.doctor,
+    "graph": _drawing("graph"),
+    "report": _drawing("report"),
 }
 
 
 def run_command(name: str, options: argparse.Namespace) -> None:
     """Raises HelperError."""
     try:
-        COMMANDS[name](Session(options))
+        if getattr(options, "watch", False):
+            from meshctl.watching import watch
+
+            watch(Session(options), COMMANDS[name])
+        else:
+            COMMANDS[name](Session(options))
     except FormatError as error:
         raise HelperError("invalid", error.message, error.fix) from error
     except BrokenPipeError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TextIO
 
-from meshproto import local_pb2, state_pb2
+from meshproto import local_pb2
 from meshproto.client import HelperError
 from meshproto.durations import parse_duration_ms
 
@@ -40,17 +41,24 @@ def create(session: Session) -> None:
             os.unlink(options.file)
         raise
     lines = [_headline(reply.invite)]
+    lost = ""
+    if reply.keyring_entry:
+        from meshctl import keyring_use
+
+        lost = keyring_use.keep_invite(reply)
+    if lost:
+        print(as_text.clean(lost), file=sys.stderr)
     if file:
         with file:
             file.write(reply.file)
-        lines.append(f"written to {options.file}; on the other machine: meshctl join {options.file}{_always_on(reply)}")
-    else:
+        lines.append(f"written to {options.file}; on the other machine: meshctl join {options.file}")
+    elif not lost:
         lines.append(f"shown again, while it is open, with: meshctl invites show {reply.invite.id} --qr")
     if options.qr:
         lines.append(_qr(reply))
     if not options.file and not options.qr:
         lines += [
-            f"on the other machine, with this on its standard input: meshctl join -{_always_on(reply)}",
+            "on the other machine, with this on its standard input: meshctl join -",
             reply.text,
         ]
     session.show(_with_secret(reply), "\n".join(lines))
@@ -58,10 +66,6 @@ def create(session: Session) -> None:
 
 def _headline(one: local_pb2.InviteStatus) -> str:
     return f"invite {one.id} for {as_text.clean(one.member) or 'anybody'}, until {as_text.moment(one.expires_ms)}"
-
-
-def _always_on(reply: local_pb2.CreateInviteReply) -> str:
-    return "" if reply.invite.role == state_pb2.ROLE_NODE else " --always-on"
 
 
 def _qr(reply: local_pb2.CreateInviteReply) -> str:
@@ -82,7 +86,14 @@ def list_invites(session: Session) -> None:
 def show(session: Session) -> None:
     wanted = session.options.id
     if session.options.qr:
-        reply = session.call("ShowInvite", local_pb2.ShowInviteRequest(mesh=session.mesh, id=wanted))
+        try:
+            reply = session.call("ShowInvite", local_pb2.ShowInviteRequest(mesh=session.mesh, id=wanted))
+        except HelperError as error:
+            if error.code != "in-keyring":
+                raise
+            from meshctl import keyring_use
+
+            reply = keyring_use.kept_invite(session, wanted)
         session.show(_with_secret(reply), f"{_headline(reply.invite)}\n{_qr(reply)}")
         return
     found = [one for one in session.one_mesh().invites if wanted and one.id.startswith(wanted)]

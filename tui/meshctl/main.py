@@ -22,6 +22,8 @@ def run() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         status = 1  # whoever read us has gone
+    except KeyboardInterrupt:
+        status = 130  # as shells have it for SIGINT
     # Without the interpreter's own tidying, which takes as long as most commands.
     os._exit(status)
 

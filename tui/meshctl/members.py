@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from meshproto import local_pb2, state_pb2
 from meshproto.client import HelperError
+from meshproto.filter import Filter
 
 from meshctl import as_json, as_text
 from meshctl.session import Session, request_id
@@ -23,10 +24,23 @@ def _same_address(who: str, one: local_pb2.MemberStatus) -> bool:
         return False
 
 
+def _words(one: local_pb2.MemberStatus) -> str:
+    """As meshtui's filter has them."""
+    path = as_json.PATHS.get(one.path, "none") + (f" {one.relay}" if one.relay else "")
+    state = "disabled" if not one.enabled else "online" if one.online or one.is_self else "offline"
+    return f"{one.name} {as_json.ROLES.get(one.role, 'peer')} {one.ipv4} {one.ipv6} {path} {state} {one.id}"
+
+
 def list_members(role: state_pb2.Role.ValueType, nothing: str) -> Callable[[Session], None]:
     def command(session: Session) -> None:
         found = _of_role(session, role)
-        session.show([as_json.member(one) for one in found], as_text.members(found, nothing))
+        wanted = Filter.parse(getattr(session.options, "filter", ""))
+        if wanted and found:
+            found = [one for one in found if wanted.accepts(one.name, _words(one))]
+            nothing_here = f"None match {as_text.clean(session.options.filter)!r}."
+        else:
+            nothing_here = nothing
+        session.show([as_json.member(one) for one in found], as_text.members(found, nothing_here))
 
     return command
 

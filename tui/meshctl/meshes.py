@@ -100,6 +100,19 @@ def join(session: Session) -> None:
     options = session.options
     session.timeout = options.timeout or (REQUEST_TIMEOUT if options.request else JOIN_TIMEOUT)
     what, hosts = ("", [options.request]) if options.request else _what(options, session.timeout)
+    from meshctl import keyring_use  # not for every command: it takes a while
+
+    with keyring_use.keys_to_join(session, what) as entry:
+        final = _join(session, what, hosts, entry.message() if entry is not None else None)
+    if options.wait is not None:
+        # A --timeout that was given holds for everything; the default is meant for the join alone.
+        session.extend(min(options.wait, session.remaining()) if options.timeout else options.wait)
+        final = _await_connected(session, final.name, options.wait)
+    session.show(as_json.mesh(final), as_text.mesh(final))
+
+
+def _join(session: Session, what: str, hosts: list[str], keys: local_pb2.MemberKeys | None) -> local_pb2.MeshStatus:
+    options = session.options
     request = local_pb2.JoinMeshRequest(
         what=what,
         hosts=hosts,
@@ -112,6 +125,7 @@ def join(session: Session) -> None:
         timeout_ms=session.helper_ms(),
         request=bool(options.request),
         fingerprint=options.fingerprint,
+        keys=keys,
     )
     final: local_pb2.MeshStatus | None = None
     for progress in session.stream("JoinMesh", request):
@@ -125,11 +139,7 @@ def join(session: Session) -> None:
             print(as_text.clean(f"{progress.stage}: {progress.text}"), file=sys.stderr)
     if final is None:
         raise HelperError("failed", "the helper ended the join without an answer", "see the log of meshd")
-    if options.wait is not None:
-        # A --timeout that was given holds for everything; the default is meant for the join alone.
-        session.extend(min(options.wait, session.remaining()) if options.timeout else options.wait)
-        final = _await_connected(session, final.name, options.wait)
-    session.show(as_json.mesh(final), as_text.mesh(final))
+    return final
 
 
 def _await_connected(session: Session, name: str, limit: float) -> local_pb2.MeshStatus:
@@ -164,7 +174,14 @@ def wait(session: Session) -> None:
 
 
 def up(session: Session) -> None:
-    reply = session.call("Connect", local_pb2.ConnectRequest(mesh=session.mesh))
+    try:
+        reply = session.call("Connect", local_pb2.ConnectRequest(mesh=session.mesh))
+    except HelperError as error:
+        if error.code != "keys-needed":
+            raise
+        from meshctl import keyring_use
+
+        reply = keyring_use.connect(session)
     session.show(as_json.mesh(reply.mesh), as_text.mesh(reply.mesh))
 
 
@@ -191,9 +208,13 @@ def leave(session: Session) -> None:
     request = local_pb2.LeaveMeshRequest(mesh=session.mesh, timeout_ms=session.helper_ms())
     reply = session.change("LeaveMesh", request, "meshctl status")
     text = f"left {options.mesh_name}"
-    if reply.left_behind:
-        text += f"; {reply.left_behind}"
-    session.show({"left": options.mesh_name, "left_behind": reply.left_behind or None}, as_text.clean(text))
+    left_behind = [reply.left_behind] if reply.left_behind else []
+    if reply.keyring_entry:
+        from meshctl import keyring_use
+
+        left_behind += filter(None, [keyring_use.forget(reply.keyring_entry)])
+    text = "; ".join([text, *left_behind])
+    session.show({"left": options.mesh_name, "left_behind": "; ".join(left_behind) or None}, as_text.clean(text))
 
 
 def status(session: Session) -> None:

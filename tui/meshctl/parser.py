@@ -132,6 +132,9 @@ WHO is a member's name, id, beginning of an id, or overlay address. Durations: 3
 Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 meshd can't be reached,
 4 not permitted, 5 outcome unknown (not confirmed by a majority in time)."""
 
+_FILTER = (
+    "only those with all these words in name, role, address, path or state; !WORD: without; lgr finds laptop-grace"
+)
 _MESH = "which one, when this machine is in several"
 _WHO = "name, id, beginning of an id, or overlay address"
 
@@ -192,8 +195,9 @@ def _meshes(commands: Commands) -> None:
         "make this machine a member of a mesh",
         "  meshctl join - gw-berlin.example < key-file           as a node, with the cluster key\n"
         "  MESHD_KEY=… meshctl join gw-berlin.example            the same, from the environment\n"
-        "  meshctl join laptop-ada.mesh --always-on              as a peer, with an invite\n"
-        "  meshctl join --request gw-berlin.example --always-on  as a peer, when somebody lets it in",
+        "  meshctl join laptop-ada.mesh                          as a peer, with an invite\n"
+        "  meshctl join --request gw-berlin.example              as a peer, when somebody lets it in\n"
+        "A peer's keys are kept in your keyring; `meshctl up` hands them to meshd. With --always-on they are in files.",
     )
     join.add_argument(
         "what",
@@ -212,7 +216,11 @@ def _meshes(commands: Commands) -> None:
     join.add_argument("--listen-port", type=_port, default=0, metavar="P", help="WireGuard's UDP port (default 10100)")
     join.add_argument("--join-port", type=_port, metavar="P", help="nodes: TCP port to join at (default 9000); 0: none")
     join.add_argument("--interface", default="", metavar="IF", help="name of the interface (default: the mesh's)")
-    join.add_argument("--always-on", action="store_true", help="keep the keys in a file that only root reads")
+    join.add_argument(
+        "--always-on",
+        action="store_true",
+        help="peers: keep the keys in files that only root reads, and connect when the machine starts",
+    )
     join.add_argument("--wait", type=_seconds, metavar="S", help="wait that long for the mesh to be connected")
     join.add_argument("--request", metavar="HOST[:PORT]", help="ask to be let in as a peer")
     join.add_argument("--fingerprint", default="", metavar="F", help="the mesh CA's, to check (with --request)")
@@ -221,7 +229,9 @@ def _meshes(commands: Commands) -> None:
         ("down", "disconnect this machine; it stays a member"),
         ("status", "show the meshes of this machine"),
     ):
-        _command(commands, name, text).add_argument("mesh_name", nargs="?", default="", metavar="MESH", help=_MESH)
+        one = _command(commands, name, text)
+        one.add_argument("mesh_name", nargs="?", default="", metavar="MESH", help=_MESH)
+    _watch(one)
     leave = _command(commands, "leave", "take this machine out of a mesh and clean up")
     leave.add_argument("mesh_name", metavar="MESH", help="which one")
     leave.add_argument("--yes", action="store_true", help="don't ask whether you are sure")
@@ -236,17 +246,23 @@ def _meshes(commands: Commands) -> None:
     )
 
 
+def _watch(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--watch", action="store_true", help="again with each change, until interrupted")
+
+
 def _members(commands: Commands) -> None:
     for group, text in (("nodes", "the gateways of a mesh"), ("peers", "the laptops and desktops of a mesh")):
         inner = _group(commands, group, text)
-        _command(inner, "list", f"list the {group}")
+        listed = _command(inner, "list", f"list the {group}")
+        listed.add_argument("--filter", default="", metavar="WORDS", help=_FILTER)
+        _watch(listed)
         for name, what in (("show", f"show all about a {group[:-1]}"), ("remove", f"remove a {group[:-1]} for good")):
             _command(inner, name, what).add_argument("who", metavar="WHO", help=_WHO)
         if group == "nodes":
             promote = _command(inner, "promote", "have a node lead the mesh: the primary hands over to it")
             promote.add_argument("who", metavar="WHO", help=_WHO)
     _command(inner, "authorized", "list the peers that were let in")
-    _command(inner, "pending", "list the machines that ask to be let in")
+    _watch(_command(inner, "pending", "list the machines that ask to be let in"))
     for name, what in (
         ("authorize", "let in a machine that asks"),
         ("deauthorize", "refuse a machine that asks, or remove a peer"),
@@ -264,7 +280,7 @@ def _members(commands: Commands) -> None:
 
 def _routes(commands: Commands) -> None:
     inner = _group(commands, "routes", "subnets behind nodes")
-    _command(inner, "list", "list the routes")
+    _watch(_command(inner, "list", "list the routes"))
     for name, text in (("add", "offer a subnet to the mesh"), ("remove", "stop offering a subnet")):
         parser = _command(inner, name, text)
         parser.add_argument("cidr", metavar="CIDR", help="such as 203.0.113.0/24")
@@ -298,7 +314,7 @@ def _invites(commands: Commands) -> None:
     create.add_argument("--node", action="store_true", help="for a node instead of a peer")
     create.add_argument("--file", metavar="FILE", help="write it to a .mesh file that only you can read")
     create.add_argument("--qr", action="store_true", help="show it as a QR code")
-    _command(inner, "list", "list the invites")
+    _watch(_command(inner, "list", "list the invites"))
     show = _command(inner, "show", "show an invite")
     show.add_argument("id", metavar="ID", help="its id, or the beginning of it")
     show.add_argument(
@@ -319,6 +335,22 @@ def _rest(commands: Commands) -> None:
     ping.add_argument("who", metavar="WHO", help=_WHO)
     ping.add_argument("--count", type=_number(1, 10_000), default=4, metavar="N", help="probes (default 4)")
     _command(commands, "doctor", "find what would stop a mesh from working here, and the fix")
+    graph = _command(
+        commands,
+        "graph",
+        "draw who is reached how from this machine",
+        "  meshctl graph\n  meshctl graph --format svg > home.svg\n  meshctl graph --format dot | dot -Tpng > home.png",
+    )
+    graph.add_argument(
+        "--format", choices=["dot", "mermaid", "svg", "text"], default="text", help="of the drawing (default text)"
+    )
+    report = _command(
+        commands,
+        "report",
+        "write a file to send with a question: status, events and doctor, no secret",
+        "  meshctl report home.report\n  meshtui --replay home.report",
+    )
+    report.add_argument("file", metavar="FILE", help="a new one, which only you can read")
     completions = _command(
         commands,
         "completions",
@@ -335,7 +367,7 @@ _SECTIONS: tuple[tuple[Callable[[Commands], None], tuple[str, ...]], ...] = (
     (_members, ("nodes", "peers")),
     (_routes, ("routes",)),
     (_invites, ("invites",)),
-    (_rest, ("key", "events", "ping", "doctor", "completions")),
+    (_rest, ("key", "events", "ping", "doctor", "graph", "report", "completions")),
 )
 
 NAMES = frozenset(name for _, names in _SECTIONS for name in names)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,7 @@ class Session:
         self.socket = Path(options.socket or os.environ.get("MESHD_SOCKET") or DEFAULT_SOCKET)
         self.timeout: float = options.timeout or DEFAULT_TIMEOUT
         self._deadline: float | None = None
+        self.watched: local_pb2.Status | None = None
         self._channel, self.stub = connect(self.socket)
 
     @property
@@ -80,6 +83,8 @@ class Session:
             raise error_of(failure, self.socket) from failure
 
     def status(self, mesh: str = "") -> local_pb2.Status:
+        if self.watched is not None:
+            return self.watched
         reply: local_pb2.Status = self.call("GetStatus", local_pb2.GetStatusRequest(mesh=mesh or self.mesh))
         return reply
 
@@ -94,7 +99,17 @@ class Session:
         return found[0]
 
     def show(self, data: Any, text: str) -> None:
-        print(json.dumps(data) if self.options.json else text)
+        if self.watched is None or self.options.json:
+            print(json.dumps(data) if self.options.json else text, flush=self.watched is not None)
+        elif sys.stdout.isatty():
+            size = shutil.get_terminal_size()
+            lines = text.splitlines()
+            if len(lines) >= size.lines:
+                lines = [*lines[: size.lines - 2], f"… {len(lines) - size.lines + 2} more"]
+            # In place, each line to its end, so that nothing flickers.
+            print("\x1b[H" + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J", end="", flush=True)
+        else:
+            print(text, end="\n\n", flush=True)
 
     def done(self, reply: local_pb2.ChangeReply, text: str) -> None:
         self.show({"epoch": reply.epoch, "revision": reply.revision}, as_text.clean(text))

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
+from meshproto.recording import Recorder
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 
@@ -16,12 +18,12 @@ from meshtui.actions.actions import Actions
 from meshtui.clock import Clock
 from meshtui.connection import RETRY_S, Connection, Refused
 from meshtui.history import History
+from meshtui.key_gate import KeyGate, Passed
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.mirror import check, fold
 from meshtui.model import Link, LinkState, Mesh, Model
 from meshtui.preferences import Preferences, load, save
-from meshtui.recording import Recorder
 from meshtui.replay import Replay
 from meshtui.screens.main_screen import MEMBERS, OVERVIEW, MainScreen
 from meshtui.screens.story_screen import StoryScreen
@@ -94,12 +96,23 @@ class MeshtuiApp(App[None]):
         self._examination = Examination()
         self._main = MainScreen(Actions(self), self.preferences.orders)
         self._presented_ms = 0
+        self.gate = KeyGate(self, super().on_event)
         self.connection = self._replay or Connection(socket, self, self._clock.now_ms, retry_s)
 
     def get_default_screen(self) -> MainScreen:
         return self._main
 
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.gate.put(event)
+        else:
+            await super().on_event(event)
+
+    def on_passed(self, message: Passed) -> None:
+        message.seen.set()
+
     def on_ready(self) -> None:
+        self.run_worker(self.gate.run(), name="keys", group="keys")
         self.present()
         self.set_interval(1.0, self._tick)
         # gRPC takes a while to import: the first frame comes before it.
@@ -146,6 +159,8 @@ class MeshtuiApp(App[None]):
             self.model = await asyncio.to_thread(fold, self.model, update)
         else:
             self.model = fold(self.model, update)
+        if update.checks:
+            self._examination = Examination(tuple(check(one) for one in update.checks), update.at_ms)
         self._history.recall(update.past)
         self._history.learn(self.model, self._clock.now_ms())
         self.present()
@@ -223,7 +238,7 @@ class MeshtuiApp(App[None]):
     def show_mesh(self, name: str) -> None:
         """As soon as it is there."""
         self._awaited = name
-        self._main.action_tab(MEMBERS)
+        self._main.show_tab(MEMBERS)
         self.present()
 
     def say(self, *cells: Cell) -> None:

@@ -29,9 +29,10 @@ T = TypeVar("T")
 class Refused(Exception):
     """Raised when the helper, or the way to it, says no. `str()` is why, `fix` what to do."""
 
-    def __init__(self, message: str, fix: str = "") -> None:
+    def __init__(self, message: str, fix: str = "", code: str = "") -> None:
         super().__init__(plain(message))
         self.fix = plain(fix)
+        self.code = code
 
 
 class Listener(Protocol):
@@ -99,7 +100,7 @@ class Connection:
 
     def _refusal(self, error: Any) -> Refused:
         if error.code != "helper-unreachable":
-            return Refused(error.message, error.fix)
+            return Refused(error.message, error.fix, error.code)
         if os.path.exists(self._socket) and not os.access(self._socket, os.W_OK):
             return Refused(f"You may not open {self._socket}", f"ls -l {self._socket}")
         return Refused("meshd is not running", error.fix)

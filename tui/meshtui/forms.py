@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import ip_network
+from pathlib import Path
 
-from meshproto.cluster_key import ClusterKey, is_cluster_key
 from meshproto.durations import format_duration, parse_duration_ms
 from meshproto.format_error import FormatError
-from meshproto.invite import is_invite, parse_invite
 
 from meshtui.format import plain
 from meshtui.screens.form_screen import Field
@@ -25,6 +24,9 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?|[0-9a-fA-F:]{2,45}")
 MOST_USES = 10_000
 NO_YES = ("no", "yes")
+KEYRING = "keyring"
+ROLE_NODE = 1
+"""Of state.proto, which is not imported for it."""
 
 
 def name_objection(name: str, taken: Collection[str] = ()) -> str:
@@ -118,6 +120,24 @@ def node_choice(nodes: Sequence[str]) -> Field:
     return Field("node", "At", nodes[0], choices=nodes)
 
 
+# --- a drawing --------------------------------------------------------------------------------------------------------
+
+ENDINGS = {".svg": "svg", ".dot": "dot", ".mmd": "mermaid", ".txt": "text"}
+
+
+def export_fields(mesh: str) -> list[Field]:
+    return [Field("file", "File", f"{mesh}.svg", hint="its ending says the format", longest=500)]
+
+
+def judge_export(values: Values) -> Verdict:
+    path = Path(values["file"]).expanduser()
+    if path.suffix not in ENDINGS:
+        return f"The ending says the format: {', '.join(ENDINGS)}.", ""
+    if path.exists():
+        return f"{path} exists already.", ""
+    return "", f"Writes {path.absolute()}"
+
+
 # --- meshes -----------------------------------------------------------------------------------------------------------
 
 
@@ -147,10 +167,15 @@ def join_fields(host: str) -> list[Field]:
         Field("what", "Invite or key", hint="paste it here", longest=65536, hidden=True),
         Field("hosts", "Through", hint="with a cluster key: a node's address", longest=500),
         Field("member_name", "This machine", hint=f"{host}, or another name", longest=63),
+        Field("keys", "Keys", KEYRING, choices=(KEYRING, "file")),
     ]
 
 
 def judge_join(values: Values, now_ms: int) -> Verdict:
+    # Not before somebody joins: these take a while, and the first frame waits for what this module imports.
+    from meshproto.cluster_key import ClusterKey, is_cluster_key
+    from meshproto.invite import is_invite, parse_invite
+
     what, hosts = values["what"], values["hosts"].split()
     if not what:
         return "Paste an invite (mesh1-…) or a cluster key (meshkey1-…).", ""
@@ -173,4 +198,10 @@ def judge_join(values: Values, now_ms: int) -> Verdict:
         return "The invite has expired: ask for a new one.", ""
     who = f" as {plain(invite.member)}" if invite.member else ""
     left = format_duration((invite.expires_ms - now_ms) // 60_000 * 60_000)
-    return "", f"An invite to {plain(invite.mesh_name)}{who}, good for {left}."
+    if invite.role == ROLE_NODE:
+        keys = "This machine becomes a node, and connects whenever it starts."
+    elif values["keys"] == KEYRING:
+        keys = "The keys go into your keyring: this machine connects when you say so."
+    else:
+        keys = "The keys go into a file that only root reads: this machine connects whenever it starts."
+    return "", f"An invite to {plain(invite.mesh_name)}{who}, good for {left}.\n{keys}"

@@ -56,9 +56,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("meshtui: this is no terminal\nfix: use `meshctl status`, or run meshtui on a terminal\n")
         return 1
     try:
+        from meshproto.recording import NoRecording
+
         from meshtui.app import MeshtuiApp
         from meshtui.preferences import default_path
-        from meshtui.recording import NoRecording
     except ModuleNotFoundError as error:
         if error.name not in ("textual", "rich"):
             raise

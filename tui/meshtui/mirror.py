@@ -120,6 +120,7 @@ def _mesh(status: wire.MeshStatus) -> Mesh:
         pending=tuple(_pending(one) for one in status.pending),
         invites=tuple(_invite(one) for one in status.invites),
         dns_domain=plain(status.dns_domain),
+        keyring_entry=plain(status.keyring_entry),
         backend_reason=plain(status.backend_reason),
         members=MappingProxyType({member.id: _member(member) for member in status.members}),
     )

@@ -141,7 +141,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """`members` by id, in the order in which the helper named them."""
+    """`members` by id, in the order in which the helper named them. `keyring_entry` has this machine's keys, "" when
+    files do."""
 
     id: str
     name: str
@@ -161,6 +162,7 @@ class Mesh:
     invites: tuple[Invite, ...] = ()
     dns_domain: str = ""
     backend_reason: str = ""
+    keyring_entry: str = ""
     members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
 
     def own(self) -> Member | None:

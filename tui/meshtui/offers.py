@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from meshtui.model import Check, Invite, Member, Mesh, MeshState, Pending, Route
+from meshtui.model import Check, Invite, Member, Mesh, MeshState, Pending, Role, Route
 from meshtui.permissions import Deed, Refusal, Subject, refusal
 from meshtui.view import View
 
@@ -16,6 +16,7 @@ KEYS = {
     Deed.RENAME: "r",
     Deed.ADMIN: "A",
     Deed.REMOVE: "d",
+    Deed.PROMOTE: "P",
     Deed.USE: "e",
     Deed.WITHDRAW: "d",
     Deed.PUBLISH: "a",
@@ -30,11 +31,12 @@ KEYS = {
     Deed.JOIN: "a",
     Deed.CREATE: "n",
     Deed.EXAMINE: "x",
+    Deed.EXPORT: "w",
 }
 """One letter means the same kind of thing everywhere: a adds, d takes away, e switches on and off, K shows a secret."""
 
 OF = {
-    Member: (Deed.PING, Deed.COPY, Deed.ENABLE, Deed.RENAME, Deed.ADMIN, Deed.REMOVE),
+    Member: (Deed.PING, Deed.COPY, Deed.ENABLE, Deed.RENAME, Deed.ADMIN, Deed.REMOVE, Deed.PROMOTE),
     Route: (Deed.COPY, Deed.USE, Deed.WITHDRAW),
     Invite: (Deed.SHOW, Deed.REVOKE),
     Pending: (Deed.LET_IN, Deed.REFUSE),
@@ -44,7 +46,7 @@ OF = {
 
 FOR_SEVERAL = frozenset((Deed.PING, Deed.COPY, Deed.ENABLE, Deed.REMOVE))
 
-BEGINNINGS = (Deed.INVITE, Deed.PUBLISH, Deed.JOIN, Deed.CREATE, Deed.EXAMINE)
+BEGINNINGS = (Deed.INVITE, Deed.PUBLISH, Deed.JOIN, Deed.CREATE, Deed.EXAMINE, Deed.EXPORT)
 """They need no row."""
 
 
@@ -64,8 +66,13 @@ def offers(view: View, subjects: Sequence[Subject], begin: Sequence[Deed]) -> li
     found = []
     if subjects:
         several = len(subjects) > 1
-        found = [_offer(deed, view, subjects) for deed in OF[type(subjects[0])] if not several or deed in FOR_SEVERAL]
+        kinds = [deed for deed in OF[type(subjects[0])] if not several or deed in FOR_SEVERAL]
+        found = [_offer(deed, view, subjects) for deed in kinds if deed is not Deed.PROMOTE or _is_node(subjects[0])]
     return found + [_offer(deed, view, ()) for deed in begin]
+
+
+def _is_node(subject: Subject) -> bool:
+    return isinstance(subject, Member) and subject.role is Role.NODE
 
 
 def _offer(deed: Deed, view: View, subjects: Sequence[Subject]) -> Offer:
@@ -124,6 +131,8 @@ def _words(deed: Deed, subjects: Sequence[Subject]) -> tuple[str, str, str]:
             )
         case Deed.REMOVE:
             return "remove", f"Remove {name}", "Asks first; it would have to join anew"
+        case Deed.PROMOTE:
+            return "promote", f"Make {name} the primary", "Asks first; no change is lost"
         case Deed.USE:
             word = "don't use" if off else "use"
             return word, f"{'Don’t use' if off else 'Use'} {name} on this machine", "A choice of this machine alone"
@@ -154,3 +163,5 @@ def _words(deed: Deed, subjects: Sequence[Subject]) -> tuple[str, str, str]:
             return "new", "Create a mesh", "This machine becomes its first node"
         case Deed.EXAMINE:
             return "examine", "Examine this machine", "What would stop a mesh from working here"
+        case Deed.EXPORT:
+            return "write", "Write the topology to a file", "As SVG, DOT, Mermaid or text"

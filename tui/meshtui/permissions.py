@@ -23,6 +23,7 @@ class Deed(Enum):
     RENAME = "rename"
     ADMIN = "admin"
     REMOVE = "remove"
+    PROMOTE = "promote"
     PUBLISH = "publish"
     WITHDRAW = "withdraw"
     USE = "use"
@@ -37,6 +38,7 @@ class Deed(Enum):
     LEAVE = "leave"
     KEY = "key"
     EXAMINE = "examine"
+    EXPORT = "export"
 
 
 OWN_MACHINE = frozenset((Deed.CREATE, Deed.JOIN, Deed.CONNECT, Deed.LEAVE, Deed.USE, Deed.KEY, Deed.SHOW))
@@ -70,6 +72,8 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
     """None when it may be done."""
     if deed is Deed.COPY:
         return None if copied(subject) else Refusal("there is nothing to copy")
+    if deed is Deed.EXPORT and view.mesh is not None:
+        return None
     if view.replayed is not None:
         return Refusal("this is a recording")
     if view.link.state is not LinkState.LIVE:
@@ -111,6 +115,12 @@ def _about(deed: Deed, mesh: Mesh, subject: Subject | None) -> Refusal | None:
             return Refusal(f"{subject.name} is a node; only peers are enabled and disabled")
         case Deed.ADMIN, Member(role=Role.NODE):
             return Refusal(f"{subject.name} is a node, and nodes may change everything")
+        case Deed.PROMOTE, Member(primary=True):
+            return Refusal(f"{subject.name} is the primary")
+        case Deed.PROMOTE, Member(voter=False):
+            return Refusal(f"{subject.name} does not vote, so it can't lead", "meshctl nodes list")
+        case Deed.PROMOTE, Member(online=False, is_self=False):
+            return Refusal(f"{subject.name} is offline")
         case Deed.REMOVE, Member(is_self=True):
             return Refusal(f"{subject.name} is this machine", f"leave {mesh.name}: Overview, then d")
         case Deed.USE, Route() if me is not None and me.name in subject.nodes:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from meshproto.recording import NoRecording, read
+
 from meshtui.connection import Listener, Refused, client_modules
 from meshtui.format import plain
 from meshtui.model import Link, LinkState
-from meshtui.recording import NoRecording, read
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 60.0, 300.0)
 RECORDING = "this is a recording"

@@ -27,7 +27,17 @@ from meshd.assembly.peer_duties import PeerDuties
 from meshd.assembly.status import states_line
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import new_private_key, signing_request
-from meshd.cluster.identity import Choices, Identity, delete_identity, list_identities, load_identity, save_identity
+from meshd.cluster.held_keys import drop_keys, held_keys, hold_keys
+from meshd.cluster.identity import (
+    Choices,
+    Identity,
+    Keys,
+    KeysNeeded,
+    delete_identity,
+    list_identities,
+    load_identity,
+    save_identity,
+)
 from meshd.cluster.joining import Joined
 from meshd.dataplane import kernel_network
 from meshd.dataplane.apply import HostNetwork
@@ -98,9 +108,12 @@ class Daemon:
             try:
                 identity = await asyncio.to_thread(load_identity, folder)
                 view = await asyncio.to_thread(load_view, folder / "view")
+                if identity.held is None:
+                    held = await asyncio.to_thread(held_keys, self.settings.run_dir, identity.choices.mesh_id)
+                    identity = identity.with_keys(held)
                 mesh = Mesh(self.machine, identity, folder, view)
                 self.meshes[mesh.name] = mesh
-                if identity.choices.up and identity.choices.always_on:
+                if identity.choices.up and identity.held is not None:
                     await mesh.starting.begin(self._duties)
             except MeshError as error:
                 log.error("%s does not come up: %s (%s)", folder.name, error, error.fix)
@@ -243,9 +256,8 @@ class Daemon:
             join_port,
             (asked.endpoint,) if asked.endpoint else (),
         )
-        identity = Identity(
-            choices, wireguard_key, certificate_key, member.certificate, authority.certificate, key.secret
-        )
+        keys = Keys(wireguard_key, certificate_key)
+        identity = Identity(choices, keys, member.certificate, authority.certificate, key.secret)
         server: StoreServer | None = None
         made: Mesh | None = None
         try:
@@ -288,6 +300,7 @@ class Daemon:
             except MeshError as error:
                 log.warning("redis of %s could not be removed: %s", identity.choices.mesh, error)
         await asyncio.to_thread(delete_identity, folder)
+        await asyncio.to_thread(drop_keys, self.settings.run_dir, identity.choices.mesh_id)
 
     async def adopt(self, joined: Joined) -> Mesh:
         """Makes a machine that was let in a running member."""
@@ -296,6 +309,8 @@ class Daemon:
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         await asyncio.to_thread(save_view, folder / "view", joined.view)
         await asyncio.to_thread(save_identity, folder, identity)
+        if not identity.choices.always_on:
+            await asyncio.to_thread(hold_keys, self.settings.run_dir, identity.choices.mesh_id, identity.keys)
         mesh = Mesh(self.machine, identity, folder, joined.view)
         try:
             await mesh.start(self._duties)
@@ -310,9 +325,15 @@ class Daemon:
         if self.meshes.get(mesh.name) is not mesh:
             raise NotFound(f"this machine has left {mesh.name} already", "see `meshctl status`")
 
-    async def connect(self, mesh: Mesh) -> None:
+    async def connect(self, mesh: Mesh, keys: Keys | None = None) -> None:
+        """`keys` come from a person's keyring. Raises KeysNeeded when they are missing."""
         self._check_joined(mesh)
         if not mesh.choices.up or mesh.duties is None:
+            if keys is not None and not mesh.choices.always_on:
+                mesh.identity = mesh.identity.with_keys(keys)
+                await asyncio.to_thread(hold_keys, self.settings.run_dir, mesh.choices.mesh_id, keys)
+            if mesh.identity.held is None:
+                raise KeysNeeded(mesh.choices)
             await mesh.set_choices(up=True)
             await mesh.stop()  # it may be waiting to be tried again
             problem = await mesh.starting.begin(self._duties)
@@ -325,6 +346,9 @@ class Daemon:
         if mesh.choices.up:
             await mesh.set_choices(up=False)
             await mesh.down()
+            if not mesh.choices.always_on:
+                mesh.identity = mesh.identity.with_keys(None)
+                await asyncio.to_thread(drop_keys, self.settings.run_dir, mesh.choices.mesh_id)
             mesh.event("state", "disconnected by a person")
 
     async def _submit_patiently(self, duties: Duties, change: node_pb2.Change, limit: float) -> node_pb2.ChangeResult:
@@ -370,6 +394,7 @@ class Daemon:
             except MeshError as error:
                 left_behind += f"; the mesh's data stay in its store: {error.message}"
         await mesh.erase()
+        await asyncio.to_thread(drop_keys, self.settings.run_dir, mesh.choices.mesh_id)
         self.meshes.pop(mesh.name, None)
         return left_behind
 

@@ -1,5 +1,7 @@
 """Invites made on this machine. Their temporary private keys stay here, a root-only file each, while they are open:
 so that `invites show` can give the invite once more. The mesh itself knows only hashes.
+
+Where a person's keyring has the member's keys, it has these too, and nothing stays here.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ async def make_invite(
         token_sha256=hashlib.sha256(redeem_token(key, invite_id)).digest(),
     )
     # The key is kept first: an invite that was made and whose answer was lost can still be shown.
-    await asyncio.to_thread(_keep, mesh.folder / FOLDER, invite_id, key)
+    if not mesh.choices.keyring_entry:
+        await asyncio.to_thread(_keep, mesh.folder / FOLDER, invite_id, key)
     try:
         result = await submit(change)
     except MeshError as error:
@@ -90,6 +93,12 @@ async def show_invite(mesh: Mesh, beginning: str) -> local_pb2.CreateInviteReply
             f"invite {stored.id} is of no use any more: {state.get(stored.state, 'expired')}",
             "meshctl invites create",
             "invite-closed",
+        )
+    if mesh.choices.keyring_entry:
+        raise NotFound(
+            f"the secret of invite {stored.id} is in the keyring of whoever made it here",
+            f"as {mesh.choices.person}: meshctl invites show {stored.id} --qr",
+            "in-keyring",
         )
     key = await asyncio.to_thread(_read, mesh.folder / FOLDER / stored.id)
     if key is None or key.public.data != stored.temporary_public_key:
@@ -127,7 +136,11 @@ def _reply(
         further_keys=len(stored.further_public_keys),
     )
     return local_pb2.CreateInviteReply(
-        invite=invite_status(stored), text=invite.to_text(), uri=invite.to_uri(), file=invite.to_file()
+        invite=invite_status(stored),
+        text=invite.to_text(),
+        uri=invite.to_uri(),
+        file=invite.to_file(),
+        keyring_entry=mesh.choices.keyring_entry,
     )
 
 

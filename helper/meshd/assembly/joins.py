@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 from meshproto import base32, local_pb2, state_pb2
@@ -20,7 +21,9 @@ from meshproto.keys import PrivateKey, PublicKey
 from meshd import defaults
 from meshd.assembly.daemon import Daemon
 from meshd.assembly.status import mesh_status
-from meshd.cluster.certificates import fingerprint
+from meshd.cluster.certificates import fingerprint, new_private_key
+from meshd.cluster.held_keys import parse_keys
+from meshd.cluster.identity import Keys
 from meshd.cluster.join_connection import resolve
 from meshd.cluster.joining import Joined, Wishes, join_as_node, redeem, request_access
 from meshd.cluster.request_keys import forget_request_keys
@@ -49,10 +52,12 @@ SYNC_TIME = 3.0
 """Seconds that a new member waits to hear from the primary; without it the mesh can't be changed, and it says so."""
 
 
-async def join_mesh(daemon: Daemon, request: local_pb2.JoinMeshRequest) -> AsyncIterator[local_pb2.JoinProgress]:
-    """Yields progress; the last one has the mesh. Raises MeshError, with nothing left behind."""
+async def join_mesh(
+    daemon: Daemon, request: local_pb2.JoinMeshRequest, person: str
+) -> AsyncIterator[local_pb2.JoinProgress]:
+    """Yields progress; the last one has the mesh. `person` asks for it. Raises MeshError, with nothing left behind."""
     reports: asyncio.Queue[local_pb2.JoinProgress] = asyncio.Queue()
-    task = asyncio.create_task(_join(daemon, request, reports))
+    task = asyncio.create_task(_join(daemon, request, person, reports))
     try:
         while True:
             next_report = asyncio.create_task(reports.get())
@@ -72,7 +77,10 @@ async def join_mesh(daemon: Daemon, request: local_pb2.JoinMeshRequest) -> Async
 
 
 async def _join(
-    daemon: Daemon, request: local_pb2.JoinMeshRequest, reports: asyncio.Queue[local_pb2.JoinProgress]
+    daemon: Daemon,
+    request: local_pb2.JoinMeshRequest,
+    person: str,
+    reports: asyncio.Queue[local_pb2.JoinProgress],
 ) -> local_pb2.JoinProgress:
     last = ("", "")
 
@@ -96,7 +104,8 @@ async def _join(
     name = check_label(request.member_name or label_from_host(socket.gethostname()), "member name")
     try:
         if request.request:
-            joined = await _by_request(daemon, request, name, progress, pending, deadline)
+            wishes = await _peer_wishes(daemon, request, name, "mesh", person)
+            joined = await _by_request(daemon, request, wishes, progress, pending, deadline)
         elif is_cluster_key(request.what):
             key = ClusterKey.parse(request.what)
             hosts = [Endpoint.parse(text, defaults.JOIN_PORT) for text in request.hosts]
@@ -108,7 +117,7 @@ async def _join(
             wishes = await _wishes(daemon, request, name, "mesh")
             joined = await join_as_node(key, hosts, wishes, progress, deadline - time.monotonic())
         else:
-            joined = await _by_invite(daemon, request, parse_invite(request.what), progress, deadline)
+            joined = await _by_invite(daemon, request, parse_invite(request.what), person, progress, deadline)
     except FormatError as error:
         raise InvalidInput(error.message, error.fix, error.code) from error
     try:
@@ -145,31 +154,35 @@ async def _wishes(daemon: Daemon, request: local_pb2.JoinMeshRequest, name: str,
         endpoints=endpoints,
         given_endpoints=tuple(request.endpoints),
         behind_nat=private,
-        wireguard_key=PrivateKey.from_random(os.urandom(32)),
+        keys=Keys(PrivateKey.from_random(os.urandom(32)), new_private_key()),
+        person="",
         error_of=error_of,
     )
 
 
-def _needs_always_on(request: local_pb2.JoinMeshRequest) -> None:
-    if not request.always_on:
+async def _peer_wishes(daemon: Daemon, request: local_pb2.JoinMeshRequest, name: str, mesh: str, person: str) -> Wishes:
+    """With the keys that the person brings, unless root's files shall have them."""
+    if request.always_on:
+        return await _wishes(daemon, request, name, mesh)
+    if not request.HasField("keys"):
         raise InvalidInput(
-            "keeping a peer's keys in the desktop's keyring is not available in this release",
-            "add --always-on, which keeps them in a file that only root reads",
+            "a peer's keys are kept in a keyring, or in files that only root reads",
+            "add --always-on for the files",
             "always-on-needed",
         )
+    keys = parse_keys(request.keys)
+    return replace(await _wishes(daemon, request, name, mesh), keys=keys, person=person)
 
 
 async def _by_request(
     daemon: Daemon,
     request: local_pb2.JoinMeshRequest,
-    name: str,
+    wishes: Wishes,
     progress: object,
     pending: object,
     deadline: float,
 ) -> Joined:
-    _needs_always_on(request)
     hosts = [Endpoint.parse(text, defaults.JOIN_PORT) for text in request.hosts]
-    wishes = await _wishes(daemon, request, name, "mesh")
     expected = request.fingerprint.strip().lower() or None
     return await request_access(
         hosts,
@@ -183,11 +196,14 @@ async def _by_request(
 
 
 async def _by_invite(
-    daemon: Daemon, request: local_pb2.JoinMeshRequest, invite: Invite, progress: object, deadline: float
+    daemon: Daemon,
+    request: local_pb2.JoinMeshRequest,
+    invite: Invite,
+    person: str,
+    progress: object,
+    deadline: float,
 ) -> Joined:
     """Opens the tunnel with the invite's temporary key, redeems through it; the interface stays for the member."""
-    if invite.role != state_pb2.ROLE_NODE:
-        _needs_always_on(request)
     if invite.expires_ms <= time.time() * 1000:
         raise Conflict(f"the invite to {invite.mesh_name} has expired", "ask for a new one", "invite-expired")
     check_label(invite.mesh_name, "mesh name")
@@ -196,7 +212,10 @@ async def _by_invite(
             raise Conflict(f"this machine is in {mesh.name} already", "see `meshctl status`", "already-joined")
     daemon.check_new(invite.mesh_name)
     name = check_label(invite.member or request.member_name or label_from_host(socket.gethostname()), "member name")
-    wishes = await _wishes(daemon, request, name, invite.mesh_name)
+    if invite.role == state_pb2.ROLE_NODE:
+        wishes = await _wishes(daemon, request, name, invite.mesh_name)
+    else:
+        wishes = await _peer_wishes(daemon, request, name, invite.mesh_name, person)
     endpoints = {}
     for node in invite.nodes:
         endpoint = await _usable(node.endpoints)

@@ -20,6 +20,7 @@ from meshd.assembly.machine import Duties
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_duties import raise_refusal
 from meshd.assembly.status import member_status, mesh_status
+from meshd.cluster.held_keys import parse_keys
 from meshd.model.changes.routes import parse_route
 from meshd.model.errors import InvalidInput, NotFound, Unavailable
 from meshd.model.members import Member, Role
@@ -144,12 +145,13 @@ class LocalApi:
         self, request: local_pb2.JoinMeshRequest, actor: Actor
     ) -> AsyncIterator[local_pb2.JoinProgress]:
         async with self._daemon.change_lock:
-            async for progress in join_mesh(self._daemon, request):
+            async for progress in join_mesh(self._daemon, request, actor.user):
                 yield progress
 
     async def connect(self, request: local_pb2.ConnectRequest, actor: Actor) -> local_pb2.MeshReply:
         mesh = self._daemon.find(request.mesh)
-        await self._daemon.exclusively(self._daemon.connect(mesh))
+        keys = parse_keys(request.keys) if request.HasField("keys") else None
+        await self._daemon.exclusively(self._daemon.connect(mesh, keys))
         return local_pb2.MeshReply(mesh=mesh_status(mesh))
 
     async def disconnect(self, request: local_pb2.DisconnectRequest, actor: Actor) -> local_pb2.MeshReply:
@@ -161,7 +163,7 @@ class LocalApi:
         mesh = self._daemon.find(request.mesh)
         leaving = self._daemon.leave(mesh, self._actor(mesh, actor), request.timeout_ms / 1000)
         left = await self._daemon.exclusively(leaving)
-        return local_pb2.LeaveMeshReply(left_behind=left)
+        return local_pb2.LeaveMeshReply(left_behind=left, keyring_entry=mesh.choices.keyring_entry)
 
     async def show_key(self, request: local_pb2.ShowKeyRequest, actor: Actor) -> local_pb2.ShowKeyReply:
         mesh = self._daemon.find(request.mesh)

@@ -385,7 +385,7 @@ class Mesh:
         )
         return Situation(
             self_id=me.id,
-            private_key=self.identity.wireguard_key,
+            private_key=self.identity.keys.wireguard,
             interface=self.choices.interface,
             listen_port=self.choices.listen_port,
             mtu=self.state.settings.mtu or defaults.MTU,

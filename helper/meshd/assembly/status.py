@@ -21,6 +21,9 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
     """(state, reason); the reason is "" when connected."""
     if not mesh.choices.up:
         return local_pb2.DOWN, f"disconnected; connect with `meshctl up {mesh.name}`"
+    if mesh.identity.held is None:
+        person = mesh.choices.person
+        return local_pb2.DOWN, f"its keys are in the keyring of {person}; connect with `meshctl up {mesh.name}`"
     if mesh.me is None:
         return local_pb2.DOWN, f"this machine was removed from {mesh.name}; `meshctl leave {mesh.name}` cleans up"
     if not mesh.me.enabled:
@@ -96,6 +99,7 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
             *(f"{one.check}: {one.found}" for one in mesh.checks() if one.state != local_pb2.OK),
         ],
         dns_domain=settings.dns_domain,
+        keyring_entry=mesh.choices.keyring_entry,
         stale_since_ms=int(mesh.sessions.last_answer * 1000) if state == local_pb2.STALE else 0,
     )
 

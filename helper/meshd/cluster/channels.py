@@ -51,7 +51,7 @@ class MemberChannels:
         self._channels: dict[str, tuple[str, grpc.aio.Channel, MeshNodeAsyncStub]] = {}
         self._credentials = grpc.ssl_channel_credentials(
             certificate_pem(identity.ca_certificate),
-            private_key_pem(identity.certificate_key),
+            private_key_pem(identity.keys.certificate),
             certificate_pem(identity.certificate),
         )
 

@@ -1,7 +1,7 @@
 """What makes this machine a member of a mesh, as files in /var/lib/meshd/<mesh>/ (folder 0700, files 0600).
 
-Keys are written once; `identity.json` holds what is not secret and may change. Every write is atomic and on disk
-before it counts.
+Keys are written once, or are in a person's keyring and only held for a while (`held_keys`); `identity.json` holds what
+is not secret and may change. Every write is atomic and on disk before it counts.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from meshproto.keys import PrivateKey
 
-from meshd.model.errors import Failed
+from meshd.cluster.certificates import private_key_pem
+from meshd.model.errors import Failed, MeshError, NotPermitted
 from meshd.model.members import Role
 
 FORMAT = 1
 """Version of identity.json."""
+
+WIREGUARD_KEY, CERTIFICATE_KEY = "wireguard.key", "certificate.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,20 @@ class Choices:
     listen_port: int  # UDP
     join_port: int = 0  # TCP; 0: the join service listens on the overlay address only
     endpoints: tuple[str, ...] = ()  # given by hand; empty: found on the machine
-    always_on: bool = True  # comes back by itself after a restart
+    always_on: bool = True  # comes back by itself after a restart: its keys are in files here
+    person: str = ""  # else: whose keyring has them …
+    keyring_entry: str = ""  # … under this name, the WireGuard public key
     up: bool = True  # the person wants it connected
     accepted_routes: tuple[str, ...] = ()
     ignored_routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The private keys of a member."""
+
+    wireguard: PrivateKey
+    certificate: ec.EllipticCurvePrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +60,39 @@ class Identity:
     """A member's secrets and choices on this machine."""
 
     choices: Choices
-    wireguard_key: PrivateKey
-    certificate_key: ec.EllipticCurvePrivateKey
+    held: Keys | None  # None while they are only in a person's keyring
     certificate: bytes  # DER
     ca_certificate: bytes  # DER
     cluster_secret: bytes | None = None  # nodes only
 
+    @property
+    def keys(self) -> Keys:
+        """Raises KeysNeeded."""
+        if self.held is None:
+            raise KeysNeeded(self.choices)
+        return self.held
+
     def with_choices(self, **changes: object) -> Identity:
         return replace(self, choices=replace(self.choices, **changes))  # type: ignore[arg-type]  # field names above
+
+    def with_keys(self, keys: Keys | None) -> Identity:
+        """Raises NotPermitted when they are another member's."""
+        if keys is not None:
+            public = x509.load_der_x509_certificate(self.certificate).public_key()
+            if str(keys.wireguard.public) != self.choices.keyring_entry or keys.certificate.public_key() != public:
+                raise NotPermitted(f"these are not this machine's keys for {self.choices.mesh}")
+        return replace(self, held=keys)
+
+
+class KeysNeeded(MeshError):
+    """Raised when a mesh can't be connected without a person, whose keyring has its keys."""
+
+    def __init__(self, choices: Choices) -> None:
+        super().__init__(
+            f"the keys of {choices.mesh} are in the keyring of {choices.person}",
+            f"as {choices.person}, in a session with that keyring: meshctl up {choices.mesh}",
+            "keys-needed",
+        )
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -73,6 +112,20 @@ def write_private(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
+def write_keys(folder: Path, keys: Keys) -> None:
+    write_private(folder / WIREGUARD_KEY, keys.wireguard.text().encode() + b"\n")
+    write_private(folder / CERTIFICATE_KEY, private_key_pem(keys.certificate))
+
+
+def read_keys(folder: Path) -> Keys:
+    """Raises OSError or ValueError."""
+    wireguard = PrivateKey.parse((folder / WIREGUARD_KEY).read_text().strip())
+    certificate = serialization.load_pem_private_key((folder / CERTIFICATE_KEY).read_bytes(), None)
+    if not isinstance(certificate, ec.EllipticCurvePrivateKey):
+        raise ValueError("not a P-256 key")
+    return Keys(wireguard, certificate)
+
+
 def save_choices(folder: Path, choices: Choices) -> None:
     """Stores what may change. Blocks for the time of two fsyncs."""
     document = {"format": FORMAT, **asdict(choices), "role": choices.role.value}
@@ -82,11 +135,8 @@ def save_choices(folder: Path, choices: Choices) -> None:
 def save_identity(folder: Path, identity: Identity) -> None:
     """Stores everything; `identity.json` comes last, so that a half-written folder is no identity."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = identity.certificate_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    write_private(folder / "wireguard.key", identity.wireguard_key.text().encode() + b"\n")
-    write_private(folder / "certificate.key", key)
+    if identity.choices.always_on:
+        write_keys(folder, identity.keys)
     write_private(folder / "certificate.der", identity.certificate)
     write_private(folder / "ca.der", identity.ca_certificate)
     if identity.cluster_secret is not None:
@@ -104,12 +154,8 @@ def load_identity(folder: Path) -> Identity:
         for key in ("endpoints", "accepted_routes", "ignored_routes"):
             document[key] = tuple(document[key])
         choices = Choices(**{**document, "role": Role(document["role"])})
-        name = "wireguard.key"
-        wireguard_key = PrivateKey.parse((folder / name).read_text().strip())
-        name = "certificate.key"
-        certificate_key = serialization.load_pem_private_key((folder / name).read_bytes(), None)
-        if not isinstance(certificate_key, ec.EllipticCurvePrivateKey):
-            raise ValueError("not a P-256 key")
+        name = f"{WIREGUARD_KEY} or {CERTIFICATE_KEY}"
+        keys = read_keys(folder) if choices.always_on else None
         name = "certificate.der"
         certificate = (folder / name).read_bytes()
         name = "ca.der"
@@ -121,7 +167,7 @@ def load_identity(folder: Path) -> Identity:
             f"{folder / name} can't be used: {error}",
             f"restore it from a backup of the folder, or remove the folder and join again: rm -r {folder}",
         ) from error
-    return Identity(choices, wireguard_key, certificate_key, certificate, ca_certificate, secret)
+    return Identity(choices, keys, certificate, ca_certificate, secret)
 
 
 def list_identities(state_dir: Path) -> list[Path]:

@@ -15,12 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc.aio
-from cryptography.hazmat.primitives.asymmetric import ec
 from meshproto import PROTOCOL_VERSION, base32, cluster_key, join_pb2, node_pb2, state_pb2
-from meshproto.keys import PrivateKey
 
-from meshd.cluster.certificates import await_signature, fingerprint, identity_of, new_private_key, signing_request
-from meshd.cluster.identity import Choices, Identity
+from meshd.cluster.certificates import await_signature, fingerprint, identity_of, signing_request
+from meshd.cluster.identity import Choices, Identity, Keys
 from meshd.cluster.join_connection import Address, JoinConnection, check_clock_difference, connect, resolve
 from meshd.cluster.request_keys import forget_request_keys, keep_request_keys
 from meshd.model.errors import Conflict, MeshError, NotPermitted, Unavailable
@@ -44,14 +42,15 @@ class Wishes:
     endpoints: tuple[str, ...]  # where it may be reached, best first
     given_endpoints: tuple[str, ...]  # of these, what a person gave
     behind_nat: bool
-    wireguard_key: PrivateKey
+    keys: Keys
+    person: str  # whose keyring has them, "" when files here will
     error_of: Callable[[grpc.aio.AioRpcError], MeshError]
 
-    def applicant(self, certificate_key: ec.EllipticCurvePrivateKey) -> node_pb2.Applicant:
+    def applicant(self) -> node_pb2.Applicant:
         return node_pb2.Applicant(
             name=self.name,
-            public_key=self.wireguard_key.public.data,
-            certificate_request=signing_request(certificate_key, self.name or "member"),
+            public_key=self.keys.wireguard.public.data,
+            certificate_request=signing_request(self.keys.certificate, self.name or "member"),
             endpoints=self.endpoints,
             listen_port=self.listen_port,
             behind_nat=self.behind_nat,
@@ -73,13 +72,12 @@ def _joined(
     admission: join_pb2.Admission,
     connection: JoinConnection,
     wishes: Wishes,
-    certificate_key: ec.EllipticCurvePrivateKey,
     secret: bytes | None,
-    always_on: bool,
 ) -> Joined:
     member_id, role, mesh_id = identity_of(admission.certificate)
     if member_id != admission.member_id or mesh_id != connection.mesh_id:
         raise NotPermitted("the node answered with a certificate of somebody else")
+    person = wishes.person if role is Role.PEER else ""
     choices = Choices(
         mesh=admission.view.settings.name,
         mesh_id=mesh_id,
@@ -89,11 +87,11 @@ def _joined(
         listen_port=wishes.listen_port,
         join_port=wishes.join_port,
         endpoints=wishes.given_endpoints,
-        always_on=always_on or role is Role.NODE,
+        always_on=not person,
+        person=person,
+        keyring_entry=str(wishes.keys.wireguard.public) if person else "",
     )
-    identity = Identity(
-        choices, wishes.wireguard_key, certificate_key, admission.certificate, connection.ca_certificate, secret
-    )
+    identity = Identity(choices, wishes.keys, admission.certificate, connection.ca_certificate, secret)
     return Joined(identity, admission.view, admission.node_id)
 
 
@@ -136,12 +134,11 @@ async def join_as_node(
 ) -> Joined:
     """Joins with the cluster key through any node. Raises what the node refused with, by its code."""
     deadline = time.monotonic() + timeout
-    certificate_key = new_private_key()
     request_id = str(uuid.uuid4())
     expected = base32.encode(key.fingerprint)
     async with _reach(hosts, expected, progress, deadline) as connection:
         where = str(connection.address)
-        applicant = wishes.applicant(certificate_key)
+        applicant = wishes.applicant()
         try:
             challenge: join_pb2.ChallengeReply = await connection.stub.GetChallenge(
                 join_pb2.ChallengeRequest(), timeout=5
@@ -164,7 +161,7 @@ async def join_as_node(
             )
         except grpc.aio.AioRpcError as error:
             raise wishes.error_of(error) from error
-        return _joined(admission, connection, wishes, certificate_key, key.secret, always_on=True)
+        return _joined(admission, connection, wishes, key.secret)
 
 
 async def redeem(
@@ -185,8 +182,7 @@ async def redeem(
     try is answered with the first admission.
     """
     deadline = time.monotonic() + timeout
-    certificate_key = new_private_key()
-    applicant = wishes.applicant(certificate_key)
+    applicant = wishes.applicant()
     request = join_pb2.RedeemInviteRequest(
         invite_id=invite_id, token=token, applicant=applicant, request_id=str(uuid.uuid4())
     )
@@ -205,7 +201,7 @@ async def redeem(
                     request, timeout=max(min(patience + 1.0, deadline - time.monotonic()), 0.5)
                 )
                 secret = admission.cluster_secret or None  # an invite may be for a node
-                return _joined(admission, connection, wishes, certificate_key, secret, always_on=True)
+                return _joined(admission, connection, wishes, secret)
             except grpc.aio.AioRpcError as error:
                 refusal = wishes.error_of(error)
                 if refusal.code not in ("unavailable", "timeout"):
@@ -234,19 +230,18 @@ async def request_access(
 ) -> Joined:
     """Asks to be let in as a peer and waits for a person to decide. `pending` gets the request's id and the CA's
     fingerprint, for the person here to compare with the one shown there. Asking again finds the same request: its keys
-    stay in `state_dir` until it is decided."""
+    stay in `state_dir` until it is decided, unless a person's keyring has them."""
     deadline = time.monotonic() + timeout
     async with _reach(hosts, expected, progress, deadline) as connection:
         found = fingerprint(connection.ca_certificate)
-        keys = await asyncio.to_thread(keep_request_keys, state_dir, found)
-        wishes = replace(wishes, wireguard_key=keys.wireguard)
-        certificate_key = keys.certificate
+        if not wishes.person:
+            wishes = replace(wishes, keys=await asyncio.to_thread(keep_request_keys, state_dir, found))
         try:
             reply: join_pb2.RequestAccessReply = await connection.stub.RequestAccess(
-                join_pb2.RequestAccessRequest(applicant=wishes.applicant(certificate_key)), timeout=10
+                join_pb2.RequestAccessRequest(applicant=wishes.applicant()), timeout=10
             )
             await pending(reply.id, found)
-            signature = await_signature(certificate_key, reply.id)
+            signature = await_signature(wishes.keys.certificate, reply.id)
             while time.monotonic() < deadline:
                 wait = min(10.0, deadline - time.monotonic())
                 answer: join_pb2.AwaitAccessReply = await connection.stub.AwaitAccess(
@@ -257,7 +252,7 @@ async def request_access(
                     await asyncio.to_thread(forget_request_keys, state_dir, found)
                     raise Conflict("the request was refused", "ask the people who run the mesh", "refused")
                 if not answer.pending:
-                    return _joined(answer.admission, connection, wishes, certificate_key, None, always_on=True)
+                    return _joined(answer.admission, connection, wishes, None)
         except grpc.aio.AioRpcError as error:
             raise wishes.error_of(error) from error
         raise Unavailable(

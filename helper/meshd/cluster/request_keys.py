@@ -8,44 +8,28 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from meshproto.keys import PrivateKey
 
-from meshd.cluster.certificates import new_private_key, private_key_pem
-from meshd.cluster.identity import write_private
+from meshd.cluster.certificates import new_private_key
+from meshd.cluster.identity import Keys, read_keys, write_keys
 
 FOLDER = ".requests"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestKeys:
-    """What the member will have, once it is let in."""
-
-    wireguard: PrivateKey
-    certificate: ec.EllipticCurvePrivateKey
 
 
 def _folder(state_dir: Path, ca_fingerprint: str) -> Path:
     return state_dir / FOLDER / ca_fingerprint
 
 
-def keep_request_keys(state_dir: Path, ca_fingerprint: str) -> RequestKeys:
+def keep_request_keys(state_dir: Path, ca_fingerprint: str) -> Keys:
     """Those of the request that was made before, else new ones, on disk on return. Damaged ones are replaced."""
     folder = _folder(state_dir, ca_fingerprint)
-    try:
-        certificate = serialization.load_pem_private_key((folder / "certificate.key").read_bytes(), None)
-        if isinstance(certificate, ec.EllipticCurvePrivateKey):
-            return RequestKeys(PrivateKey.parse((folder / "wireguard.key").read_text().strip()), certificate)
-    except (OSError, ValueError, TypeError):
-        pass  # none yet, or unusable
-    keys = RequestKeys(PrivateKey.from_random(os.urandom(32)), new_private_key())
+    with contextlib.suppress(OSError, ValueError, TypeError):  # none yet, or unusable
+        return read_keys(folder)
+    keys = Keys(PrivateKey.from_random(os.urandom(32)), new_private_key())
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_private(folder / "wireguard.key", keys.wireguard.text().encode() + b"\n")
-    write_private(folder / "certificate.key", private_key_pem(keys.certificate))
+    write_keys(folder, keys)
     return keys
 
 

@@ -95,7 +95,7 @@ class JoinServer:
 
     def __init__(self, identity: Identity, api: JoinApi) -> None:
         self._credentials = grpc.ssl_server_credentials(
-            [(private_key_pem(identity.certificate_key), certificate_pem(identity.certificate))]
+            [(private_key_pem(identity.keys.certificate), certificate_pem(identity.certificate))]
         )
         self._servicer = _Servicer(api)
         self._server: grpc.aio.Server | None = None

@@ -99,7 +99,7 @@ class MeshServer:
 
     def __init__(self, identity: Identity, api: MeshApi, state: Callable[[], State]) -> None:
         self._credentials = grpc.ssl_server_credentials(
-            [(private_key_pem(identity.certificate_key), certificate_pem(identity.certificate))],
+            [(private_key_pem(identity.keys.certificate), certificate_pem(identity.certificate))],
             certificate_pem(identity.ca_certificate),
             require_client_auth=True,
         )

@@ -37,7 +37,7 @@ class Mesh:
         self.state = SimpleNamespace(invites={})
         self.sessions = SimpleNamespace(is_online=lambda node: True)
         self.members: dict[str, Any] = {"n": node}
-        self.choices = SimpleNamespace(mesh_id="00000000-0000-4000-8000-000000000001")
+        self.choices = SimpleNamespace(mesh_id="00000000-0000-4000-8000-000000000001", keyring_entry="", person="ada")
         self.identity = SimpleNamespace(ca_certificate=b"ca")
         self.refuse: MeshError | None = None
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import fingerprint, new_private_key, signing_request
-from meshd.cluster.identity import Choices, Identity
+from meshd.cluster.identity import Choices, Identity, Keys
 from meshd.cluster.join_connection import connect
 from meshd.model.errors import NotPermitted, Unavailable
 from meshd.model.members import Role
@@ -45,7 +45,7 @@ async def served() -> AsyncIterator[tuple[int, str]]:
     key, member_id = new_private_key(), str(uuid.uuid4())
     certificate = authority.certify(signing_request(key, "gw-berlin"), member_id, Role.NODE)
     choices = Choices("home", MESH_ID, member_id, Role.NODE, "home", 10100)
-    identity = Identity(choices, PrivateKey(bytes(32)), key, certificate, authority.certificate)
+    identity = Identity(choices, Keys(PrivateKey(bytes(32)), key), certificate, authority.certificate)
     with socket.socket() as found:
         found.bind((str(LOOPBACK), 0))
         port = found.getsockname()[1]

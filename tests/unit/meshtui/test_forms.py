@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -30,8 +31,8 @@ def invite_text(**fields: object) -> str:
     return Invite(**{**values, **fields}).to_text()  # type: ignore[arg-type]  # checked by Invite
 
 
-def joins(what: str, hosts: str = "", name: str = "") -> tuple[str, str]:
-    return forms.judge_join({"what": what, "hosts": hosts, "member_name": name}, NOW_MS)
+def joins(what: str, hosts: str = "", name: str = "", keys: str = "keyring") -> tuple[str, str]:
+    return forms.judge_join({"what": what, "hosts": hosts, "member_name": name, "keys": keys}, NOW_MS)
 
 
 @pytest.mark.parametrize("name", ["a", "laptop-ada", "a" * 63, "9", "old"])
@@ -113,7 +114,12 @@ def test_new_meshes(change: dict[str, str], wrong: str) -> None:
 
 
 def test_an_invite_is_recognised() -> None:
-    assert joins(invite_text()) == ("", "An invite to home as laptop-bob, good for 2h.")
+    first = "An invite to home as laptop-bob, good for 2h."
+    assert joins(invite_text()) == (
+        "",
+        f"{first}\nThe keys go into your keyring: this machine connects when you say so.",
+    )
+    assert "file that only root reads" in joins(invite_text(), keys="file")[1]
 
 
 def test_an_expired_an_edited_and_a_cut_invite() -> None:
@@ -145,3 +151,11 @@ def test_whatever_is_pasted_is_judged(what: str, hosts: str, name: str) -> None:
 def test_whatever_is_typed_about_an_invite_is_judged(values: dict[str, str]) -> None:
     wrong, known = forms.judge_invite(values, [])
     assert wrong or known
+
+
+def test_where_a_drawing_goes(tmp_path: Path) -> None:
+    there = tmp_path / "home.svg"
+    assert forms.judge_export({"file": str(there)}) == ("", f"Writes {there}")
+    there.write_text("mine")
+    assert "exists already" in forms.judge_export({"file": str(there)})[0]
+    assert "ending" in forms.judge_export({"file": str(tmp_path / "home.png")})[0]

@@ -113,7 +113,9 @@ def test_what_concerns_this_machine_needs_no_right_in_the_mesh() -> None:
         assert "not an admin" in str(refusal(deed, shown))
 
 
-@pytest.mark.parametrize("deed", [deed for deed in Deed if deed not in (Deed.COPY, Deed.PING, Deed.EXAMINE)])
+@pytest.mark.parametrize(
+    "deed", [deed for deed in Deed if deed not in (Deed.COPY, Deed.PING, Deed.EXAMINE, Deed.EXPORT)]
+)
 def test_nothing_is_changed_by_who_may_only_look(deed: Deed) -> None:
     shown = view(tier=local_pb2.TIER_OBSERVE)
     assert "may only look" in str(refusal(deed, shown, shown.mesh))

@@ -14,7 +14,7 @@ import pytest
 from meshd.cluster.admission import TRIES
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import certificate_pem, new_private_key, signing_request
-from meshd.cluster.identity import Choices, Identity
+from meshd.cluster.identity import Choices, Identity, Keys
 from meshd.model.errors import Failed, NotPermitted
 from meshd.model.members import Role
 from meshd.rpc.join_server import CROWD, REQUEST_LIMIT, JoinServer
@@ -67,7 +67,7 @@ class Served:
         key, self.id = new_private_key(), str(uuid.uuid4())
         certificate = self.authority.certify(signing_request(key, "gw-berlin"), self.id, Role.NODE)
         choices = Choices("home", MESH_ID, self.id, Role.NODE, "home", 10100)
-        identity = Identity(choices, PrivateKey(bytes(32)), key, certificate, self.authority.certificate)
+        identity = Identity(choices, Keys(PrivateKey(bytes(32)), key), certificate, self.authority.certificate)
         self.identity = identity
         self.server = JoinServer(identity, self.api)
         with socket.socket() as found:

@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import certificate_pem, new_private_key, private_key_pem, signing_request
 from meshd.cluster.channels import MemberChannels
-from meshd.cluster.identity import Choices, Identity
+from meshd.cluster.identity import Choices, Identity, Keys
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
@@ -94,7 +94,9 @@ class Served:
 
     def identity(self, holder: Holder) -> Identity:
         choices = Choices("home", MESH_ID, holder.id, holder.role, "home", 10100)
-        return Identity(choices, PrivateKey(bytes(32)), holder.key, holder.certificate, self.authority.certificate)
+        return Identity(
+            choices, Keys(PrivateKey(bytes(32)), holder.key), holder.certificate, self.authority.certificate
+        )
 
     def admit(self, holder: Holder, ipv4: str = str(LOOPBACK), *, enabled: bool = True) -> Member:
         statement = state_pb2.MemberStatement(

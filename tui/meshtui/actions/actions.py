@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from meshtui.actions import invites, members, meshes, routes
+from meshtui.actions import export, invites, members, meshes, routes
 from meshtui.actions.dialogue import Dialogue
 from meshtui.connection import Refused
 from meshtui.model import Mesh
@@ -24,6 +24,7 @@ IN_A_MESH: dict[Deed, Handler] = {
     Deed.RENAME: members.rename,
     Deed.ADMIN: members.admin,
     Deed.REMOVE: members.remove,
+    Deed.PROMOTE: members.promote,
     Deed.LET_IN: members.let_in,
     Deed.REFUSE: members.refuse,
     Deed.PUBLISH: routes.publish,
@@ -35,6 +36,7 @@ IN_A_MESH: dict[Deed, Handler] = {
     Deed.CONNECT: meshes.connect,
     Deed.LEAVE: meshes.leave,
     Deed.KEY: meshes.key,
+    Deed.EXPORT: export.export,
 }
 
 
@@ -57,6 +59,7 @@ class Actions:
         elif deed is Deed.COPY:
             self._copy([copied(one) for one in subjects])
         else:
+            self._app.gate.hold()
             self._app.run_worker(self._run(deed, view, subjects), group="action")
 
     def remember_order(self, tab: str, order: tuple[str, bool]) -> None:
@@ -92,3 +95,5 @@ class Actions:
                 await IN_A_MESH[deed](self._talk, view.mesh, subjects)
         except Refused as error:
             self._talk.refused(str(error), error.fix)
+        finally:
+            self._app.gate.release()

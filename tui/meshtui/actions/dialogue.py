@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from meshtui.connection import Refused
 
 Values = Mapping[str, str]
+
+T = TypeVar("T")
 
 
 class Dialogue:
@@ -47,21 +50,26 @@ class Dialogue:
         self._app.say(*cells)
 
     async def ask(self, question: str, effect: str, yes: str) -> bool:
-        screen: Screen[bool] = AskScreen(question, effect, yes)
-        return await self._app.push_screen_wait(screen)
+        return await self._answer(AskScreen(question, effect, yes))
 
     async def form(
         self, title: str, text: str, fields: Sequence[Field], yes: str, judge: Callable[[Values], tuple[str, str]]
     ) -> Values | None:
-        screen: Screen[Values | None] = FormScreen(title, text, fields, yes, judge)
-        return await self._app.push_screen_wait(screen)
+        return await self._answer(FormScreen(title, text, fields, yes, judge))
+
+    async def _answer(self, screen: Screen[T]) -> T:
+        answer = self._app.push_screen(screen, wait_for_dismiss=True)
+        self._app.gate.release()
+        return await answer
 
     def secret(self, title: str, lines: Sequence[str], secret: str, code: str = "") -> None:
         self._app.push_screen(SecretScreen(title, lines, secret, code))
+        self._app.gate.release()
 
     def progress(self, title: str) -> ProgressScreen:
         screen = ProgressScreen(title)
         self._app.push_screen(screen)
+        self._app.gate.release()
         return screen
 
     def copy(self, text: str) -> None:
@@ -77,12 +85,27 @@ class Dialogue:
 
     async def call(self, method: str, timeout_s: float = 10.0, **fields: Any) -> Any:
         """Raises Refused."""
+        self._app.gate.release()
         return await self._app.connection.call(method, timeout_s, **fields)
 
     async def follow(self, method: str, heard: Callable[[Any], None], timeout_s: float, **fields: Any) -> None:
         """Raises Refused."""
+        self._app.gate.release()
         await self._app.connection.follow(method, heard, timeout_s, **fields)
 
     async def examine(self) -> None:
         """Raises Refused."""
+        self._app.gate.release()
         await self._app.examine()
+
+
+async def from_keyring(use: Callable[..., T], *arguments: Any) -> T:
+    """In a thread, since the desktop may ask the person to unlock it. Raises Refused."""
+    from meshproto.person_keys import NoKeyring
+
+    from meshtui.connection import Refused
+
+    try:
+        return await asyncio.to_thread(use, *arguments)
+    except NoKeyring as error:
+        raise Refused(str(error), error.fix) from error

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from meshproto.durations import format_duration, parse_duration_ms
 
 from meshtui import forms
-from meshtui.actions.dialogue import Dialogue
+from meshtui.actions.dialogue import Dialogue, from_keyring
+from meshtui.connection import Refused
 from meshtui.format import plain
 from meshtui.model import Invite, Mesh
 
 if TYPE_CHECKING:
     from meshproto import local_pb2
-
-NODE = 1
-"""ROLE_NODE of state.proto."""
 
 
 async def make(talk: Dialogue, mesh: Mesh, nobody: Sequence[object]) -> None:
@@ -42,23 +40,48 @@ async def make(talk: Dialogue, mesh: Mesh, nobody: Sequence[object]) -> None:
         admin=values["admin"] == "yes",
         node=values["role"] == "node",
     )
-    await _hand_over(talk, reply)
+    lost = ""
+    if reply.keyring_entry:
+        from meshproto import person_keys
+
+        try:
+            await from_keyring(person_keys.keep_invite, reply.keyring_entry, reply.invite.id, reply.text, talk.now_ms)
+        except Refused as error:
+            lost = f"It can't be shown again: {error}."
+    await _hand_over(talk, reply, lost)
 
 
 async def show(talk: Dialogue, mesh: Mesh, invites: Sequence[Invite]) -> None:
     """Once more, on the machine where it was made."""
-    await _hand_over(talk, await talk.call("ShowInvite", mesh=mesh.name, id=invites[0].id))
+    try:
+        reply = await talk.call("ShowInvite", mesh=mesh.name, id=invites[0].id)
+    except Refused as error:
+        if error.code != "in-keyring":
+            raise
+        reply = await _from_entry(mesh, invites[0])
+    await _hand_over(talk, reply)
 
 
-async def _hand_over(talk: Dialogue, reply: local_pb2.CreateInviteReply) -> None:
+async def _from_entry(mesh: Mesh, invite: Invite) -> local_pb2.CreateInviteReply:
+    from meshproto import local_pb2, person_keys
+
+    text = (await from_keyring(person_keys.load, mesh.keyring_entry)).invites.get(invite.id)
+    if text is None:
+        raise Refused(
+            f"the secret of invite {invite.id} is not in your keyring", f"ask {invite.created_by}, who made it"
+        )
+    status = local_pb2.InviteStatus(id=invite.id, member=invite.member, expires_ms=invite.expires_ms)
+    return local_pb2.CreateInviteReply(invite=status, text=text)
+
+
+async def _hand_over(talk: Dialogue, reply: local_pb2.CreateInviteReply, lost: str = "") -> None:
     code = await asyncio.to_thread(_code, reply.text)
-    on = " --always-on" if reply.invite.role != NODE else ""
     left = format_duration((reply.invite.expires_ms - talk.now_ms + 59_999) // 60_000 * 60_000)
     talk.secret(
         f"Invite {plain(reply.invite.id)} for {plain(reply.invite.member) or 'whoever has it'}",
         [
-            f"On the other machine: press a in meshtui, or `meshctl join -{on}`, and paste this.",
-            f"It lasts {left}. On this machine K shows it again while it is open.",
+            "On the other machine: press a in meshtui, or `meshctl join -`, and paste this.",
+            f"It lasts {left}. {lost or 'On this machine K shows it again while it is open.'}",
         ],
         plain(reply.text),
         code,

@@ -102,6 +102,16 @@ async def admin(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
     talk.good(f"{member.name} is {'an' if on else 'no'} admin{'' if on else ' any more'}")
 
 
+async def promote(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
+    name = members[0].name
+    before = mesh.primary or "The primary"
+    effect = f"{before} hands over to it. Changes wait for a moment and none is lost; tunnels don't notice."
+    if not await talk.ask(f"Make {name} the primary of {mesh.name}?", effect, "make it that"):
+        return
+    await talk.call("PromoteNode", mesh=mesh.name, who=members[0].id)
+    talk.good(f"{name} is the primary")
+
+
 async def remove(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
     it = _it(members)
     routes = [route.cidr for route in mesh.routes if any(one.name in route.nodes for one in members)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Collection, Sequence
 
-from meshproto.cluster_key import is_cluster_key
-
 from meshtui import forms
-from meshtui.actions.dialogue import Dialogue
+from meshtui.actions.dialogue import Dialogue, from_keyring
 from meshtui.connection import Refused
 from meshtui.format import plain
 from meshtui.model import Mesh, MeshState, Role
@@ -65,15 +64,27 @@ async def key(talk: Dialogue, mesh: Mesh, meshes: Sequence[Mesh]) -> None:
 async def join(talk: Dialogue) -> None:
     values = await talk.form(
         "Join a mesh",
-        "What you paste is not shown. This machine's key stays here, in a file that only root reads.",
+        "What you paste is not shown. This machine makes its own keys; they never leave it.",
         forms.join_fields(_host()),
         "join",
         lambda values: forms.judge_join(values, talk.now_ms),
     )
     if values is None:
         return
+    from meshproto import person_keys
+    from meshproto.cluster_key import is_cluster_key
+
+    entry = None
+    if values["keys"] == forms.KEYRING and person_keys.belong_in_keyring(values["what"]):
+        try:
+            entry = await asyncio.to_thread(person_keys.begin)
+        except person_keys.NoKeyring as error:
+            effect = "The keys can be kept in a file that only root reads; this machine then connects whenever it "
+            effect += f"starts.\nFor the keyring: {plain(error.fix)}."
+            why = plain(str(error))
+            if not await talk.ask(f"{why[:1].upper()}{why[1:]}. Join without?", effect, "keep them in a file"):
+                return
     screen = talk.progress("Joining")
-    peer = not is_cluster_key(values["what"])
     try:
         await talk.follow(
             "JoinMesh",
@@ -82,21 +93,41 @@ async def join(talk: Dialogue) -> None:
             what=values["what"],
             hosts=values["hosts"].split(),
             member_name=values["member_name"],
-            always_on=peer,
+            always_on=entry is None and not is_cluster_key(values["what"]),
+            keys=entry.message() if entry is not None else None,
             timeout_ms=int(JOIN_TIMEOUT_S * 1000),
         )
     except Refused as error:
         talk.failed(screen, error)
+        if entry is not None and not await _joined_all_the_same(talk, entry.name):
+            await asyncio.to_thread(person_keys.abandon, entry)
         return
     if screen.mesh:
         talk.show_mesh(screen.mesh)
+
+
+async def _joined_all_the_same(talk: Dialogue, name: str) -> bool:
+    """Whether the helper went on although its answer was lost. When nobody knows, the keys are kept."""
+    try:
+        status = await talk.call("GetStatus", 2.0)
+    except Refused:
+        return True
+    return any(one.keyring_entry == name for one in status.meshes)
 
 
 async def connect(talk: Dialogue, mesh: Mesh, meshes: Sequence[Mesh]) -> None:
     one = meshes[0]
     if one.state is MeshState.DOWN:
         talk.say(f"Connecting {one.name} …")
-        await talk.call("Connect", 25.0, mesh=one.name)
+        try:
+            await talk.call("Connect", 25.0, mesh=one.name)
+        except Refused as error:
+            if error.code != "keys-needed":
+                raise
+            from meshproto import person_keys
+
+            entry = await from_keyring(person_keys.load, one.keyring_entry)
+            await talk.call("Connect", 25.0, mesh=one.name, keys=entry.message())
         talk.good(f"{one.name} is up on this machine")
         return
     effect = f"This machine stays a member and reaches nobody in {one.name} until it connects again."
@@ -121,6 +152,13 @@ async def leave(talk: Dialogue, mesh: Mesh, meshes: Sequence[Mesh]) -> None:
     talk.say(f"Leaving {one.name} …")
     reply = await talk.call("LeaveMesh", 25.0, mesh=one.name, timeout_ms=20_000)
     left = plain(reply.left_behind)
+    if reply.keyring_entry:
+        from meshproto import person_keys
+
+        try:
+            await from_keyring(person_keys.delete, reply.keyring_entry)
+        except Refused as error:
+            left = "; ".join(filter(None, [left, f"its keys stay in the keyring of whoever joined: {error}"]))
     if left:
         talk.caution(f"{one.name} is left, but: {left}")
     else:

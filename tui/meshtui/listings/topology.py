@@ -5,11 +5,14 @@ meshd tells each machine its own paths only, so this is the view from here, and 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from meshtui.format import NOTHING, milliseconds
 from meshtui.listings.listing import Cell, Column
 from meshtui.listings.members import Members
 from meshtui.look import Tone, member_mark, role_word
 from meshtui.model import Member, Mesh, Path
+from meshtui.permissions import Deed
 from meshtui.view import View
 
 
@@ -67,6 +70,7 @@ class Topology(Members):
     name = "Topology"
     noun = "members"
     keeps_order = True
+    begin: ClassVar[tuple[Deed, ...]] = (Deed.INVITE, Deed.EXPORT)
 
     def __init__(self) -> None:
         self._drawn: dict[str, str] = {}

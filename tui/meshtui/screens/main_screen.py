@@ -120,7 +120,7 @@ class MainScreen(Screen[None]):
         if found is None:
             self.pane.present(view)
             if self.focused is None:
-                self.pane.table.focus()
+                self._focus_table()
         if self._said_ms and view.now_ms - self._said_ms > SAID_MS:
             self.say()
         self._present_hints()
@@ -169,18 +169,36 @@ class MainScreen(Screen[None]):
 
     @on(TabBar.Chosen)
     def _tab_clicked(self, message: TabBar.Chosen) -> None:
-        self.action_tab(message.number)
+        self.show_tab(message.number)
 
-    def action_tab(self, number: int) -> None:
+    def show_tab(self, number: int) -> None:
+        """Soon."""
+        if self._choose(number):
+            self.call_later(self._show_chosen)
+
+    async def action_tab(self, number: int) -> None:
+        if self._choose(number):
+            await self._show_chosen()
+
+    def _choose(self, number: int) -> bool:
+        """Whether another tab is to be shown."""
         if number == self._active or not self.listed:
-            return
+            return False
         self._active = number
+        return True
+
+    async def _show_chosen(self) -> None:
+        """When it returns, the next key is for the table of the new tab."""
         if not self.pane.is_attached:
-            self.mount(self.pane, before=self._status)
+            await self.mount(self.pane, before=self._status)
         self._close_filter()
         if self.view is not None:
             self.present(self.view)
-        self.call_after_refresh(self.pane.table.focus)
+
+    def _focus_table(self) -> None:
+        """At once, not through the queue: a key may come before."""
+        if self.pane.table.is_attached:
+            self.set_focus(self.pane.table)
 
     def begin_with(self, number: int) -> None:
         """Before anything is shown."""
@@ -188,14 +206,14 @@ class MainScreen(Screen[None]):
         if not self.pane.is_attached:
             self.mount(self.pane, before=self._status)
 
-    def action_next_tab(self, steps: int) -> None:
-        self.action_tab((self._active + steps) % len(self.listings))
+    async def action_next_tab(self, steps: int) -> None:
+        await self.action_tab((self._active + steps) % len(self.listings))
 
-    def action_jump(self) -> None:
+    async def action_jump(self) -> None:
         """From an event, a route or a place in the topology to the member it is about."""
         member = self._about()
         if member is not None:
-            self.action_tab(MEMBERS)
+            await self.action_tab(MEMBERS)
             self.pane.go_to(member.id)
 
     def _about(self) -> Member | None:
@@ -312,7 +330,7 @@ class MainScreen(Screen[None]):
         text = self.pane.filter_text
         self.say(*([Cell(f"/{text}", Tone.STRONG), Cell("  escape shows all", Tone.DIM)] if text else []))
         self._said_ms = 0
-        self.pane.table.focus()
+        self._focus_table()
 
     def action_back(self) -> None:
         if self.pane.filter_text or self._status.input.display:

@@ -23,7 +23,16 @@ class Hint(NamedTuple):
     """The highest goes first where there is no room."""
 
 
-RANKS = {Deed.ADMIN: 4, Deed.COPY: 3, Deed.INVITE: 2, Deed.KEY: 3, Deed.RENAME: 1, Deed.CREATE: 1, Deed.PUBLISH: 1}
+RANKS = {
+    Deed.PROMOTE: 4,
+    Deed.ADMIN: 4,
+    Deed.COPY: 3,
+    Deed.INVITE: 2,
+    Deed.KEY: 3,
+    Deed.RENAME: 1,
+    Deed.CREATE: 1,
+    Deed.PUBLISH: 1,
+}
 
 
 def offer_hints(found: Sequence[Offer]) -> list[Hint]:

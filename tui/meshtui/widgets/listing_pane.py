@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshproto.filter import Filter
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from meshtui.filter import Filter
 from meshtui.listings.listing import Listing, Story
 from meshtui.model import Member
 from meshtui.paint import content

@@ -1,5 +1,7 @@
 """A recording: what meshd said, with the moments when. A file of `Watch` updates, which hold no secret.
 
+`meshtui --record` writes one, `meshctl report` a short one; `meshtui --replay` shows both.
+
 First a line that names the format, then records: 8 bytes Unix ms, 4 bytes length (both big-endian), a WatchUpdate.
 """
 

@@ -1,4 +1,4 @@
-"""The filter of a table: words that must all match; `!word` must not. Pure.
+"""The filter of members and tables: words that must all match; `!word` must not. Pure.
 
 A word matches as a part of any field, or with letters in order but apart (`lgr`: laptop-grace) within the name.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshtui.recording import HEAD, MAGIC, NoRecording, Recorder, read
+from meshproto.recording import HEAD, MAGIC, NoRecording, Recorder, read
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 62), st.binary(max_size=200))))

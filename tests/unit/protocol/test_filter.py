@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from meshtui.filter import Filter
+from meshproto.filter import Filter
 
 WORDS = "laptop-grace peer 10.51.0.5 relayed gw-berlin online"
 

@@ -1,0 +1,70 @@
+"""Keys that arrive at once, as over a slow link or pasted: each acts on what the one before it brought up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from meshproto import local_pb2
+from meshtui.app import MeshtuiApp
+from textual import events
+from tui.conftest import settled, shows, until
+from tui.recorded_meshd import RecordedMeshd
+
+from tui import recordings
+
+MakeApp = Callable[..., MeshtuiApp]
+MakeMeshd = Callable[..., RecordedMeshd]
+
+
+def burst(app: MeshtuiApp, *keys: str) -> None:
+    """Nobody waits for anything in between."""
+    for key in keys:
+        app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+def everything() -> local_pb2.Status:
+    return recordings.status(
+        recordings.mesh(routes=recordings.routes(), invites=recordings.invites(), pending=recordings.pending())
+    )
+
+
+@pytest.mark.parametrize("tab", ["3", "4", "5", "6"])
+async def test_a_row_of_another_tab(make_app: MakeApp, make_meshd: MakeMeshd, tab: str) -> None:
+    make_meshd(everything())
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        for _ in range(3):  # the first time the tab is made, then it is only shown
+            burst(app, tab, "g", "j")
+            await until(lambda: app.focused is app._main.pane.table, "the table to have the focus")
+            await pilot.pause()
+            table = app._main.panes[int(tab) - 1].table
+            assert table.key == table.keys[1]
+            burst(app, "2", "g")
+            await until(lambda: app.focused is app._main.panes[1].table, "the members to have the focus")
+
+
+async def test_a_question_and_its_answer(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(everything())
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        burst(app, "G", "k", "e", "y")
+        await until(lambda: meshd.calls, "the peer to be disabled")
+        assert isinstance(meshd.calls[0], local_pb2.SetMemberFlagRequest)
+        await shows(app, "is disabled")
+        burst(app, "e", "n", "d", "n", "e", "y")
+        await until(lambda: len(meshd.calls) == 2, "the peer to be disabled again")
+        assert isinstance(meshd.calls[1], local_pb2.SetMemberFlagRequest)
+
+
+async def test_a_form_and_what_is_typed_into_it(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(everything())
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        burst(app, "i", *"laptop", "enter")
+        await until(lambda: meshd.calls, "the invite to be made")
+        assert isinstance(meshd.calls[0], local_pb2.CreateInviteRequest)
+        assert meshd.calls[0].member == "laptop"
