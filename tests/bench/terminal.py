@@ -41,6 +41,7 @@ class Screen:
 
     def __init__(self, socket: Path) -> None:
         self.began = time.monotonic()
+        self._seen = b""
         self.pid, self._screen = pty.fork()
         if self.pid == 0:
             os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -48,13 +49,14 @@ class Screen:
         fcntl.ioctl(self._screen, termios.TIOCSWINSZ, struct.pack("HHHH", 48, 160, 0, 0))
 
     def wait_for(self, text: bytes, limit: float = 20) -> float:
-        """Seconds until `text` is written."""
-        began, seen = time.monotonic(), b""
-        while text not in seen:
+        """Seconds until `text` is written, since the last wait."""
+        began = time.monotonic()
+        while text not in self._seen:
             ready, _, _ = select.select([self._screen], [], [], max(began + limit - time.monotonic(), 0))
             if not ready:
                 raise AssertionError(f"waited {limit} s for {text!r}")
-            seen += os.read(self._screen, 1 << 16)
+            self._seen += os.read(self._screen, 1 << 16)
+        self._seen = self._seen.partition(text)[2]
         return time.monotonic() - began
 
     def drain(self, seconds: float) -> None:
@@ -64,6 +66,7 @@ class Screen:
                 os.read(self._screen, 1 << 16)
 
     def press(self, key: bytes) -> None:
+        self._seen = b""
         os.write(self._screen, key)
 
     def close(self) -> None:

@@ -44,11 +44,19 @@ class Screen:
         return self._tmux("show-buffer")
 
     def shows(self, *texts: str, limit: float = 15) -> str:
-        """Waits for all of them on screen. Raises AssertionError with the screen."""
+        """Waits for all of them on screen. Raises AssertionError with the screen, and last lines of those before."""
+        seen: dict[str, None] = {}
+
+        def shown() -> bool:
+            screen = self.text()
+            seen.update(dict.fromkeys(screen.rstrip().splitlines()[-4:]))
+            return all(text in screen for text in texts)
+
         try:
-            wait_until(lambda: all(text in self.text() for text in texts), limit, f"{texts} on screen")
+            wait_until(shown, limit, f"{texts} on screen")
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.text()}") from None
+            before = "\n".join(seen)
+            raise AssertionError(f"{error}\n{self.text()}\nLast lines meanwhile:\n{before}") from None
         return self.text()
 
     def back(self, text: str) -> None:
