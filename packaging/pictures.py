@@ -85,6 +85,12 @@ def busy(network: Network, gateways: list[Host], laptops: list[Host]) -> None:
         host.record(["sh", "-c", waves], f"ping-{to}")
 
 
+TABS = (
+    ("1", "overview"), ("2", "members"), ("3", "nodes"), ("4", "routes"), ("5", "invites"), ("6", "topology"),
+    ("7", "events"), ("8", "doctor"),
+)  # fmt: skip
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="pictures", description=__doc__)
     parser.add_argument("--seconds", type=int, default=240, help="how long traffic flows before (default 240)")
@@ -104,7 +110,7 @@ def main() -> int:
             terminal.shows("home ● connected", "laptop-grace")
             terminal.press("G")
             wait_until(lambda: "▸ ● laptop-grace" in terminal.text(), 5, "laptop-grace to be selected")
-            for key, name in (("2", "members"), ("6", "topology"), ("7", "events"), ("5", "invites"), ("8", "doctor")):
+            for key, name in TABS:
                 terminal.press(key)
                 time.sleep(1.2)
                 for width, height in ((124, 34), (80, 24)) if options.ansi else ((124, 34),):

@@ -22,6 +22,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def cpu_with_children(pid: int) -> float:
+    """The same, with its children that ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICKS
+
+
 def found(host: Host, name: str) -> list[int]:
     """Pids of a program in the host, as the machine outside sees them: those in the host's own pid namespace."""
     space = os.readlink(f"/proc/{host.pid}/ns/pid")

@@ -1,10 +1,12 @@
 """meshtui on a pseudo-terminal while members change: time to the first frame, from key to screen, CPU and memory.
 
-The helper is a recorded one that says every 2 s that everybody's figures changed, so nothing else is measured.
+The helper is a recorded one that says every 2 s that everybody's figures changed, so nothing else is measured. Beside
+it `watch -n2 wg show` on an interface with as many peers, which shows less, just as often.
 """
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import pty
@@ -13,6 +15,7 @@ import shutil
 import signal
 import statistics
 import struct
+import subprocess
 import tempfile
 import termios
 import threading
@@ -20,12 +23,12 @@ import time
 from pathlib import Path
 
 import meshproto.client  # noqa: F401  # before grpc: it silences the C core's own log
-from lab.hosts.host import BIN
+from lab.hosts.host import BIN, Host, wait_until
 from meshproto import local_pb2
 from tui.recorded_meshd import RecordedMeshd
 
 from bench.figures import Figure, ratio
-from bench.processes import cpu_seconds, megabytes
+from bench.processes import cpu_seconds, cpu_with_children, found, megabytes
 from tui import recordings
 
 COUNTS = (10, 100, 1000, 3000)
@@ -37,15 +40,15 @@ WATCH = 8.0
 
 
 class Screen:
-    """meshtui at 160×48; `wait_for` reads until a text comes."""
+    """A program at 160×48; `wait_for` reads until a text comes."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, command: list[str]) -> None:
         self.began = time.monotonic()
         self._seen = b""
         self.pid, self._screen = pty.fork()
         if self.pid == 0:
             os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-            os.execv(BIN / "meshtui", [str(BIN / "meshtui"), "--socket", str(socket)])
+            os.execvp(command[0], command)
         fcntl.ioctl(self._screen, termios.TIOCSWINSZ, struct.pack("HHHH", 48, 160, 0, 0))
 
     def wait_for(self, text: bytes, limit: float = 20) -> float:
@@ -80,9 +83,9 @@ def measure() -> list[Figure]:
     keys: dict[int, list[float]] = {count: [] for count in COUNTS}
     for _ in range(ROUNDS):
         for count in COUNTS:
-            found = _look(count)
-            keys[count].append(found["key to screen, median"][1])
-            for name, value in found.items():
+            seen = {**_look(count), "watch -n2 wg show: processor": ("%", _watch_wg(count))}
+            keys[count].append(seen["key to screen, median"][1])
+            for name, value in seen.items():
                 samples.setdefault(f"{count} members: {name}", []).append(value)
     figures = [Figure.of(name, values[0][0], (value for _, value in values)) for name, values in samples.items()]
     figures.sort(key=lambda figure: int(figure.name.partition(" ")[0]))
@@ -97,7 +100,7 @@ def _look(count: int) -> dict[str, tuple[str, float]]:
     meshd.start()
     end = threading.Event()
     pusher = threading.Thread(target=_keep_changing, args=(meshd, members[4:], end))
-    screen = Screen(folder / "meshd.sock")
+    screen = Screen([str(BIN / "meshtui"), "--socket", str(folder / "meshd.sock")])
     try:
         screen.wait_for("⬡".encode())
         frame = time.monotonic() - screen.began
@@ -130,6 +133,35 @@ def _look(count: int) -> dict[str, tuple[str, float]]:
         "processor": ("%", cpu),
         "memory": ("MB", memory),
     }
+
+
+def _watch_wg(count: int) -> float:
+    """Percent of a processor that `watch` and the `wg` that it starts take."""
+    host = Host("gw-berlin")
+    try:
+        wireguard = host.popen(["wireguard-go", "-f", "wgbench"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: host.run("wg show wgbench", check=False).returncode == 0, 10, "wireguard-go")
+        peers = "".join(
+            f"[Peer]\nPublicKey = {base64.b64encode(os.urandom(32)).decode()}\n"
+            f"AllowedIPs = 10.{51 + place // 65536}.{place // 256 % 256}.{place % 256}/32\n"
+            f"Endpoint = 192.0.2.{1 + place % 250}:10100\n"
+            for place in range(count)
+        )
+        key = host.run("wg genkey").stdout
+        host.run("cat > /run/wg.conf; wg setconf wgbench /run/wg.conf", input=f"[Interface]\nPrivateKey = {key}{peers}")
+        screen = Screen([*host.enter, "watch", "-n2", "wg", "show"])
+        try:
+            screen.wait_for(b"wgbench")
+            screen.drain(2)
+            [watch] = found(host, "watch")
+            before, began = cpu_with_children(watch), time.monotonic()
+            screen.drain(WATCH)
+            return (cpu_with_children(watch) - before) / (time.monotonic() - began) * 100
+        finally:
+            screen.close()
+            host.send_signal(wireguard)
+    finally:
+        host.destroy()
 
 
 def _keep_changing(meshd: RecordedMeshd, members: list[local_pb2.MemberStatus], end: threading.Event) -> None:
