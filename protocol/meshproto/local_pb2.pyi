@@ -573,6 +573,60 @@ class MemberPast(_message.Message):
 Global___MemberPast: _TypeAlias = MemberPast  # noqa: Y015
 
 @_typing.final
+class GetPastRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    mesh: _builtins.str
+    who: _builtins.str
+    def __init__(
+        self,
+        *,
+        mesh: _builtins.str = ...,
+        who: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPastRequest: _TypeAlias = GetPastRequest  # noqa: Y015
+
+@_typing.final
+class GetPastReply(_message.Message):
+    """One member over the last 24 hours: the largest value in each minute, oldest first, -1 where nothing is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEWEST_MINUTE_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    newest_minute: _builtins.int
+    """number of the last one, counted from the Unix epoch"""
+    @_builtins.property
+    def traffic(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """received and sent, bytes per second"""
+
+    @_builtins.property
+    def latency_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        newest_minute: _builtins.int = ...,
+        traffic: _abc.Iterable[_builtins.float] | None = ...,
+        latency_ms: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_ms", b"latency_ms", "newest_minute", b"newest_minute", "traffic", b"traffic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPastReply: _TypeAlias = GetPastReply  # noqa: Y015
+
+@_typing.final
 class MeshDifference(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -49,6 +49,11 @@ class MeshdStub:
                 request_serializer=meshproto_dot_local__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=meshproto_dot_local__pb2.Event.FromString,
                 _registered_method=True)
+        self.GetPast = channel.unary_unary(
+                '/meshproto.Meshd/GetPast',
+                request_serializer=meshproto_dot_local__pb2.GetPastRequest.SerializeToString,
+                response_deserializer=meshproto_dot_local__pb2.GetPastReply.FromString,
+                _registered_method=True)
         self.Ping = channel.unary_unary(
                 '/meshproto.Meshd/Ping',
                 request_serializer=meshproto_dot_local__pb2.PingRequest.SerializeToString,
@@ -173,6 +178,12 @@ class MeshdServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPast(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -325,6 +336,11 @@ def add_MeshdServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=meshproto_dot_local__pb2.ListEventsRequest.FromString,
                     response_serializer=meshproto_dot_local__pb2.Event.SerializeToString,
+            ),
+            'GetPast': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPast,
+                    request_deserializer=meshproto_dot_local__pb2.GetPastRequest.FromString,
+                    response_serializer=meshproto_dot_local__pb2.GetPastReply.SerializeToString,
             ),
             'Ping': grpc.unary_unary_rpc_method_handler(
                     servicer.Ping,
@@ -513,6 +529,33 @@ class Meshd:
             '/meshproto.Meshd/ListEvents',
             meshproto_dot_local__pb2.ListEventsRequest.SerializeToString,
             meshproto_dot_local__pb2.Event.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Meshd/GetPast',
+            meshproto_dot_local__pb2.GetPastRequest.SerializeToString,
+            meshproto_dot_local__pb2.GetPastReply.FromString,
             options,
             channel_credentials,
             insecure,

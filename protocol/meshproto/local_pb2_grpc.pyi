@@ -35,6 +35,7 @@ class MeshdStub:
     Watch: _grpc.UnaryStreamMultiCallable[_local_pb2.WatchRequest, _local_pb2.WatchUpdate]
     """A snapshot, then what changes. Ends only with the connection."""
     ListEvents: _grpc.UnaryStreamMultiCallable[_local_pb2.ListEventsRequest, _local_pb2.Event]
+    GetPast: _grpc.UnaryUnaryMultiCallable[_local_pb2.GetPastRequest, _local_pb2.GetPastReply]
     Ping: _grpc.UnaryUnaryMultiCallable[_local_pb2.PingRequest, _local_pb2.PingReply]
     Doctor: _grpc.UnaryUnaryMultiCallable[_local_pb2.DoctorRequest, _local_pb2.DoctorReply]
     CreateMesh: _grpc.UnaryUnaryMultiCallable[_local_pb2.CreateMeshRequest, _local_pb2.CreateMeshReply]
@@ -68,6 +69,7 @@ class MeshdAsyncStub(MeshdStub):
     Watch: _aio.UnaryStreamMultiCallable[_local_pb2.WatchRequest, _local_pb2.WatchUpdate]  # type: ignore[assignment]
     """A snapshot, then what changes. Ends only with the connection."""
     ListEvents: _aio.UnaryStreamMultiCallable[_local_pb2.ListEventsRequest, _local_pb2.Event]  # type: ignore[assignment]
+    GetPast: _aio.UnaryUnaryMultiCallable[_local_pb2.GetPastRequest, _local_pb2.GetPastReply]  # type: ignore[assignment]
     Ping: _aio.UnaryUnaryMultiCallable[_local_pb2.PingRequest, _local_pb2.PingReply]  # type: ignore[assignment]
     Doctor: _aio.UnaryUnaryMultiCallable[_local_pb2.DoctorRequest, _local_pb2.DoctorReply]  # type: ignore[assignment]
     CreateMesh: _aio.UnaryUnaryMultiCallable[_local_pb2.CreateMeshRequest, _local_pb2.CreateMeshReply]  # type: ignore[assignment]
@@ -116,6 +118,13 @@ class MeshdServicer(metaclass=_abc_1.ABCMeta):
         request: _local_pb2.ListEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_local_pb2.Event], _abc.AsyncIterator[_local_pb2.Event]]: ...
+
+    @_abc_1.abstractmethod
+    def GetPast(
+        self,
+        request: _local_pb2.GetPastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_local_pb2.GetPastReply, _abc.Awaitable[_local_pb2.GetPastReply]]: ...
 
     @_abc_1.abstractmethod
     def Ping(

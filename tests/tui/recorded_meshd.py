@@ -83,6 +83,14 @@ class RecordedMeshd(MeshdServicer):
     def Doctor(self, request: local_pb2.DoctorRequest, context: Any) -> local_pb2.DoctorReply:
         return local_pb2.DoctorReply(checks=self.checks)
 
+    def GetPast(self, request: local_pb2.GetPastRequest, context: Any) -> local_pb2.GetPastReply:
+        minutes = range(24 * 60)
+        return local_pb2.GetPastReply(
+            newest_minute=recordings.NOW_MS // 60_000,
+            traffic=[-1 if minute < 600 else 1000.0 * (minute % 240) for minute in minutes],
+            latency_ms=[-1 if minute < 600 else 30 + minute % 50 for minute in minutes],
+        )
+
     def Ping(self, request: local_pb2.PingRequest, context: Any) -> local_pb2.PingReply:
         self._answer(request, context)
         return local_pb2.PingReply(

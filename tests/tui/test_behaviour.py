@@ -466,3 +466,12 @@ async def test_look_and_order_are_found_again(make_app: MakeApp, make_meshd: Mak
         assert again.theme == "light"
     other = make_app(preferences=kept, theme="contrast")
     assert other.theme == "contrast"
+
+
+async def test_the_whole_story_has_the_day(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "j", "enter")
+        await shows(app, "24 hours", "latency, 79.0 ms at worst", "traffic, 239 kB/s at most")

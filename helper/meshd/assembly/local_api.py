@@ -124,6 +124,10 @@ class LocalApi:
             path=status.path,
         )
 
+    async def get_past(self, request: local_pb2.GetPastRequest, actor: Actor) -> local_pb2.GetPastReply:
+        mesh = self._daemon.find(request.mesh)
+        return mesh.sessions.day.message(mesh.state.find_member(request.who).id)
+
     async def doctor(self, request: local_pb2.DoctorRequest, actor: Actor) -> local_pb2.DoctorReply:
         async with self._examining:
             return local_pb2.DoctorReply(checks=await examine(self._daemon, request.mesh, actor))

@@ -19,6 +19,7 @@ from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerCha
 from meshd.model.addresses import transport_network, transport_through
 from meshd.model.errors import MeshError
 from meshd.model.members import Endpoint, Member, Role
+from meshd.observe.day import Day
 from meshd.observe.past import Past
 from meshd.observe.rates import Rates
 from meshd.paths.choice import Sight, Way, choose_ways
@@ -66,6 +67,7 @@ class Sessions:
         self.rates = Rates()
         self._resolver = Resolver()
         self.past = Past()
+        self.day = Day()
         self.last_answer = 0.0  # time.time() when a node last answered
         self._started = time.monotonic()
         self._endpoint_turn: dict[str, int] = {}
@@ -376,8 +378,11 @@ class Sessions:
             if member.id != me.id and (rate.rx or rate.tx or contact.alive):
                 latency = contact.rtt_ms or contact.their_rtt_ms
                 samples[member.id] = (rate.rx + rate.tx, latency if contact.alive else 0.0)
-        self.past.sample(int(time.time() * 1000), samples)
+        now_ms = int(time.time() * 1000)
+        self.past.sample(now_ms, samples)
         self.past.forget_all_but(self._mesh.members)
+        self.day.sample(now_ms, samples)
+        self.day.forget_all_but(self._mesh.members)
 
     async def _renew(self, me: Member) -> None:
         """After one of two peers was away, the other may hold a session that is gone there: it is started anew.

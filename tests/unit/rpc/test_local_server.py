@@ -16,7 +16,7 @@ from meshproto.tiers import METHODS
 if TYPE_CHECKING:
     from conftest import Served
 
-OBSERVE = {"GetStatus", "Watch", "ListEvents", "Ping", "Doctor"}
+OBSERVE = {"GetStatus", "Watch", "ListEvents", "GetPast", "Ping", "Doctor"}
 
 
 def test_the_table_is_what_was_decided() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from meshtui.actions import export, invites, members, meshes, routes
 from meshtui.actions.dialogue import Dialogue
 from meshtui.connection import Refused
-from meshtui.model import Mesh
+from meshtui.listings.day import Day
+from meshtui.model import Member, Mesh
 from meshtui.permissions import Deed, Refusal, Subject, copied, refusal
 from meshtui.replay import Replay
 from meshtui.view import View
@@ -61,6 +63,16 @@ class Actions:
         else:
             self._app.gate.hold()
             self._app.run_worker(self._run(deed, view, subjects), group="action")
+
+    def ask_for_day(self, mesh: Mesh, member: Member, show: Callable[[Day], None]) -> None:
+        """Without an answer, as in a recording, there is nothing to show."""
+
+        async def ask() -> None:
+            with suppress(Refused):
+                reply = await self._app.connection.call("GetPast", mesh=mesh.name, who=member.id)
+                show(Day(reply.traffic, reply.latency_ms))
+
+        self._app.run_worker(ask(), group="day", exclusive=True)
 
     def remember_order(self, tab: str, order: tuple[str, bool]) -> None:
         self._app.prefer(self._app.preferences.sorted_by(tab, order))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,8 +12,10 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from meshtui.actions.actions import Actions
+from meshtui.listings.day import Day, day_lines
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
+from meshtui.model import Member
 from meshtui.offers import KEYS, Offer, offers
 from meshtui.paint import content
 from meshtui.view import View
@@ -36,6 +39,7 @@ class StoryScreen(Screen[None]):
         self._actions = actions
         self._pane = pane
         self._view = view
+        self._day = Day((), ())
         self._top = TopLine(markup=False)
         self._crumbs = Static(id="crumbs", markup=False)
         self._story = StoryPanel(markup=False)
@@ -52,6 +56,17 @@ class StoryScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.present(self._view)
+        self._ask_for_day()
+        self.set_interval(60, self._ask_for_day)
+
+    def _ask_for_day(self) -> None:
+        subject = next(iter(self._pane.subjects()), None)
+        if isinstance(subject, Member) and self._view.mesh is not None:
+            self._actions.ask_for_day(self._view.mesh, subject, self._show_day)
+
+    def _show_day(self, day: Day) -> None:
+        self._day = day
+        self.present(self._view)
 
     def on_resize(self) -> None:
         self.call_after_refresh(lambda: self.present(self._view))
@@ -65,6 +80,9 @@ class StoryScreen(Screen[None]):
             crumbs.append(Cell("it is gone", Tone.DIM))
         else:
             crumbs.append(Cell(story.title[0].text, Tone.STRONG))
+            lines = list(story.lines)
+            at = next((place for place, line in enumerate(lines, 1) if line.label == "Traffic"), len(lines))
+            story = replace(story, lines=(*lines[:at], *day_lines(self._day), *lines[at:]))
             self._story.present_whole(story, max(self.app.size.width - 4, 1))
         self._crumbs.update(content(crumbs))
         hints = [*offer_hints(self.offers()), Hint("esc", "back", "app.pop_screen")]
