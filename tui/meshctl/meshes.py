@@ -18,9 +18,6 @@ from meshctl.session import DEFAULT_TIMEOUT, Session
 JOIN_TIMEOUT = 25.0
 """Seconds; INTERFACES.md."""
 
-REQUEST_TIMEOUT = 24 * 3600.0
-"""Seconds that a machine waits to be let in: until a person is at work again."""
-
 LONGEST_SECRET = 65536
 """Characters; an invite's file is about a thousand."""
 
@@ -98,7 +95,8 @@ def _what(options: argparse.Namespace, limit: float) -> tuple[str, list[str]]:
 
 def join(session: Session) -> None:
     options = session.options
-    session.timeout = options.timeout or (REQUEST_TIMEOUT if options.request else JOIN_TIMEOUT)
+    # To be connected, a machine that asks has to be let in first: --wait waits for that, too.
+    session.timeout = options.timeout or max(JOIN_TIMEOUT, (options.wait or 0) if options.request else 0)
     what, hosts = ("", [options.request]) if options.request else _what(options, session.timeout)
     from meshctl import keyring_use  # not for every command: it takes a while
 

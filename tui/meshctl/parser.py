@@ -196,7 +196,7 @@ def _meshes(commands: Commands) -> None:
         "  meshctl join - gw-berlin.example < key-file           as a node, with the cluster key\n"
         "  MESHD_KEY=… meshctl join gw-berlin.example            the same, from the environment\n"
         "  meshctl join laptop-ada.mesh                          as a peer, with an invite\n"
-        "  meshctl join --request gw-berlin.example              as a peer, when somebody lets it in\n"
+        "  meshctl join --request gw-berlin.example --wait 3600  as a peer, when somebody lets it in\n"
         "A peer's keys are kept in your keyring; `meshctl up` hands them to meshd. With --always-on they are in files.",
     )
     join.add_argument(

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
@@ -25,7 +25,7 @@ from meshd.cluster.certificates import fingerprint, new_private_key
 from meshd.cluster.held_keys import parse_keys
 from meshd.cluster.identity import Keys
 from meshd.cluster.join_connection import resolve
-from meshd.cluster.joining import Joined, Wishes, join_as_node, redeem, request_access
+from meshd.cluster.joining import Joined, Progress, Wishes, join_as_node, redeem, request_access
 from meshd.cluster.request_keys import forget_request_keys
 from meshd.dataplane import kernel_network
 from meshd.dataplane.desired import Address, Desired, DesiredFirewall, DesiredPeer, DesiredRoute, UdpEndpoint
@@ -103,34 +103,30 @@ async def _join(
     deadline = time.monotonic() + min(max(request.timeout_ms / 1000 or 25.0, 1.0), 24 * 3600.0)
     name = check_label(request.member_name or label_from_host(socket.gethostname()), "member name")
     try:
-        if request.request:
+        if request.request:  # people take their time, and this machine's other meshes go on meanwhile
             wishes = await _peer_wishes(daemon, request, name, "mesh", person)
             joined = await _by_request(daemon, request, wishes, progress, pending, deadline)
-        elif is_cluster_key(request.what):
-            key = ClusterKey.parse(request.what)
-            hosts = [Endpoint.parse(text, defaults.JOIN_PORT) for text in request.hosts]
-            if not hosts:
-                raise InvalidInput("a cluster key needs the address of a node", "meshctl join - HOST")
-            for mesh in daemon.meshes.values():
-                if key.matches(mesh.identity.ca_certificate):
-                    raise Conflict(f"this machine is in {mesh.name} already", "see `meshctl status`", "already-joined")
-            wishes = await _wishes(daemon, request, name, "mesh")
-            joined = await join_as_node(key, hosts, wishes, progress, deadline - time.monotonic())
-        else:
-            joined = await _by_invite(daemon, request, parse_invite(request.what), person, progress, deadline)
+            async with daemon.change_lock:
+                return await _become_member(daemon, await _checked(daemon, joined, request), progress, deadline)
+        async with daemon.change_lock:
+            if is_cluster_key(request.what):
+                joined = await _by_key(daemon, request, name, progress, deadline)
+            else:
+                joined = await _by_invite(daemon, request, parse_invite(request.what), person, progress, deadline)
+            try:
+                joined = await _checked(daemon, joined, request)
+            except BaseException:
+                await daemon.machine.network.remove(joined.identity.choices.interface)
+                raise
+            return await _become_member(daemon, joined, progress, deadline)
     except FormatError as error:
         raise InvalidInput(error.message, error.fix, error.code) from error
-    try:
-        joined = await _checked(daemon, joined, request)
-    except BaseException:
-        await daemon.machine.network.remove(joined.identity.choices.interface)
-        raise
+
+
+async def _become_member(daemon: Daemon, joined: Joined, progress: Progress, deadline: float) -> local_pb2.JoinProgress:
     await progress("tunnel", "setting up the tunnel")
     mesh = await daemon.adopt(joined)
-    if request.request:
-        await asyncio.to_thread(
-            forget_request_keys, daemon.settings.state_dir, fingerprint(joined.identity.ca_certificate)
-        )
+    await asyncio.to_thread(forget_request_keys, daemon.settings.state_dir, fingerprint(joined.identity.ca_certificate))
     await progress("handshake", "waiting for the first handshake")
     version = -1
     limit = min(deadline, time.monotonic() + 8)
@@ -174,12 +170,26 @@ async def _peer_wishes(daemon: Daemon, request: local_pb2.JoinMeshRequest, name:
     return replace(await _wishes(daemon, request, name, mesh), keys=keys, person=person)
 
 
+async def _by_key(
+    daemon: Daemon, request: local_pb2.JoinMeshRequest, name: str, progress: Progress, deadline: float
+) -> Joined:
+    key = ClusterKey.parse(request.what)
+    hosts = [Endpoint.parse(text, defaults.JOIN_PORT) for text in request.hosts]
+    if not hosts:
+        raise InvalidInput("a cluster key needs the address of a node", "meshctl join - HOST")
+    for mesh in daemon.meshes.values():
+        if key.matches(mesh.identity.ca_certificate):
+            raise Conflict(f"this machine is in {mesh.name} already", "see `meshctl status`", "already-joined")
+    wishes = await _wishes(daemon, request, name, "mesh")
+    return await join_as_node(key, hosts, wishes, progress, deadline - time.monotonic())
+
+
 async def _by_request(
     daemon: Daemon,
     request: local_pb2.JoinMeshRequest,
     wishes: Wishes,
-    progress: object,
-    pending: object,
+    progress: Progress,
+    pending: Callable[[str, str], Awaitable[None]],
     deadline: float,
 ) -> Joined:
     hosts = [Endpoint.parse(text, defaults.JOIN_PORT) for text in request.hosts]
@@ -188,8 +198,8 @@ async def _by_request(
         hosts,
         expected,
         wishes,
-        progress,  # type: ignore[arg-type]  # the closures of _join
-        pending,  # type: ignore[arg-type]  # the closures of _join
+        progress,
+        pending,
         daemon.settings.state_dir,
         deadline - time.monotonic(),
     )
@@ -200,7 +210,7 @@ async def _by_invite(
     request: local_pb2.JoinMeshRequest,
     invite: Invite,
     person: str,
-    progress: object,
+    progress: Progress,
     deadline: float,
 ) -> Joined:
     """Opens the tunnel with the invite's temporary key, redeems through it; the interface stays for the member."""
@@ -252,7 +262,7 @@ async def _by_invite(
             services,
             wishes,
             restart,
-            progress,  # type: ignore[arg-type]  # the closure of _join
+            progress,
             min(REDEEM_TIME, deadline - time.monotonic()),
             CROWD_PATIENCE if invite.further_keys else PATIENCE,
         )
@@ -298,14 +308,18 @@ def _temporary_network(invite: Invite, number: int, wishes: Wishes, endpoints: d
 
 
 async def _checked(daemon: Daemon, joined: Joined, request: local_pb2.JoinMeshRequest) -> Joined:
-    """Names the interface after the mesh; refuses a mesh whose pools this machine uses already."""
+    """Names the interface after the mesh; refuses a mesh whose pools this machine uses already. What was free before
+    a person decided may be another mesh's by now."""
     settings: state_pb2.MeshSettings = joined.view.settings
     choices = joined.identity.choices
     daemon.check_new(settings.name)
-    interface = choices.interface
-    if not request.interface and interface == "mesh":
+    interface, listen_port = choices.interface, choices.listen_port
+    if request.request:
+        interface = await daemon.pick_interface(request.interface, settings.name)
+        listen_port = daemon.pick_udp_port(request.listen_port)
+    elif not request.interface and interface == "mesh":
         interface = await daemon.pick_interface("", settings.name)
     ours = frozenset({interface})
     check_local(Pools.from_settings(settings), await asyncio.to_thread(kernel_network.local_networks, ours))
-    identity = joined.identity.with_choices(interface=interface)
+    identity = joined.identity.with_choices(interface=interface, listen_port=listen_port)
     return Joined(identity, joined.view, joined.node_id)

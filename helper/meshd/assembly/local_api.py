@@ -148,9 +148,8 @@ class LocalApi:
     async def join_mesh(
         self, request: local_pb2.JoinMeshRequest, actor: Actor
     ) -> AsyncIterator[local_pb2.JoinProgress]:
-        async with self._daemon.change_lock:
-            async for progress in join_mesh(self._daemon, request, actor.user):
-                yield progress
+        async for progress in join_mesh(self._daemon, request, actor.user):
+            yield progress
 
     async def connect(self, request: local_pb2.ConnectRequest, actor: Actor) -> local_pb2.MeshReply:
         mesh = self._daemon.find(request.mesh)

@@ -72,6 +72,19 @@ def test_the_key_of_the_environment_leaves_the_hosts(helper: Canned, monkeypatch
     assert (helper.joins[1].what, list(helper.joins[1].hosts)) == ("mesh1-other", [])
 
 
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ([], 25), (["--wait", "600"], 600), (["--wait", "5"], 25), (["--timeout", "5"], 5),
+        (["--timeout", "5", "--wait", "600"], 5),
+    ],
+)  # fmt: skip
+def test_who_asks_to_be_let_in_waits_as_long_as_was_said(helper: Canned, options: list[str], limit: int) -> None:
+    """The helper gives up a second before, to say why."""
+    assert main(["join", "--request", "192.0.2.1", "--always-on", *options]) == 0
+    assert limit - 3 < helper.joins[0].timeout_ms / 1000 < limit
+
+
 def test_progress_is_cleaned(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["join", "--request", "192.0.2.1", "--always-on"]) == 0
     assert "\x1b" not in capsys.readouterr().err
