@@ -29,6 +29,12 @@ REQUEST_LIMIT = 32 * 1024
 CROWD = 20
 """Machines that may redeem one invite from one temporary address at once, each as often as a stranger may."""
 
+LOOKS = 4
+"""How often a source may ask what gives nothing away, against how often it may try to join: so that nobody alone fills
+the places of everybody's challenges, nor all of `CALLS_AT_ONCE` with calls that wait for a decision."""
+
+CALLS_AT_ONCE = 256
+
 Source = IPv4Address | IPv6Address
 Reply = TypeVar("Reply")
 
@@ -57,14 +63,17 @@ class JoinApi(Protocol):
 class _Servicer(JoinServicer):
     def __init__(self, api: JoinApi) -> None:
         self._api = api
-        self._tries = RateLimit()
-        self._tries_inside = RateLimit(factor=CROWD)
+        # By whether it is a try to join, and whether it comes from inside the mesh.
+        self._limits = {
+            (tries, inside): RateLimit(factor=(1 if tries else LOOKS) * (CROWD if inside else 1))
+            for tries in (True, False)
+            for inside in (True, False)
+        }
 
-    async def _serve(self, context: Any, call: Callable[[Source], Awaitable[Reply]], counted: bool) -> Reply:
+    async def _serve(self, context: Any, call: Callable[[Source], Awaitable[Reply]], tries: bool) -> Reply:
         try:
             source = source_address(context.peer())
-            if counted:
-                (self._tries_inside if self._api.is_inside(source) else self._tries).count(source)
+            self._limits[tries, self._api.is_inside(source)].count(source)
             return await call(source)
         except MeshError as error:
             log.info("refused %s to join: %s", context.peer(), error)
@@ -72,22 +81,22 @@ class _Servicer(JoinServicer):
             raise
 
     async def GetAuthority(self, request: join_pb2.AuthorityRequest, context: Any) -> join_pb2.AuthorityReply:
-        return await self._serve(context, lambda _: self._api.authority(), counted=False)
+        return await self._serve(context, lambda _: self._api.authority(), tries=False)
 
     async def GetChallenge(self, request: join_pb2.ChallengeRequest, context: Any) -> join_pb2.ChallengeReply:
-        return await self._serve(context, lambda _: self._api.challenge(), counted=False)
+        return await self._serve(context, lambda _: self._api.challenge(), tries=False)
 
     async def JoinAsNode(self, request: join_pb2.JoinAsNodeRequest, context: Any) -> join_pb2.Admission:
-        return await self._serve(context, lambda source: self._api.join_as_node(source, request), counted=True)
+        return await self._serve(context, lambda source: self._api.join_as_node(source, request), tries=True)
 
     async def RedeemInvite(self, request: join_pb2.RedeemInviteRequest, context: Any) -> join_pb2.Admission:
-        return await self._serve(context, lambda source: self._api.redeem_invite(source, request), counted=True)
+        return await self._serve(context, lambda source: self._api.redeem_invite(source, request), tries=True)
 
     async def RequestAccess(self, request: join_pb2.RequestAccessRequest, context: Any) -> join_pb2.RequestAccessReply:
-        return await self._serve(context, lambda source: self._api.request_access(source, request), counted=True)
+        return await self._serve(context, lambda source: self._api.request_access(source, request), tries=True)
 
     async def AwaitAccess(self, request: join_pb2.AwaitAccessRequest, context: Any) -> join_pb2.AwaitAccessReply:
-        return await self._serve(context, lambda source: self._api.await_access(source, request), counted=False)
+        return await self._serve(context, lambda source: self._api.await_access(source, request), tries=False)
 
 
 class JoinServer:
@@ -103,7 +112,7 @@ class JoinServer:
     async def start(self, addresses: Sequence[Source], port: int) -> None:
         """Raises Failed when the port is taken."""
         options = (*SERVER_OPTIONS, ("grpc.max_receive_message_length", REQUEST_LIMIT))
-        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=256)
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=CALLS_AT_ONCE)
         add_JoinServicer_to_server(self._servicer, self._server)
         bind(self._server, addresses, port, self._credentials)
         await self._server.start()

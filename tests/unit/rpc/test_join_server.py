@@ -17,7 +17,7 @@ from meshd.cluster.certificates import certificate_pem, new_private_key, signing
 from meshd.cluster.identity import Choices, Identity, Keys
 from meshd.model.errors import Failed, NotPermitted
 from meshd.model.members import Role
-from meshd.rpc.join_server import CROWD, REQUEST_LIMIT, JoinServer
+from meshd.rpc.join_server import CROWD, LOOKS, REQUEST_LIMIT, JoinServer
 from meshproto import join_pb2
 from meshproto.keys import PrivateKey
 
@@ -109,9 +109,10 @@ async def test_a_stranger_may_call_everything_and_is_known_by_address(served: Se
 @pytest.mark.parametrize("method", METHODS)
 async def test_tries_are_counted(served: Served, method: str) -> None:
     async with served.channel() as channel:
-        found = [await outcome(channel, method) for _ in range(TRIES + 5)]
+        allowed = TRIES * (1 if method in COUNTED else LOOKS)
+        found = [await outcome(channel, method) for _ in range(allowed + 5)]
     refused = [one for one in found if one[0] is not grpc.StatusCode.OK]
-    assert len(refused) == (5 if method in COUNTED else 0)
+    assert 0 < len(refused) <= 5  # some come back meanwhile
     assert {(code, ours) for code, _, ours in refused} <= {(grpc.StatusCode.FAILED_PRECONDITION, "too-many-tries")}
     assert len(served.api.called) == len(found) - len(refused)
 
