@@ -102,7 +102,14 @@ def test_after_down(joined: tuple[Host, Host], before: dict[str, dict[str, str]]
             assert found[name] == before[host.name][name], name
     for host, text in zip(joined, leave(*joined), strict=True):
         assert f"{host.name} stays in the member list of home" in text
-        lab.gateways[0].meshctl("peers" if host in lab.laptops else "nodes", "remove", host.name)
+    berlin = lab.gateways[0]
+    wait_until(lambda: not berlin.ping("10.12.0.1", 1), 10, "gw-paris to be away")
+    wait_until(
+        lambda: [one["name"] for one in lab.status(berlin)["members"] if one["online"]] == ["gw-berlin"], 15, "it"
+    )
+    assert (lab.status(berlin)["state"], lab.status(berlin)["writable"]) == ("connected", True), "the older of a pair"
+    for host in joined:
+        berlin.meshctl("peers" if host in lab.laptops else "nodes", "remove", host.name)
 
 
 def test_after_being_removed(joined: tuple[Host, Host], lab: Lab) -> None:

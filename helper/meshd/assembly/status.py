@@ -35,6 +35,11 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
         return local_pb2.CONNECTED, ""
     if any(mesh.sessions.prober.answered(node.ipv4) and mesh.sessions.is_fresh(node) for node in nodes):
         return local_pb2.CONNECTED, ""
+    if primary_id(mesh) == mesh.choices.member_id:
+        return (
+            local_pb2.CONNECTED,
+            "",
+        )  # the older of a pair leads alone: members elsewhere that are away don't lower it
     if mesh.is_node and not any(mesh.sessions.is_online(node) for node in nodes):
         others = "no other node answers"
     else:
