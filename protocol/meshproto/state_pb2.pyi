@@ -261,6 +261,7 @@ class Member(_message.Message):
     BEHIND_NAT_FIELD_NUMBER: _builtins.int
     JOIN_PORT_FIELD_NUMBER: _builtins.int
     CIDRS_FIELD_NUMBER: _builtins.int
+    DISABLED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     certificate: _builtins.bytes
     """DER; left out of peers' views"""
@@ -277,6 +278,8 @@ class Member(_message.Message):
     """keeps its own sessions alive (keepalive 25 s)"""
     join_port: _builtins.int
     """nodes: TCP join port, 0 when closed"""
+    disabled_by: _builtins.str
+    """"gw-berlin (root)"; empty while it is enabled"""
     @_builtins.property
     def record(self) -> Global___MemberRecord: ...
     @_builtins.property
@@ -303,10 +306,11 @@ class Member(_message.Message):
         behind_nat: _builtins.bool = ...,
         join_port: _builtins.int = ...,
         cidrs: _abc.Iterable[_builtins.str] | None = ...,
+        disabled_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind_nat", b"behind_nat", "certificate", b"certificate", "cidrs", b"cidrs", "enabled", b"enabled", "endpoints", b"endpoints", "ephemeral_ms", b"ephemeral_ms", "id", b"id", "join_port", b"join_port", "joined_by", b"joined_by", "joined_ms", b"joined_ms", "listen_port", b"listen_port", "protocol_version", b"protocol_version", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind_nat", b"behind_nat", "certificate", b"certificate", "cidrs", b"cidrs", "disabled_by", b"disabled_by", "enabled", b"enabled", "endpoints", b"endpoints", "ephemeral_ms", b"ephemeral_ms", "id", b"id", "join_port", b"join_port", "joined_by", b"joined_by", "joined_ms", b"joined_ms", "listen_port", b"listen_port", "protocol_version", b"protocol_version", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -65,6 +65,32 @@ def test_access_ends_at_every_member_within_two_seconds(lab: Lab, how: str) -> N
         lab.join_as_peer(ada)
 
 
+def test_who_loses_access_is_told_by_whom(lab: Lab) -> None:
+    ada = lab.laptops[0]
+
+    def seen() -> tuple[str, str]:
+        found = lab.status(ada)
+        return found["state"], found["reason"]
+
+    ada.meshctl("wait", "--for", "connected", "--timeout", "20")
+    lab.gateways[1].meshctl("peers", "disable", "laptop-ada")
+    wait_until(lambda: seen() == ("stale", "this machine was disabled in home by gw-paris (root)"), 2, "ada to hear it")
+    began = time.monotonic()
+    lab.gateways[0].meshctl("peers", "enable", "laptop-ada")
+    ada.meshctl("wait", "--for", "connected", "--timeout", "20")
+    print(f"connected {time.monotonic() - began:.1f} s after it was enabled")
+    lab.gateways[1].meshctl("peers", "remove", "laptop-ada")
+    wait_until(lambda: seen()[0] == "down", 2, "ada to hear that, too")
+    assert "was removed from home" in seen()[1]
+    wait_until(lambda: ada.run("ip link show dev home", check=False).returncode != 0, 5, "its interface to go")
+    ada.stop_meshd()
+    ada.start_meshd()
+    assert "was removed from home" in seen()[1], "also after a restart"
+    ada.meshctl("leave", "home", "--yes")
+    assert ada.faults() == []
+    lab.join_as_peer(ada)
+
+
 def members(lab: Lab) -> list[str]:
     return [member["name"] for member in lab.status(lab.gateways[0])["members"]]
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,9 @@ log = logging.getLogger(__name__)
 GOODBYE = 1.0
 """Seconds that a member which removes itself can still be answered, and that a node which was removed still carries
 what is under way: time for everybody to choose other ways."""
+
+FAREWELL = 0.3
+"""Seconds that a peer which was disabled or removed can still be told so."""
 
 
 class Mesh:
@@ -133,9 +137,8 @@ class Mesh:
     def set_state(self, state: State, entries: Iterable[tuple[Position, state_pb2.ChangeEntry]] = ()) -> None:
         """Takes a newer committed state over, stores it and has the data plane follow."""
         before = self.state.position
-        for node in self.state.nodes:
-            if node.id not in state.members:
-                self.say_goodbye(node.id)
+        if state.parsed is not self.state.parsed:
+            self._say_goodbyes(state)
         self.state = state
         self.provisional = {key: message for key, message in self.provisional.items() if key not in state.members}
         self._verify()
@@ -201,13 +204,23 @@ class Mesh:
             self.provisional[message.id] = message
             self._verify()
 
-    def say_goodbye(self, member_id: str) -> None:
-        """Keeps a member that is removed in the data plane for a moment."""
+    def _say_goodbyes(self, state: State) -> None:
+        """To nodes that are not in `state` any more, and as a node to peers that lose access: they are told."""
+        for member in self.state.parsed.values():
+            after = state.parsed.get(member.id)
+            if member.role is Role.NODE and after is None:
+                self.say_goodbye(member.id)
+            elif self.is_node and member.enabled and (after is None or not after.enabled):
+                self.say_goodbye(member.id, FAREWELL)
+
+    def say_goodbye(self, member_id: str, seconds: float = GOODBYE) -> None:
+        """Keeps a member that loses access in the data plane for a moment."""
         message = self.state.members.get(member_id)
-        if message is not None:
-            self.leaving[member_id] = (message, time.monotonic() + GOODBYE)
+        until = time.monotonic() + seconds
+        if message is not None and self.leaving.get(member_id, (message, 0.0))[1] < until:
+            self.leaving[member_id] = (message, until)
             # Looked at several times: packets under way may draw a session that moved back to its old relay.
-            for after in (0.1, 0.3, 0.6, GOODBYE + 0.05):
+            for after in (*(one for one in (0.1, 0.3, 0.6) if one < seconds), seconds + 0.05):
                 asyncio.get_running_loop().call_later(after, self.wake)
 
     def take_presence(self, presence: Iterable[node_pb2.Presence], nodes: Iterable[node_pb2.NodeHealth]) -> None:
@@ -329,9 +342,12 @@ class Mesh:
     async def _reconcile(self) -> None:
         if self.leaving:
             self._verify()
+            await self.notify()  # whoever lost access is told while it can still be reached
         if self.me is None and self.leaves:
             return  # the answer to our own removal still has to come through
         if self.me is None:
+            if not self.problem:
+                self.event("state", f"this machine was removed from {self.name}", severity="warning")
             self.problem = f"this machine was removed from {self.name}"
             await self.machine.network.remove(self.choices.interface, frozenset())
             await self._names.remove()
@@ -369,6 +385,8 @@ class Mesh:
                 await sessions.read()
         sessions.choose(me)
         members, ways = self.members, sessions.ways  # of the same moment: both are replaced while we wait below
+        if self.leaving:
+            members = {key: replace(one, enabled=True) if key in self.leaving else one for key, one in members.items()}
         online = frozenset(
             member.id for member in members.values() if member.role is Role.NODE and sessions.is_online(member)
         )

@@ -26,7 +26,7 @@ from meshd.cluster.channels import MemberChannels
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
-from meshd.model.errors import Conflict, MeshError, NotFound, OutcomeUnknown, Unavailable, from_code
+from meshd.model.errors import Conflict, MeshError, NotFound, NotPermitted, OutcomeUnknown, Unavailable, from_code
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.rights import check_right
@@ -290,8 +290,7 @@ class NodeDuties:
         presence: dict[str, node_pb2.Presence] = {}
         version = -1
         while not self._closing:
-            if member.id not in mesh.members:
-                raise NotFound(f"{member.name} was removed from {mesh.name}")
+            stored = mesh.state.members.get(member.id) or mesh.provisional.get(member.id)
             update = node_pb2.ViewUpdate(
                 committed=mesh.committed.message,
                 primary_id=self.primary_id,
@@ -301,7 +300,9 @@ class NodeDuties:
             position = mesh.state.position
             if sent != position:
                 fresh = self._since(sent, member.id)
-                if fresh is None:
+                if stored is None:
+                    update.snapshot.CopyFrom(mesh.state.for_removed())
+                elif fresh is None:
                     update.snapshot.CopyFrom(mesh.state.for_peer(member.id))
                 else:
                     update.entries.extend(fresh)
@@ -312,6 +313,10 @@ class NodeDuties:
             presence, reach_changes = dict(mesh.presence), mesh.reach_changes
             update.presence.extend(news)
             yield update
+            if stored is None:
+                raise NotFound(f"{member.name} was removed from {mesh.name}")
+            if not stored.enabled:
+                raise NotPermitted(f"{member.name} is disabled")
             deadline = time.monotonic() + WATCH_PAUSE
             while (
                 not self._closing

@@ -78,7 +78,7 @@ class PeerDuties:
         return sorted(nodes, key=lambda one: (not mesh.sessions.prober.answered(one.ipv4), one.joined_ms, one.id))
 
     async def _watch(self) -> None:
-        while True:
+        while self._mesh.me is not None:
             for node in self._nodes():
                 try:
                     await self._watch_at(node)
@@ -129,7 +129,7 @@ class PeerDuties:
 
     async def _report(self) -> None:
         mesh = self._mesh
-        while True:
+        while mesh.me is not None:
             if self._attached is not None:
                 try:
                     await self._channels.stub(self._attached).Report(

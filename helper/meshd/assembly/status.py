@@ -27,7 +27,9 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
     if mesh.me is None:
         return local_pb2.DOWN, f"this machine was removed from {mesh.name}; `meshctl leave {mesh.name}` cleans up"
     if not mesh.me.enabled:
-        return local_pb2.STALE, f"this machine is disabled in {mesh.name}"
+        stored = mesh.state.members.get(mesh.choices.member_id)
+        by = f" by {stored.disabled_by}" if stored is not None and stored.disabled_by else ""
+        return local_pb2.STALE, f"this machine was disabled in {mesh.name}{by}"
     if mesh.problem:
         return local_pb2.CONNECTING, mesh.problem
     nodes = [one for one in mesh.present if one.role is Role.NODE and one.id != mesh.choices.member_id]

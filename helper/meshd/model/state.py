@@ -81,6 +81,12 @@ class State:
             request.ClearField("certificate_request")
         return view
 
+    def for_removed(self) -> state_pb2.View:
+        """What somebody who was removed is told last: that it is nobody here any more."""
+        view = state_pb2.View(position=self.position.message, settings=self.settings)
+        view.settings.ClearField("encrypted_ca_key")
+        return view
+
     def with_entry(self, entry: state_pb2.ChangeEntry, position: Position) -> State:
         """The state after one committed change. Writes of kinds that this version does not know are left out."""
         changed: dict[str, Any] = {"position": position}

@@ -277,12 +277,15 @@ def test_flags_and_names_change_and_the_statement_is_signed_again(mesh: Any) -> 
     mesh.do(set_enabled=node_pb2.SetEnabled(id=member, enabled=False))
     found = mesh.state.parsed[member]
     assert (found.name, found.admin, found.enabled, found.serial) == ("laptop-ida", True, False, 3)
+    assert mesh.state.members[member].disabled_by == "gw-a (ada)"
     for what in (
         {"set_admin": node_pb2.SetAdmin(id=member, admin=True)},
         {"rename_member": node_pb2.RenameMember(id=member, name="laptop-ida")},
         {"set_enabled": node_pb2.SetEnabled(id=member, enabled=False)},
     ):
         assert mesh.decide(**what) is None
+    mesh.do(set_enabled=node_pb2.SetEnabled(id=member, enabled=True))
+    assert mesh.state.members[member].disabled_by == ""
     refused(mesh, Conflict, rename_member=node_pb2.RenameMember(id=member, name="gw-a"))
     refused(mesh, Conflict, set_enabled=node_pb2.SetEnabled(id=mesh.state.find_member("gw-a").id))
 

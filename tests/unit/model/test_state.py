@@ -97,6 +97,15 @@ def test_a_disabled_peer_sees_itself_and_the_nodes(mesh: Any) -> None:
     assert names == {"gw-a", "laptop-ada"}
 
 
+def test_who_was_removed_is_told_that_and_nothing_else(mesh: Any) -> None:
+    peer = mesh.peer("laptop-ada")
+    mesh.do(remove_member=node_pb2.RemoveMember(id=peer))
+    view = mesh.state.for_removed()
+    assert (State.from_view(view).position, list(view.members)) == (mesh.state.position, [])
+    assert secrets_in(view.SerializeToString(), mesh) == []
+    assert mesh.state.settings.encrypted_ca_key, "the state itself is as it was"
+
+
 def test_members_are_found_by_name_id_prefix_and_address(mesh: Any) -> None:
     peer = mesh.peer("laptop-ada")
     member = mesh.state.parsed[peer]

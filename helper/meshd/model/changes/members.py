@@ -79,6 +79,7 @@ def set_enabled(draft: Draft) -> None:
     if parsed.enabled == asked.enabled:
         return
     copy.enabled = asked.enabled
+    copy.disabled_by = "" if asked.enabled else draft.change.actor
     draft.put("member", parsed.id, copy)
     draft.summary = f"{parsed.name} was {'enabled' if asked.enabled else 'disabled'}"
 
