@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15meshproto/paths.proto\x12\tmeshproto\"\xd8\x01\n\x0cPathDatagram\x12\x1f\n\x04ping\x18\x01 \x01(\x0b\x32\x0f.meshproto.EchoH\x00\x12\x1f\n\x04pong\x18\x02 \x01(\x0b\x32\x0f.meshproto.EchoH\x00\x12\'\n\x05offer\x18\x03 \x01(\x0b\x32\x16.meshproto.DirectOfferH\x00\x12-\n\x0boffer_reply\x18\x04 \x01(\x0b\x32\x16.meshproto.DirectOfferH\x00\x12&\n\x05moved\x18\x05 \x01(\x0b\x32\x15.meshproto.DirectMoveH\x00\x42\x06\n\x04what\"%\n\x04\x45\x63ho\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x0e\n\x06rtt_ms\x18\x02 \x01(\x01\"^\n\x0b\x44irectOffer\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x12\n\ncandidates\x18\x02 \x03(\t\x12\x17\n\x0ftest_public_key\x18\x03 \x01(\x0c\x12\x13\n\x0blifetime_ms\x18\x04 \x01(\r\"-\n\nDirectMove\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15meshproto/paths.proto\x12\tmeshproto\"\xd8\x01\n\x0cPathDatagram\x12\x1f\n\x04ping\x18\x01 \x01(\x0b\x32\x0f.meshproto.EchoH\x00\x12\x1f\n\x04pong\x18\x02 \x01(\x0b\x32\x0f.meshproto.EchoH\x00\x12\'\n\x05offer\x18\x03 \x01(\x0b\x32\x16.meshproto.DirectOfferH\x00\x12-\n\x0boffer_reply\x18\x04 \x01(\x0b\x32\x16.meshproto.DirectOfferH\x00\x12&\n\x05moved\x18\x05 \x01(\x0b\x32\x15.meshproto.DirectMoveH\x00\x42\x06\n\x04what\"4\n\x04\x45\x63ho\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x0e\n\x06rtt_ms\x18\x02 \x01(\x01\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\"^\n\x0b\x44irectOffer\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x12\n\ncandidates\x18\x02 \x03(\t\x12\x17\n\x0ftest_public_key\x18\x03 \x01(\x0c\x12\x13\n\x0blifetime_ms\x18\x04 \x01(\r\"-\n\nDirectMove\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PATHDATAGRAM']._serialized_start=37
   _globals['_PATHDATAGRAM']._serialized_end=253
   _globals['_ECHO']._serialized_start=255
-  _globals['_ECHO']._serialized_end=292
-  _globals['_DIRECTOFFER']._serialized_start=294
-  _globals['_DIRECTOFFER']._serialized_end=388
-  _globals['_DIRECTMOVE']._serialized_start=390
-  _globals['_DIRECTMOVE']._serialized_end=435
+  _globals['_ECHO']._serialized_end=307
+  _globals['_DIRECTOFFER']._serialized_start=309
+  _globals['_DIRECTOFFER']._serialized_end=403
+  _globals['_DIRECTMOVE']._serialized_start=405
+  _globals['_DIRECTMOVE']._serialized_end=450
 # @@protoc_insertion_point(module_scope)

@@ -64,18 +64,22 @@ class Echo(_message.Message):
 
     NONCE_FIELD_NUMBER: _builtins.int
     RTT_MS_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     rtt_ms: _builtins.float
     """the sender's last measured round trip to the receiver, 0: none yet"""
+    at_ms: _builtins.int
+    """pong: the sender's clock, Unix"""
     def __init__(
         self,
         *,
         nonce: _builtins.int = ...,
         rtt_ms: _builtins.float = ...,
+        at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "rtt_ms", b"rtt_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "nonce", b"nonce", "rtt_ms", b"rtt_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -197,6 +197,17 @@ def test_a_clock_that_is_behind(machines: Machines) -> None:
         new.start_meshd("--backend", "userspace")
 
 
+def test_a_clock_that_is_ahead_of_the_others(machines: Machines) -> None:
+    paris = machines.paris
+    paris.stop_meshd()
+    library = paris.run("ls /usr/lib/*/faketime/libfaketimeMT.so.1").stdout.strip()
+    fake = {"LD_PRELOAD": library, "FAKETIME": "+3h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    paris.start_meshd("--backend", "userspace", environment=fake)
+    with named(paris, "clock", "3 h ahead of the clock of gw-berlin", "timedatectl set-ntp true"):
+        paris.stop_meshd()
+        paris.start_meshd("--backend", "userspace")
+
+
 def test_resolvers_that_are_missing_or_silent(machines: Machines) -> None:
     new = machines.new
     new.run("cp /etc/resolv.conf /run/kept; echo '# none' > /etc/resolv.conf")

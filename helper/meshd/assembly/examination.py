@@ -60,6 +60,13 @@ async def _machine(daemon: Daemon, up: list[Mesh]) -> list[Check]:
     choice = await backend.choose_again()
     nodes = [one.name for one in up if one.is_node]
     newest, what = max((_newest(one) for one in up), default=(0.0, ""))
+    ahead = {
+        member.name: seconds
+        for one in up
+        for member in one.present
+        if one.sessions.prober.answered(member.ipv4)
+        and (seconds := one.sessions.prober.contact(member.ipv4).clock_ahead) is not None
+    }
 
     def look() -> list[Check]:
         installed = Path(meshd.__file__).stat().st_mtime
@@ -67,7 +74,7 @@ async def _machine(daemon: Daemon, up: list[Mesh]) -> list[Check]:
             doctor.check_redis(nodes, bool(up) and not nodes, bool(daemon.settings.redis)),
             doctor.check_nft(),
             doctor.check_forwarding(nodes, any(one.ipv6 for one in up)),
-            doctor.check_clock(time.time(), installed, newest, what),
+            doctor.check_clock(time.time(), installed, newest, what, ahead),
             doctor.check_overcommit(),
         ]
 

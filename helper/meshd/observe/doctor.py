@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
+from statistics import median
+from types import MappingProxyType
 
 from meshproto import local_pb2
 
@@ -154,9 +156,17 @@ def check_firewall(findings: Iterable[tuple[str, str]]) -> list[Check]:
 # --- clock, names, people ---------------------------------------------------------------------------------------------
 
 
-def check_clock(now: float, installed: float, newest: float, newest_what: str) -> Check:
-    """`newest` is the latest time known from others, in Unix seconds, as `installed` is; 0 for none."""
+def check_clock(
+    now: float, installed: float, newest: float, newest_what: str, ahead: Mapping[str, float] = MappingProxyType({})
+) -> Check:
+    """`newest` is the latest time known from others, in Unix seconds, as `installed` is; 0 for none. `ahead`: the nodes
+    that answer, and by how many seconds their clocks are ahead of this one's."""
     problem = ""
+    middle = median(ahead.values()) if ahead else 0.0
+    if abs(middle) > CLOCK_SLACK:  # most of them agree that it is this one
+        away = sorted(name for name, seconds in ahead.items() if abs(seconds) > CLOCK_SLACK)
+        way = "behind" if middle > 0 else "ahead of"
+        problem = f"{_span(abs(middle))} {way} the clock{'s' * (len(away) > 1)} of {', '.join(away)}"
     for behind, what in ((installed - now, "this program was installed"), (newest - now, newest_what)):
         if behind > CLOCK_SLACK and not problem:
             problem = f"{_span(behind)} before {what}"

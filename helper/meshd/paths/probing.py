@@ -42,6 +42,7 @@ class Contact:
     first_unanswered: float = 0.0  # since when probes go without an answer
     rtt_ms: float = 0.0
     their_rtt_ms: float = 0.0
+    clock_ahead: float | None = None  # seconds by which the clock there is ahead of ours, None: not known
 
     @property
     def alive(self) -> bool:
@@ -172,21 +173,28 @@ class Prober(asyncio.DatagramProtocol):
         kind = datagram.WhichOneof("what")
         if kind == "ping":
             contact.their_rtt_ms = datagram.ping.rtt_ms
-            self.send(address, paths_pb2.PathDatagram(pong=paths_pb2.Echo(nonce=datagram.ping.nonce)))
+            self.send(
+                address,
+                paths_pb2.PathDatagram(
+                    pong=paths_pb2.Echo(nonce=datagram.ping.nonce, at_ms=time.time_ns() // 1_000_000)
+                ),
+            )
         elif kind == "pong":
-            self._answer(address, contact, datagram.pong.nonce, now)
+            self._answer(address, contact, datagram.pong, now)
         elif kind is not None and self._on_other is not None:
             self._on_other(address, datagram)
 
-    def _answer(self, address: IPv4Address, contact: Contact, nonce: int, now: float) -> None:
-        pending = self._pending.get(nonce)
+    def _answer(self, address: IPv4Address, contact: Contact, pong: paths_pb2.Echo, now: float) -> None:
+        pending = self._pending.get(pong.nonce)
         if pending is None or pending.address != address:
             return
-        del self._pending[nonce]
+        del self._pending[pong.nonce]
         rtt = (now - pending.sent) * 1000
         contact.rtt_ms = rtt
         contact.answered = now
         contact.first_unanswered = 0.0
+        if pong.at_ms:
+            contact.clock_ahead = pong.at_ms / 1000 - time.time() + rtt / 2000
         if pending.waiter is not None and not pending.waiter.done():
             pending.waiter.set_result(rtt)
 

@@ -126,6 +126,10 @@ def test_clock() -> None:
     bad(doctor.check_clock(now, now + 3 * 86400, 0, ""), "3 days before this program was installed", "set-ntp", ERROR)
     bad(doctor.check_clock(now, 0, now + 600, "gw-paris joined home"), "10 min before gw-paris", "date -s", ERROR)
     bad(doctor.check_clock(now, 0, now + 10000, "gw-paris joined home"), "3 h before gw-paris", "date -s", ERROR)
+    good(doctor.check_clock(now, 0, 0, "", {"gw-berlin": 0.2, "gw-paris": 4000.0, "gw-oslo": -3.0}), "plausible")
+    found = doctor.check_clock(now, 0, 0, "", {"gw-berlin": -7200.0, "gw-paris": -7201.0, "gw-oslo": 1.0})
+    bad(found, "2 h ahead of the clocks of gw-berlin, gw-paris", "set-ntp", ERROR)
+    bad(doctor.check_clock(now, 0, 0, "", {"gw-berlin": 300}), "5 min behind the clock of gw-berlin", "date", ERROR)
 
 
 def test_resolver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,10 @@ async def test_a_round_trip_is_measured_and_both_ends_are_heard() -> None:
         assert one.answered(THERE)
         assert two.alive(HERE)
         assert not two.answered(HERE)
+        ahead = one.contact(THERE).clock_ahead
+        assert ahead is not None
+        assert abs(ahead) < 5, "one machine, one clock"
+        assert two.contact(HERE).clock_ahead is None
 
 
 async def test_no_answer_is_told_and_since_when() -> None:
