@@ -81,6 +81,8 @@ def test_of_two_that_redeem_at_once_one_gets_in(entrance: Entrance) -> None:
     assert len(winners) == 1, results
     assert "already used" in results[losers[0].name][1], results
     assert entrance.state(invite_id) == "redeemed"
+    kept = "ls /var/lib/meshd/home/invites"
+    wait_until(lambda: invite_id not in entrance.gateway.run(kept).stdout, 5, "the invite's secret to be forgotten")
     assert [one["name"] for one in entrance.gateway.meshctl("peers", "list")] == [winners[0].name]
     wait_until(lambda: winners[0].ping("10.11.0.1", 1), 10, "the winner to reach gw-berlin")
     winners[0].meshctl("leave", "home", "--yes")
@@ -126,5 +128,5 @@ def test_an_open_invite_is_shown_again_where_it_was_made(entrance: Entrance) -> 
     again = entrance.gateway.meshctl_raw("invites", "show", made, "--qr")
     assert again.returncode == 1
     assert "revoked" in again.stderr
-    kept = entrance.gateway.run("ls /var/lib/meshd/home/invites").stdout.split()
-    assert made not in kept
+    kept = "ls /var/lib/meshd/home/invites"
+    wait_until(lambda: made not in entrance.gateway.run(kept).stdout, 5, "the invite's secret to be forgotten")

@@ -1,39 +1,27 @@
-"""Invites made on this machine. Their temporary private keys stay here, a root-only file each, while they are open:
-so that `invites show` can give the invite once more. The mesh itself knows only hashes.
-
-Where a person's keyring has the member's keys, it has these too, and nothing stays here.
-"""
+"""Invites made on this machine, and shown once more while they are open."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import os
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 from meshproto import local_pb2, node_pb2, state_pb2
 from meshproto.invite import MOST_FURTHER_KEYS, Invite, InviteNode, redeem_token, temporary_key
 from meshproto.keys import PrivateKey
 
 from meshd import defaults
+from meshd.assembly.invite_keys import forget_key, keep_key, read_key
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.status import invite_status
 from meshd.model.changes.invites import DEFAULT_LIFETIME_MS
-from meshd.model.errors import Conflict, Failed, MeshError, NotFound, OutcomeUnknown
+from meshd.model.errors import Conflict, MeshError, NotFound, OutcomeUnknown
 from meshd.model.members import Member, Role
-from meshd.store.files import write_atomically
 
 NODES_IN_INVITE = 5
 """Nodes that an invite names: enough to find one that is up, few enough for a QR code."""
-
-FOLDER = "invites"
-"""In the folder of the mesh."""
-
-LONGEST_CHANGE = 600.0
-"""Seconds after which a key without an invite is of no use: the change that made it was refused."""
 
 Submit = Callable[[node_pb2.CreateInvite], Awaitable[node_pb2.ChangeResult]]
 """Makes the change. Raises MeshError when it was not made, or nobody knows."""
@@ -43,7 +31,6 @@ async def make_invite(
     mesh: Mesh, request: local_pb2.CreateInviteRequest, submit: Submit
 ) -> local_pb2.CreateInviteReply:
     """Raises MeshError."""
-    await forget_closed(mesh)
     key = PrivateKey.from_random(os.urandom(32))
     invite_id = os.urandom(4).hex()
     change = node_pb2.CreateInvite(
@@ -63,12 +50,12 @@ async def make_invite(
     )
     # The key is kept first: an invite that was made and whose answer was lost can still be shown.
     if not mesh.choices.keyring_entry:
-        await asyncio.to_thread(_keep, mesh.folder / FOLDER, invite_id, key)
+        await asyncio.to_thread(keep_key, mesh.folder, invite_id, key)
     try:
         result = await submit(change)
     except MeshError as error:
         if not isinstance(error, OutcomeUnknown):
-            (mesh.folder / FOLDER / invite_id).unlink(missing_ok=True)
+            await asyncio.to_thread(forget_key, mesh.folder, invite_id)
         raise
     stored = mesh.state.invites.get(invite_id)
     if stored is None:
@@ -100,7 +87,7 @@ async def show_invite(mesh: Mesh, beginning: str) -> local_pb2.CreateInviteReply
             f"as {mesh.choices.person}: meshctl invites show {stored.id} --qr",
             "in-keyring",
         )
-    key = await asyncio.to_thread(_read, mesh.folder / FOLDER / stored.id)
+    key = await asyncio.to_thread(read_key, mesh.folder, stored.id)
     if key is None or key.public.data != stored.temporary_public_key:
         raise NotFound(
             f"the secret of invite {stored.id} is not on this machine",
@@ -152,31 +139,3 @@ def _invite_node(node: Member) -> InviteNode:
         tuple(str(endpoint) for endpoint in node.endpoints[:4]),
         node.join_port or defaults.JOIN_PORT,
     )
-
-
-async def forget_closed(mesh: Mesh) -> None:
-    """Removes the keys of invites that are used, revoked or expired."""
-    states = {one.id: one.state == state_pb2.INVITE_STATE_OPEN for one in mesh.state.invites.values()}
-    await asyncio.to_thread(_prune, mesh.folder / FOLDER, states, time.time() - LONGEST_CHANGE)
-
-
-def _keep(folder: Path, invite_id: str, key: PrivateKey) -> None:
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(folder / invite_id, key.data)
-    except OSError as error:
-        raise Failed(f"the invite's key can't be kept in {folder}: {error.strerror}", "look for a full disk") from error
-
-
-def _read(path: Path) -> PrivateKey | None:
-    try:
-        return PrivateKey(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def _prune(folder: Path, is_open: Mapping[str, bool], before: float) -> None:
-    """Those that are known to be closed, and those that nobody knows and are old, or half written."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if not is_open.get(path.name, path.stat().st_mtime >= before):
-            path.unlink(missing_ok=True)

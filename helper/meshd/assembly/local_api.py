@@ -14,7 +14,7 @@ from meshproto.cluster_key import ClusterKey
 from meshd import defaults
 from meshd.assembly.daemon import Daemon
 from meshd.assembly.examination import examine
-from meshd.assembly.invites import forget_closed, make_invite, show_invite
+from meshd.assembly.invites import make_invite, show_invite
 from meshd.assembly.joins import join_mesh
 from meshd.assembly.machine import Duties
 from meshd.assembly.mesh import Mesh
@@ -310,9 +310,7 @@ class LocalApi:
     async def revoke_invite(self, request: local_pb2.RevokeInviteRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         change = node_pb2.RevokeInvite(id=request.id)
-        reply = (await self._submit(mesh, actor, request.request_id, revoke_invite=change))[1]
-        await forget_closed(mesh)
-        return reply
+        return (await self._submit(mesh, actor, request.request_id, revoke_invite=change))[1]
 
 
 def differences(sent: local_pb2.Status, present: local_pb2.Status) -> list[local_pb2.MeshDifference]:

@@ -20,6 +20,7 @@ from meshproto.keys import PublicKey
 
 from meshd import defaults
 from meshd.assembly.host_names import HostNames
+from meshd.assembly.invite_keys import forget_closed
 from meshd.assembly.machine import Duties, Machine
 from meshd.assembly.own_endpoints import OwnEndpoints
 from meshd.assembly.sessions import Sessions
@@ -333,6 +334,7 @@ class Mesh:
             if self.state.position > saved:
                 saved = self.state.position
                 await asyncio.to_thread(save_view, self.folder / "view", self.state.to_view())
+                await asyncio.to_thread(forget_closed, self.folder, self.state)
 
     async def reconcile(self) -> None:
         """Brings the machine to the plan once. What fails is kept as `problem` and tried again."""

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from meshd.assembly.invites import FOLDER, forget_closed, make_invite, show_invite
+from meshd.assembly.invite_keys import FOLDER, forget_closed
+from meshd.assembly.invites import make_invite, show_invite
 from meshd.model.errors import Conflict, MeshError, NotFound, OutcomeUnknown
 from meshd.model.members import Endpoint, Role
 from meshproto import local_pb2, node_pb2, state_pb2
@@ -109,7 +110,7 @@ async def test_a_closed_invite_is_not_shown_and_its_secret_goes(
     mesh.state.invites[closed].state = state
     with pytest.raises(Conflict, match=word):
         await mesh.show(closed)
-    await forget_closed(mesh)  # type: ignore[arg-type]
+    forget_closed(mesh.folder, mesh.state)  # type: ignore[arg-type]
     assert mesh.kept == {still_open}
 
 
@@ -129,7 +130,7 @@ async def test_the_secret_of_a_change_that_may_have_been_made_is_kept(mesh: Mesh
     await mesh.make()
     assert unknown in mesh.kept, "it may still turn up"
     os.utime(mesh.folder / FOLDER / unknown, (1, 1))
-    await forget_closed(mesh)  # type: ignore[arg-type]
+    forget_closed(mesh.folder, mesh.state)  # type: ignore[arg-type]
     assert unknown not in mesh.kept
 
 
