@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from lab.hosts.host import wait_until
+from lab.hosts.host import NETWORK_STATE, wait_until
 from lab.terminal import Screen
 
 DEMO = Path(__file__).parents[2] / "packaging/demo"
@@ -20,11 +20,18 @@ BUILT = 60
 QUESTION = "[k]eep it or [r]emove it?"
 
 
+def machine() -> dict[str, str]:
+    """What of this machine's network a demo must leave as it was; its processes are in `Traces`."""
+    names = ("links", "addresses", "routes", "rules", "nftables", "sysctls", "hosts")
+    return {name: subprocess.check_output(["sh", "-c", NETWORK_STATE[name]], text=True) for name in names}
+
+
 class Traces:
     """What demos make on this machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._before = machine()
 
     def __call__(self) -> list[str]:
         """Records, folders of hosts, and processes that were told to use them."""
@@ -40,6 +47,7 @@ class Traces:
             wait_until(lambda: not self(), 5, "nothing to be left")
         except AssertionError as error:
             raise AssertionError(f"{error}: {self()}") from None
+        assert machine() == self._before
 
 
 @pytest.fixture

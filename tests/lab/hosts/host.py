@@ -42,6 +42,23 @@ _OWN_PROCESSES = ("sh", "sleep", "ps", "grep", "sort", "nsenter")
 """Of the host itself, and of looking at it."""
 
 
+NETWORK_STATE = {
+    "links": "ip -br link | awk '{print $1, $2, $3}' | sort",
+    "addresses": "ip -o addr | grep -v fe80 | awk '{print $2, $3, $4}' | sort",
+    "routes": "ip route show table all | grep -v -e fe80 -e ff00 | sort",
+    "rules": "ip rule; ip -6 rule",
+    "nftables": "nft list ruleset",
+    # What counts or measures changes by itself.
+    "sysctls": "cd /proc/sys/net; grep -rs . core ipv4 ipv6 netfilter 2>/dev/null"
+    " | grep -v -e _count: -e /neigh/ -e random -e fastopen_key -e /route/ -e tcp_fastopen_blackhole | sort",
+    "hosts": "ls -l --time-style=+ /etc/hosts; cat /etc/hosts",
+    "processes": f"ps -eo comm= | grep -v -x -e meshd -e {' -e '.join(_OWN_PROCESSES)} | sort",
+    "listening": "ss -Hlntu | grep -v -e ':5353' | awk '{print $1, $5}' | sort",
+    "state": "find /var/lib/meshd /run/wireguard -mindepth 1 | sort",
+}
+"""What says that nothing is left: commands for sh."""
+
+
 def wait_until(condition: Callable[[], Any], limit: float, what: str) -> Any:
     """The condition's value once it is true. Fails after `limit` seconds (times PATIENCE) with what was waited for."""
     limit *= PATIENCE
@@ -202,21 +219,7 @@ class Host:
 
     def network_state(self) -> dict[str, str]:
         """What must be as before once a mesh is left, and before meshd is started: compare two of them."""
-        commands = {
-            "links": "ip -br link | awk '{print $1, $2, $3}' | sort",
-            "addresses": "ip -o addr | grep -v fe80 | awk '{print $2, $3, $4}' | sort",
-            "routes": "ip route show table all | grep -v -e fe80 -e ff00 | sort",
-            "rules": "ip rule; ip -6 rule",
-            "nftables": "nft list ruleset",
-            # What counts or measures changes by itself.
-            "sysctls": "cd /proc/sys/net; grep -rs . core ipv4 ipv6 netfilter 2>/dev/null"
-            " | grep -v -e _count: -e /neigh/ -e random -e fastopen_key -e /route/ -e tcp_fastopen_blackhole | sort",
-            "hosts": "ls -l --time-style=+ /etc/hosts; cat /etc/hosts",
-            "processes": f"ps -eo comm= | grep -v -x -e meshd -e {' -e '.join(_OWN_PROCESSES)} | sort",
-            "listening": "ss -Hlntu | grep -v -e ':5353' | awk '{print $1, $5}' | sort",
-            "state": "find /var/lib/meshd /run/wireguard -mindepth 1 | sort",
-        }
-        return {name: self.run(command, check=False).stdout for name, command in commands.items()}
+        return {name: self.run(command, check=False).stdout for name, command in NETWORK_STATE.items()}
 
     # --- life -------------------------------------------------------------------------------------------------------
 
