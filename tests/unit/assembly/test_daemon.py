@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from meshd.assembly.daemon import Daemon
-from meshd.model.errors import Conflict, NotFound
+from meshd.assembly.daemon import Daemon, lock_run_dir
+from meshd.model.errors import Conflict, Failed, NotFound
 from meshd.settings import Settings
 
 
@@ -83,3 +85,13 @@ async def test_a_mesh_that_was_left_meanwhile_is_not_brought_back(daemon: Daemon
     for work in (daemon.connect(left), daemon.disconnect(left), daemon.leave(left, "ada", 5)):
         with pytest.raises(NotFound, match="has left home"):
             await daemon.exclusively(work)
+
+
+def test_a_run_folder_is_one_helpers_until_it_ends(tmp_path: Path) -> None:
+    lock = lock_run_dir(tmp_path / "run")
+    with pytest.raises(Failed, match=rf"another meshd \(pid {os.getpid()}\) uses") as caught:
+        lock_run_dir(tmp_path / "run")
+    assert "--run-dir" in caught.value.fix
+    os.close(lock_run_dir(tmp_path / "other"))
+    os.close(lock)
+    os.close(lock_run_dir(tmp_path / "run"))
