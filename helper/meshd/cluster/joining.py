@@ -27,6 +27,10 @@ from meshd.model.members import Endpoint, Role
 LONGEST_PATIENCE = 4.0
 """Seconds: a session over a slow link has all its answers by then."""
 
+LOST = ("unavailable", "timeout", "outcome-unknown")
+"""What says that no answer came, or that nobody could decide. The request may have been carried out all the same: one
+with the same id is answered as the first was."""
+
 Progress = Callable[[str, str], Awaitable[None]]
 """Called with a stage of JoinProgress and a sentence for people."""
 
@@ -132,36 +136,52 @@ async def _reach(
 async def join_as_node(
     key: cluster_key.ClusterKey, hosts: Sequence[Endpoint], wishes: Wishes, progress: Progress, timeout: float
 ) -> Joined:
-    """Joins with the cluster key through any node. Raises what the node refused with, by its code."""
+    """Joins with the cluster key through any node, and through the next when one is lost meanwhile. Raises what the
+    node refused with, by its code."""
     deadline = time.monotonic() + timeout
     request_id = str(uuid.uuid4())
     expected = base32.encode(key.fingerprint)
-    async with _reach(hosts, expected, progress, deadline) as connection:
-        where = str(connection.address)
-        applicant = wishes.applicant()
-        try:
-            challenge: join_pb2.ChallengeReply = await connection.stub.GetChallenge(
-                join_pb2.ChallengeRequest(), timeout=5
-            )
-            check_clock_difference(challenge.now_ms, where)
-            proof = cluster_key.proof(
-                key.secret,
-                challenge.nonce,
-                connection.ca_certificate,
-                connection.server_certificate,
-                applicant.public_key,
-                applicant.certificate_request,
-            )
-            await progress("redeem", f"asking {connection.mesh_name} to let this machine in")
-            admission = await connection.stub.JoinAsNode(
-                join_pb2.JoinAsNodeRequest(
-                    nonce=challenge.nonce, proof=proof, applicant=applicant, request_id=request_id
-                ),
-                timeout=max(deadline - time.monotonic(), 1),
-            )
-        except grpc.aio.AioRpcError as error:
-            raise wishes.error_of(error) from error
-        return _joined(admission, connection, wishes, key.secret)
+    applicant = wishes.applicant()
+    pause = 0.3
+    while True:
+        async with _reach(hosts, expected, progress, deadline) as connection:
+            try:
+                admission = await _prove(key, connection, applicant, request_id, progress, deadline)
+                return _joined(admission, connection, wishes, key.secret)
+            except grpc.aio.AioRpcError as error:
+                refusal = wishes.error_of(error)
+                if refusal.code not in LOST or time.monotonic() + pause > deadline:
+                    raise refusal from error
+        hosts = [*hosts[1:], *hosts[:1]]
+        await asyncio.sleep(pause * random.uniform(0.7, 1.3))
+        pause = min(pause * 2, 3.0)
+
+
+async def _prove(
+    key: cluster_key.ClusterKey,
+    connection: JoinConnection,
+    applicant: node_pb2.Applicant,
+    request_id: str,
+    progress: Progress,
+    deadline: float,
+) -> join_pb2.Admission:
+    """Proves the key to one node and asks it to be let in. Raises AioRpcError."""
+    challenge: join_pb2.ChallengeReply = await connection.stub.GetChallenge(join_pb2.ChallengeRequest(), timeout=5)
+    check_clock_difference(challenge.now_ms, str(connection.address))
+    proof = cluster_key.proof(
+        key.secret,
+        challenge.nonce,
+        connection.ca_certificate,
+        connection.server_certificate,
+        applicant.public_key,
+        applicant.certificate_request,
+    )
+    await progress("redeem", f"asking {connection.mesh_name} to let this machine in")
+    admission: join_pb2.Admission = await connection.stub.JoinAsNode(
+        join_pb2.JoinAsNodeRequest(nonce=challenge.nonce, proof=proof, applicant=applicant, request_id=request_id),
+        timeout=max(deadline - time.monotonic(), 1),
+    )
+    return admission
 
 
 async def redeem(
@@ -204,7 +224,7 @@ async def redeem(
                 return _joined(admission, connection, wishes, secret)
             except grpc.aio.AioRpcError as error:
                 refusal = wishes.error_of(error)
-                if refusal.code not in ("unavailable", "timeout"):
+                if refusal.code not in LOST:
                     raise refusal from error
             finally:
                 await connection.close()
