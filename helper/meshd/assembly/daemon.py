@@ -183,9 +183,13 @@ class Daemon:
                 return await work
 
         task = asyncio.create_task(in_turn())
+        self.let_finish(task)
+        return await asyncio.shield(task)
+
+    def let_finish(self, task: asyncio.Task[Any]) -> None:
+        """Work that is done to the end, whoever waits for it; `stop_meshes` does."""
         self._unfinished.add(task)
         task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._unfinished.discard(task)

@@ -55,37 +55,41 @@ SYNC_TIME = 3.0
 async def join_mesh(
     daemon: Daemon, request: local_pb2.JoinMeshRequest, person: str
 ) -> AsyncIterator[local_pb2.JoinProgress]:
-    """Yields progress; the last one has the mesh. `person` asks for it. Raises MeshError, with nothing left behind."""
-    reports: asyncio.Queue[local_pb2.JoinProgress] = asyncio.Queue()
-    task = asyncio.create_task(_join(daemon, request, person, reports))
+    """Yields progress; the last one has the mesh. `person` asks for it. Raises MeshError, with nothing left behind.
+
+    When the caller goes away, it ends; but once a node was asked to let this machine in, it goes on without the caller:
+    else a member that nobody is would stay in the mesh. Not with keys from a keyring: nobody would keep them there.
+    """
+    reports: asyncio.Queue[local_pb2.JoinProgress | None] = asyncio.Queue()
+    asked = asyncio.Event()
+    task = asyncio.create_task(_join(daemon, request, person, reports, asked))
+    task.add_done_callback(lambda _: reports.put_nowait(None))
     try:
-        while True:
-            next_report = asyncio.create_task(reports.get())
-            await asyncio.wait({task, next_report}, return_when=asyncio.FIRST_COMPLETED)
-            if next_report.done():
-                yield next_report.result()
-                continue
-            next_report.cancel()
-            while not reports.empty():
-                yield reports.get_nowait()
-            yield await task
-            return
+        while (report := await reports.get()) is not None:
+            yield report
+        yield await task
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, MeshError):
-            await task
+        if asked.is_set() and not request.HasField("keys"):
+            daemon.let_finish(task)
+        else:
+            task.cancel()
+            with suppress(asyncio.CancelledError, MeshError):
+                await task
 
 
 async def _join(
     daemon: Daemon,
     request: local_pb2.JoinMeshRequest,
     person: str,
-    reports: asyncio.Queue[local_pb2.JoinProgress],
+    reports: asyncio.Queue[local_pb2.JoinProgress | None],
+    asked: asyncio.Event,
 ) -> local_pb2.JoinProgress:
     last = ("", "")
 
     async def progress(stage: str, text: str) -> None:
         nonlocal last
+        if stage == "redeem":
+            asked.set()
         if last != (stage, text):  # tries that are repeated look the same
             last = stage, text
             await reports.put(local_pb2.JoinProgress(stage=stage, text=text))
