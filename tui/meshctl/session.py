@@ -107,7 +107,7 @@ class Session:
             if len(lines) >= size.lines:
                 lines = [*lines[: size.lines - 2], f"… {len(lines) - size.lines + 2} more"]
             # In place, each line to its end, so that nothing flickers.
-            print("\x1b[H" + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J", end="", flush=True)
+            print("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", end="", flush=True)
         else:
             print(text, end="\n\n", flush=True)
 
