@@ -82,6 +82,7 @@ class Mesh:
         self._wake = asyncio.Event()
         self._reconciling = asyncio.Lock()
         self._last_desired: Desired | None = None
+        self._unkept = False  # the view could not be written to disk
         self._watch = KernelWatch(self._kernel_changed)
         self._tasks: list[asyncio.Task[None]] = []
         self.starting = Starting(self)
@@ -331,10 +332,21 @@ class Mesh:
                 pass
             self._wake.clear()
             await self.reconcile()
-            if self.state.position > saved:
+            if self.state.position > saved and await self._keep_view():
                 saved = self.state.position
-                await asyncio.to_thread(save_view, self.folder / "view", self.state.to_view())
-                await asyncio.to_thread(forget_closed, self.folder, self.state)
+
+    async def _keep_view(self) -> bool:
+        """Whether the view is on disk now. On a full disk the plan is followed all the same, and this tried again."""
+        try:
+            await asyncio.to_thread(save_view, self.folder / "view", self.state.to_view())
+            await asyncio.to_thread(forget_closed, self.folder, self.state)
+        except (MeshError, OSError) as error:
+            if not self._unkept:
+                self.event("store", str(error), severity="error")
+            self._unkept = True
+            return False
+        self._unkept = False
+        return True
 
     async def reconcile(self) -> None:
         """Brings the machine to the plan once. What fails is kept as `problem` and tried again."""
