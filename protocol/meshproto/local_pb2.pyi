@@ -1264,6 +1264,61 @@ class MemberRequest(_message.Message):
 Global___MemberRequest: _TypeAlias = MemberRequest  # noqa: Y015
 
 @_typing.final
+class ForcePromotionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    mesh: _builtins.str
+    who: _builtins.str
+    """must be the machine that is asked"""
+    confirmed: _builtins.bool
+    def __init__(
+        self,
+        *,
+        mesh: _builtins.str = ...,
+        who: _builtins.str = ...,
+        confirmed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "mesh", b"mesh", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForcePromotionRequest: _TypeAlias = ForcePromotionRequest  # noqa: Y015
+
+@_typing.final
+class ForcePromotionReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """of what this node has; once confirmed, of the new term"""
+    revision: _builtins.int
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """sentences for people: what may be lost"""
+
+    def __init__(
+        self,
+        *,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+        epoch: _builtins.int = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "revision", b"revision", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForcePromotionReply: _TypeAlias = ForcePromotionReply  # noqa: Y015
+
+@_typing.final
 class RenameMemberRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -104,6 +104,11 @@ class MeshdStub:
                 request_serializer=meshproto_dot_local__pb2.MemberRequest.SerializeToString,
                 response_deserializer=meshproto_dot_local__pb2.ChangeReply.FromString,
                 _registered_method=True)
+        self.ForcePromotion = channel.unary_unary(
+                '/meshproto.Meshd/ForcePromotion',
+                request_serializer=meshproto_dot_local__pb2.ForcePromotionRequest.SerializeToString,
+                response_deserializer=meshproto_dot_local__pb2.ForcePromotionReply.FromString,
+                _registered_method=True)
         self.RenameMember = channel.unary_unary(
                 '/meshproto.Meshd/RenameMember',
                 request_serializer=meshproto_dot_local__pb2.RenameMemberRequest.SerializeToString,
@@ -251,6 +256,13 @@ class MeshdServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForcePromotion(self, request, context):
+        """Has this very node lead without asking the others, whatever they hold. Unless confirmed: says what that may lose.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenameMember(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -391,6 +403,11 @@ def add_MeshdServicer_to_server(servicer, server):
                     servicer.PromoteNode,
                     request_deserializer=meshproto_dot_local__pb2.MemberRequest.FromString,
                     response_serializer=meshproto_dot_local__pb2.ChangeReply.SerializeToString,
+            ),
+            'ForcePromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForcePromotion,
+                    request_deserializer=meshproto_dot_local__pb2.ForcePromotionRequest.FromString,
+                    response_serializer=meshproto_dot_local__pb2.ForcePromotionReply.SerializeToString,
             ),
             'RenameMember': grpc.unary_unary_rpc_method_handler(
                     servicer.RenameMember,
@@ -826,6 +843,33 @@ class Meshd:
             '/meshproto.Meshd/PromoteNode',
             meshproto_dot_local__pb2.MemberRequest.SerializeToString,
             meshproto_dot_local__pb2.ChangeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForcePromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Meshd/ForcePromotion',
+            meshproto_dot_local__pb2.ForcePromotionRequest.SerializeToString,
+            meshproto_dot_local__pb2.ForcePromotionReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,8 @@ class MeshdStub:
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]
     PromoteNode: _grpc.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]
     """Has another node lead the mesh."""
+    ForcePromotion: _grpc.UnaryUnaryMultiCallable[_local_pb2.ForcePromotionRequest, _local_pb2.ForcePromotionReply]
+    """Has this very node lead without asking the others, whatever they hold. Unless confirmed: says what that may lose."""
     RenameMember: _grpc.UnaryUnaryMultiCallable[_local_pb2.RenameMemberRequest, _local_pb2.ChangeReply]
     SetMemberEnabled: _grpc.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]
     SetMemberAdmin: _grpc.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]
@@ -82,6 +84,8 @@ class MeshdAsyncStub(MeshdStub):
     RemoveMember: _aio.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     PromoteNode: _aio.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     """Has another node lead the mesh."""
+    ForcePromotion: _aio.UnaryUnaryMultiCallable[_local_pb2.ForcePromotionRequest, _local_pb2.ForcePromotionReply]  # type: ignore[assignment]
+    """Has this very node lead without asking the others, whatever they hold. Unless confirmed: says what that may lose."""
     RenameMember: _aio.UnaryUnaryMultiCallable[_local_pb2.RenameMemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     SetMemberEnabled: _aio.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     SetMemberAdmin: _aio.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
@@ -197,6 +201,14 @@ class MeshdServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_local_pb2.ChangeReply, _abc.Awaitable[_local_pb2.ChangeReply]]:
         """Has another node lead the mesh."""
+
+    @_abc_1.abstractmethod
+    def ForcePromotion(
+        self,
+        request: _local_pb2.ForcePromotionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_local_pb2.ForcePromotionReply, _abc.Awaitable[_local_pb2.ForcePromotionReply]]:
+        """Has this very node lead without asking the others, whatever they hold. Unless confirmed: says what that may lose."""
 
     @_abc_1.abstractmethod
     def RenameMember(

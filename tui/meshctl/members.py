@@ -73,8 +73,29 @@ def remove_member(role: state_pb2.Role.ValueType) -> Callable[[Session], None]:
 
 def promote(session: Session) -> None:
     who = session.options.who
+    if session.options.force:
+        _force(session, who)
+        return
     request = local_pb2.MemberRequest(mesh=session.mesh, who=who, request_id=request_id(), role=state_pb2.ROLE_NODE)
     session.done(session.change("PromoteNode", request), f"{who} is the primary")
+
+
+def _force(session: Session, who: str) -> None:
+    """Says what it may lose, and asks."""
+    request = local_pb2.ForcePromotionRequest(mesh=session.mesh, who=who)
+    warnings = session.call("ForcePromotion", request).warnings
+    if not session.options.yes:
+        text = "\n".join(as_text.clean(one) for one in warnings)
+        session.confirm(
+            f"{text}\nHave {as_text.clean(who)} lead by force?",
+            f"{text.replace(chr(10), ' ')} Nobody can be asked here",
+        )
+    request.confirmed = True
+    reply = session.change("ForcePromotion", request, "meshctl nodes list")
+    session.show(
+        {"epoch": reply.epoch, "revision": reply.revision, "warnings": list(warnings)},
+        as_text.clean(f"{who} is the primary"),
+    )
 
 
 def _flag(session: Session, on: bool) -> local_pb2.SetMemberFlagRequest:

@@ -191,18 +191,10 @@ def down(session: Session) -> None:
 def leave(session: Session) -> None:
     options = session.options
     if not options.yes:
-        if not sys.stdin.isatty():
-            raise HelperError("invalid", f"leaving {options.mesh_name} removes its keys from this machine", "add --yes")
-        try:
-            print(
-                f"Leave {as_text.clean(options.mesh_name)}? This machine's keys for it are deleted. [y/N] ",
-                end="", file=sys.stderr, flush=True,
-            )  # fmt: skip
-            answer = input()
-        except EOFError:
-            answer = ""
-        if answer.strip().lower() not in ("y", "yes"):
-            raise HelperError("failed", "nothing was changed")
+        session.confirm(
+            f"Leave {as_text.clean(options.mesh_name)}? This machine's keys for it are deleted.",
+            f"leaving {options.mesh_name} removes its keys from this machine",
+        )
     request = local_pb2.LeaveMeshRequest(mesh=session.mesh, timeout_ms=session.helper_ms())
     reply = session.change("LeaveMesh", request, "meshctl status")
     text = f"left {options.mesh_name}"

@@ -261,6 +261,12 @@ def _members(commands: Commands) -> None:
         if group == "nodes":
             promote = _command(inner, "promote", "have a node lead the mesh: the primary hands over to it")
             promote.add_argument("who", metavar="WHO", help=_WHO)
+            promote.add_argument(
+                "--force",
+                action="store_true",
+                help="on WHO itself, when a majority is gone for good: it leads unasked, and changes may be lost",
+            )
+            promote.add_argument("--yes", action="store_true", help="with --force: don't ask whether you are sure")
     _command(inner, "authorized", "list the peers that were let in")
     _watch(_command(inner, "pending", "list the machines that ask to be let in"))
     for name, what in (

@@ -98,6 +98,19 @@ class Session:
             raise HelperError("conflict", f"this machine is in several meshes: {names}", "say which: --mesh NAME")
         return found[0]
 
+    def confirm(self, question: str, why: str) -> None:
+        """Returns when a person says yes, in their own time. Else raises HelperError; `why`: when nobody is there."""
+        if not sys.stdin.isatty():
+            raise HelperError("invalid", why, "add --yes")
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        try:
+            answer = input()
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
+            raise HelperError("failed", "nothing was changed")
+        self._deadline = None
+
     def show(self, data: Any, text: str) -> None:
         if self.watched is None or self.options.json:
             print(json.dumps(data) if self.options.json else text, flush=self.watched is not None)

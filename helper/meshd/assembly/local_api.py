@@ -14,6 +14,7 @@ from meshproto.cluster_key import ClusterKey
 from meshd import defaults
 from meshd.assembly.daemon import Daemon
 from meshd.assembly.examination import examine
+from meshd.assembly.forcing import force_promotion
 from meshd.assembly.invites import make_invite, show_invite
 from meshd.assembly.joins import join_mesh
 from meshd.assembly.machine import Duties
@@ -224,6 +225,13 @@ class LocalApi:
         member = self._member(mesh, request.who, state_pb2.ROLE_NODE)
         change = node_pb2.PromoteNode(id=member.id)
         return (await self._submit(mesh, actor, request.request_id, promote_node=change))[1]
+
+    async def force_promotion(
+        self, request: local_pb2.ForcePromotionRequest, actor: Actor
+    ) -> local_pb2.ForcePromotionReply:
+        mesh = self._daemon.find(request.mesh)
+        member = self._member(mesh, request.who, state_pb2.ROLE_NODE)
+        return await force_promotion(mesh, member, request.confirmed, actor.user)
 
     async def rename_member(self, request: local_pb2.RenameMemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)

@@ -103,6 +103,7 @@ class NodeDuties:
         assert identity.cluster_secret is not None
         self._leadership = Leadership(
             Seat(mesh.choices.mesh_id, me.id, str(me.ipv4), self._redis_port, identity.cluster_secret),
+            self._server,
             self._database,
             self._replication,
             self._replica,
@@ -111,6 +112,7 @@ class NodeDuties:
             lambda: mesh.presence.values(),
             mesh.sessions.own_presence,
             self._on_committed,
+            self._report,
         )
         self._elector = Elector(
             me.id,
@@ -235,6 +237,16 @@ class NodeDuties:
     def _on_committed(self, position: Position) -> None:
         self._mesh.committed = position
         self._follower.advance(position)
+
+    def _report(self, text: str) -> None:
+        self._mesh.event("store", text, severity="warning")
+
+    @property
+    def elector(self) -> Elector:
+        """Raises Unavailable before the store runs."""
+        if not hasattr(self, "_elector"):
+            raise Unavailable(f"{self._mesh.name} is starting", "try again")
+        return self._elector
 
     async def _share_presence(self) -> None:
         while True:

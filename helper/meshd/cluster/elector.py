@@ -21,6 +21,7 @@ from meshd.cluster.election.messages import (
     Effect,
     Event,
     Follow,
+    ForceWanted,
     HandOverWanted,
     Heartbeat,
     HeartbeatReply,
@@ -41,7 +42,8 @@ from meshd.cluster.election.messages import (
     VoteRequest,
 )
 from meshd.cluster.election.state import State, Timing, starting, wake_at
-from meshd.model.errors import MeshError, Unavailable
+from meshd.cluster.store_health import HANG_LIMIT, StoreHealth
+from meshd.model.errors import Conflict, MeshError, Unavailable
 from meshd.model.position import Position
 from meshd.model.voters import Voters
 from meshd.store.database import Database
@@ -51,15 +53,14 @@ from meshd.store.server import StoreServer
 
 log = logging.getLogger(__name__)
 
-HANG_LIMIT = 0.3
-"""Seconds that the primary's Redis may take to answer, twice in a row: less than the lease, so that a hang ends the
-term. Twice, because it may have been this process that stood still."""
-
 LOOK_AGAIN = 0.05
 """Seconds between looks at a Redis that does not answer, or whose file is not in force yet."""
 
 GROWTH_WAIT = 0.25
 """Seconds that one wait for an entry lasts."""
+
+FORCE_LIMIT = 5.0
+"""Seconds for a node that is forced to lead to write its first entry."""
 
 WATCHED_LIMIT = 1.5
 """Election time-outs after which the primary that was heard last is not called the primary any more."""
@@ -74,14 +75,18 @@ class Links(Protocol):
     async def follow(self, primary: str, epoch: int) -> None:
         """Has the local Redis copy from that primary."""
 
-    async def begin(self, epoch: int, base: Position) -> tuple[Position, Voters]:
-        """Writes the first entry of a term on `base` into a Redis that takes writes; lets replicas in afterwards."""
+    async def keep_aside(self, position: Position) -> None:
+        """Keeps a copy of the local data, which ends at `position` and which a person gave up with `--force`."""
+
+    async def begin(self, epoch: int, base: Position, voters: Voters | None) -> tuple[Position, Voters]:
+        """Writes the first entry of a term on `base` into a Redis that takes writes, with a record of who votes where
+        one is given (`--force`); lets replicas in afterwards."""
 
     async def began(self) -> None:
         """The election knows that the first entry is there: changes may come."""
 
-    async def end(self, epoch: int) -> None:
-        """The term is over: nothing is written any more."""
+    async def end(self, epoch: int, reason: str) -> None:
+        """The term is over, or was never begun: nothing is written any more."""
 
     def committed(self, position: Position) -> None:
         """Everything up to here is committed, in this node's term."""
@@ -112,6 +117,7 @@ class Elector:
         self._database = database
         self._replication = replication
         self._path = promise_file
+        self._health = StoreHealth(server, replication)
         self._links = links
         self._nodes = nodes
         self._now = now
@@ -126,6 +132,7 @@ class Elector:
         self._sending: set[asyncio.Task[None]] = set()
         self._asking: set[str] = set()  # nodes that a ConfirmRequest is under way to
         self._refusal = ""
+        self._aside = Position()  # of the data that was kept aside last
         self._open = True  # whether there may be an account that lets replicas in
         self._closed = False
 
@@ -208,6 +215,25 @@ class Elector:
         if self._refusal:
             raise Unavailable(f"the other node can't take over: {self._refusal}", "see `meshctl nodes list`")
 
+    def check_force(self) -> None:
+        """Raises Conflict when `force` would be refused as things are now."""
+        _, effects = machine.step(self.state, ForceWanted(), self._now())
+        for effect in effects:
+            if isinstance(effect, Refused):
+                raise _not_forced(effect.reason)
+
+    async def force(self) -> None:
+        """Has this node lead alone, whatever the others hold. Returns when it does. Raises Conflict and Unavailable."""
+        self._refusal = ""
+        await self._take(ForceWanted())
+        try:
+            async with asyncio.timeout(FORCE_LIMIT), self.changed:
+                await self.changed.wait_for(lambda: self._refusal or self.writable())
+        except TimeoutError:
+            raise Unavailable("redis on this node did not take the first change in time", "try again") from None
+        if self._refusal:
+            raise _not_forced(self._refusal)
+
     async def wait_committed(self, position: Position, timeout: float) -> bool:
         """Whether that entry of this node's term is committed in time. False at once when the term ends."""
         try:
@@ -244,7 +270,7 @@ class Elector:
         self._operations.put_nowait(StepDown(0, "start"))
         self._look_wanted.set()
         async with asyncio.TaskGroup() as tasks:
-            for job in (self._operate(), self._look(), self._watch_redis()):
+            for job in (self._operate(), self._look(), self._watch_redis(), self._health.restart_what_hangs()):
                 tasks.create_task(job)
             try:
                 while True:
@@ -355,8 +381,8 @@ class Elector:
 
     async def _carry_out_in_redis(self, operation: StepDown | Park | Lead | Follow) -> None:
         match operation:
-            case StepDown(epoch):
-                await self._links.end(epoch)
+            case StepDown(epoch, reason):
+                await self._links.end(epoch, reason)
                 await self._let_nobody_in()
                 await self._replication.park()
             case Park(token):
@@ -368,8 +394,12 @@ class Elector:
                 await self._take(Parked(token, sight.position, sight.voters))
             case Lead():
                 await self._lead(operation)
-            case Follow(primary, epoch):
+            case Follow(primary, epoch, aside):
                 await self._let_nobody_in()
+                if aside and self.state.position not in (Position(), self._aside):
+                    await self._replication.park()
+                    await self._links.keep_aside(self.state.position)
+                    self._aside = self.state.position
                 await self._links.follow(primary, epoch)
 
     async def _let_nobody_in(self) -> None:
@@ -388,7 +418,7 @@ class Elector:
             return
         self._open = True
         await self._replication.detach()
-        position, voters = await self._links.begin(lead.epoch, lead.base)
+        position, voters = await self._links.begin(lead.epoch, lead.base, lead.voters)
         log.info("primary of epoch %d, from change %s on", lead.epoch, position)
         await self._take(Appended(position, voters))
         await self._links.began()
@@ -432,22 +462,13 @@ class Elector:
                 continue
             if epoch != term.epoch:
                 epoch, run = term.epoch, self._server.run_id
-            problem = await self._problem(run) and await self._problem(run)
+            problem = await self._health.problem(run) and await self._health.problem(run)
             if problem and self.state.term is not None and self.state.term.epoch == epoch:
                 await self._take(StoreFailed(problem))
 
-    async def _problem(self, run: str) -> str:
-        try:
-            async with asyncio.timeout(HANG_LIMIT):
-                await self._server.ping(HANG_LIMIT)
-                link = await self._replication.link()
-        except TimeoutError:
-            return "redis hangs"
-        except MeshError as error:
-            return str(error)
-        if not run or self._server.run_id != run:
-            return "redis was restarted"
-        return "" if link.role == "primary" else "redis follows another one"
+
+def _not_forced(reason: str) -> Conflict:
+    return Conflict(f"this node can't be made the primary: {reason}", "see `meshctl nodes list`")
 
 
 def _answers(event: Event, effect: Send) -> bool:

@@ -32,6 +32,7 @@ from meshd.model.voters import Voters
 from meshd.store.database import Database
 from meshd.store.errors import StoreFailed
 from meshd.store.replication import Credentials, Replication
+from meshd.store.server import StoreServer
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Leadership:
     def __init__(
         self,
         seat: Seat,
+        server: StoreServer,
         database: Database,
         replication: Replication,
         replica: Replica,
@@ -67,8 +69,10 @@ class Leadership:
         presence: Callable[[], Iterable[node_pb2.Presence]],
         own_presence: Callable[[], Iterable[node_pb2.Presence]],
         on_committed: Callable[[Position], None],
+        report: Callable[[str], None],
     ) -> None:
         self._seat = seat
+        self._server = server
         self._database = database
         self._replication = replication
         self._replica = replica
@@ -77,6 +81,7 @@ class Leadership:
         self._presence = presence
         self._own_presence = own_presence
         self._on_committed = on_committed
+        self._report = report
         self._credentials: Credentials | None = None
         self._upkeep: asyncio.Task[None] | None = None
         self.elector: Elector | None = None
@@ -136,7 +141,14 @@ class Leadership:
     async def follow(self, primary: str, epoch: int) -> None:
         await self._replica.follow(primary, epoch)
 
-    async def begin(self, epoch: int, base: Position) -> tuple[Position, Voters]:
+    async def keep_aside(self, position: Position) -> None:
+        kept = await self._server.keep_aside(f"replaced-{position.epoch}-{position.revision}")
+        self._report(
+            "another node was made the primary by force: what only this node has, up to revision "
+            f"{position.revision}, is dropped; {f'a copy is in {kept}' if kept else 'no copy was made of this Redis'}"
+        )
+
+    async def begin(self, epoch: int, base: Position, voters: Voters | None) -> tuple[Position, Voters]:
         assert self.elector is not None
         head = State.from_view(await self._database.load())
         if head.position != base:
@@ -153,16 +165,20 @@ class Leadership:
             authority,
             os.urandom,
         )
-        position = await primary.write_first()
+        position = await primary.write_first(voters)
         self._credentials = await self._replication.offer(epoch)
         self.primary = primary
-        return position, Voters.from_message(head.voters)
+        return position, Voters.from_message(primary.head.voters)
 
     async def began(self) -> None:
         if self.primary is not None:
             self._upkeep = keep_running(self.primary.upkeep, "upkeep of the mesh")
 
-    async def end(self, epoch: int) -> None:
+    async def end(self, epoch: int, reason: str) -> None:
+        if self.primary is not None:
+            for member in self._nodes().values():
+                reason = reason.replace(member.id, member.name)
+            self._report(f"this node is not the primary any more: {reason}")
         self.primary, self._credentials = None, None
         upkeep, self._upkeep = self._upkeep, None
         if upkeep is not None:

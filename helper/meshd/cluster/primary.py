@@ -58,6 +58,7 @@ class Primary:
         self._random = random
         self._now = now
         self._lock = asyncio.Lock()
+        self._running: set[asyncio.Task[node_pb2.ChangeResult]] = set()
 
     @property
     def head(self) -> State:
@@ -69,17 +70,20 @@ class Primary:
         """Whether a change sent now would be committed: this term's first entry is, and a quorum answers."""
         return self._elector.writable()
 
-    async def write_first(self) -> Position:
-        """Writes the first entry of the term. Replicas may log in only after it."""
+    async def write_first(self, voters: Voters | None = None) -> Position:
+        """Writes the first entry of the term. Replicas may log in only after it. `voters`: a person has this node lead
+        by force, and says with it who votes from now on."""
         entry = state_pb2.ChangeEntry(
             request_id=f"term-{self._epoch}-{self._self_id}",
             actor="meshd",
             action="term",
-            summary=f"{self._name()} is the primary of epoch {self._epoch}",
+            summary=f"{self._name()} {'was forced to be' if voters else 'is'} the primary of epoch {self._epoch}",
             at_ms=int(self._now() * 1000),
             writes=[state_pb2.Write(kind="primary", key="", value=self._self_id.encode())],
             subject_id=self._self_id,
         )
+        if voters is not None:
+            entry.writes.add(kind="voters", key="", value=voters.message.SerializeToString())
         return await self._write(entry)
 
     def _name(self) -> str:
@@ -94,10 +98,19 @@ class Primary:
                 await self._lock.acquire()
         except TimeoutError:
             return _refusal(Unavailable("the primary is busy; nothing was changed", "try again"))
+        task = asyncio.create_task(self._carry_out(change, deadline), name=f"change {change.request_id}")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
         try:
-            return await asyncio.shield(self._carry_out(change, deadline))
+            return await asyncio.shield(task)
         except MeshError as error:
             return _refusal(error)
+
+    def _ended(self, task: asyncio.Task[node_pb2.ChangeResult]) -> None:
+        """Takes note of a failure, also when the caller has gone."""
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.info("%s: %s", task.get_name(), task.exception())
 
     async def _carry_out(self, change: node_pb2.Change, deadline: float) -> node_pb2.ChangeResult:
         # Holds the lock that `submit` took, also when the caller has gone: a written change is seen through.

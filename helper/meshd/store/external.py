@@ -258,6 +258,12 @@ class ExternalServer(StoreServer):
         await self._connection.call("CONFIG", "SET", "bind", bind, "port", port)
         self._before = None
 
+    async def restart(self) -> None:
+        log.warning("%s does not answer; it is the administrator's to restart", self.connection.name)
+
+    async def keep_aside(self, name: str) -> str:
+        return ""  # its files belong to the administrator
+
     async def detach(self) -> None:
         await self._connection.close()
 

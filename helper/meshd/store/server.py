@@ -63,10 +63,16 @@ class StoreServer(Protocol):
     async def ping(self, timeout: float) -> None:
         """Raises StoreUnavailable when there is no answer in `timeout` seconds: the primary's term must end."""
 
+    async def restart(self) -> None:
+        """Ends a server that hangs; it is started again as after any unexpected end. Only where it is ours."""
+
     async def open_tcp(self, addresses: Sequence[IPv4Address | IPv6Address], port: int) -> int:
         """Listens on these addresses; returns the port that replicas are to use. Raises Failed."""
 
     async def close_tcp(self) -> None: ...
+
+    async def keep_aside(self, name: str) -> str:
+        """Copies the append-only file, which does not grow meanwhile; returns where to, "" when that can't be."""
 
     async def detach(self) -> None:
         """Lets go; the server goes on, for the next helper."""
@@ -289,7 +295,6 @@ class RedisServer(StoreServer):
         await self.connection.call("PING", timeout=timeout)
 
     async def restart(self) -> None:
-        """Kills a server that hangs; it is started again as after any unexpected end."""
         if self._process is not None:
             self._process.kill()
 
@@ -314,6 +319,12 @@ class RedisServer(StoreServer):
                 f"redis-server can't listen on {' and '.join(addresses)} port {port}: {error}",
                 f"see what has it: ss -ltnp sport = :{port}",
             ) from error
+
+    async def keep_aside(self, name: str) -> str:
+        target = self._folder.parent / name
+        if not target.exists():
+            await asyncio.to_thread(_copy_whole, self._folder / settings.APPEND_FOLDER, target)
+        return str(target)
 
     async def detach(self) -> None:
         if self._supervisor is not None:
@@ -355,6 +366,14 @@ class RedisServer(StoreServer):
         """Ends the server and removes its folder."""
         await self.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copies a folder; a copy that was not finished is not there."""
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(source, part)
+    part.rename(target)
 
 
 def _listener(socket: Path) -> int:

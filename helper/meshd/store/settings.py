@@ -8,6 +8,9 @@ from pathlib import Path
 USER = "meshd"
 """The only account: the helper's."""
 
+APPEND_FOLDER = "appendonlydir"
+"""Where the append-only file lies, below the folder of the server: Redis' default for `appenddirname`."""
+
 DEFAULT_USER = "user default reset off ~* &* +@all"
 """Off, so a connection without credentials can do nothing. Yet with every permission: Redis (7.0.15) loads the
 append-only file as this user and checks its permissions at EXEC, so that without them each change is lost silently."""

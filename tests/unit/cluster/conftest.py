@@ -46,6 +46,7 @@ class Node:
         self.elector: Elector | None = None
         self.task: asyncio.Task[None] | None = None
         self.committed = Position()
+        self.reports: list[str] = []
 
     def _ended(self, reason: str) -> None:
         if self.elector is not None:
@@ -62,6 +63,7 @@ class Node:
         self.replica = Replica(self.replication, lambda: self.committed, list, self._on_heartbeat)
         self.leadership = Leadership(
             Seat(MESH_ID, self.id, str(LOOPBACK), port, SECRET),
+            self.server,
             self.database,
             self.replication,
             self.replica,
@@ -70,6 +72,7 @@ class Node:
             list,
             list,
             self._on_committed,
+            self.reports.append,
         )
         self.elector = Elector(
             self.id,
@@ -95,7 +98,7 @@ class Node:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
             if self.leadership.primary is not None:
-                await self.leadership.end(0)
+                await self.leadership.end(0, "killed")
             await self.database.close()
             await self.server.detach()
         self.task = self.elector = None

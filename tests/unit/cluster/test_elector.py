@@ -7,6 +7,9 @@ import signal
 import time
 from typing import Any
 
+import pytest
+from meshd.cluster import store_health
+from meshd.model.errors import Conflict
 from meshd.store.durability import Promise
 from meshproto import node_pb2, state_pb2
 
@@ -77,18 +80,44 @@ async def test_redis_of_the_primary_is_killed(cluster: Any) -> None:
     assert change.add_route.cidr in await routes(new)
 
 
-async def test_redis_of_the_primary_hangs(cluster: Any) -> None:
+async def test_redis_of_the_primary_hangs_and_is_started_anew(cluster: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(store_health, "HANG_END", 4)
     old = await cluster.all_vote()
     pid = old.server.pid
     os.kill(pid, signal.SIGSTOP)
-    try:
-        await cluster.until(lambda: not old.elector.leading)
-        new = await cluster.primary(old)
-        change = cluster.change()
-        assert (await new.submit(change)).outcome == DONE
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    await cluster.until(lambda: not old.elector.leading)
+    new = await cluster.primary(old)
+    change = cluster.change()
+    assert (await new.submit(change)).outcome == DONE
+    await cluster.until(lambda: old.server.pid not in (0, pid) and old.server.run_id)
     await cluster.has(old, change.add_route.cidr)
+
+
+async def test_a_node_that_is_forced_leads_alone_and_who_comes_back_follows_it(cluster: Any) -> None:
+    old = await cluster.all_vote()
+    kept = cluster.change()
+    assert (await old.submit(kept)).outcome == DONE
+    alone, dead = (node for node in cluster.nodes.values() if node is not old)
+    await cluster.has(alone, kept.add_route.cidr)
+    with pytest.raises(Conflict, match="the primary is there"):
+        alone.elector.check_force()
+    await dead.stop()
+    cluster.cut = {(old.id, alone.id)}
+    await cluster.until(lambda: not old.elector.leading)
+    await cluster.until(lambda: alone.elector.primary() == "")
+    await alone.elector.force()
+    assert alone.elector.epoch >= 1 << 20
+    assert alone.leadership.primary.head.voters == state_pb2.VoterRecord(current=[alone.id])
+    change = cluster.change()
+    assert (await alone.submit(change)).outcome == DONE
+    cluster.cut = set()
+    await dead.start()
+    for node in (old, dead):
+        await cluster.has(node, change.add_route.cidr)
+        assert {change.add_route.cidr, kept.add_route.cidr} <= await routes(node)
+        (aside,) = node.folder.glob("replaced-*")
+        assert any(path.stat().st_size for path in aside.iterdir())
+    await cluster.all_vote()
 
 
 async def test_hand_over_takes_no_time_out(cluster: Any) -> None:

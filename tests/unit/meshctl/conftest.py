@@ -26,6 +26,7 @@ class Canned(local_pb2_grpc.MeshdServicer):
         self.meshes: list[local_pb2.MeshStatus] = []
         self.joins: list[local_pb2.JoinMeshRequest] = []
         self.leaves: list[local_pb2.LeaveMeshRequest] = []
+        self.forced: list[bool] = []  # whether each call was confirmed
         self.updates: list[local_pb2.WatchUpdate] = []
         self.checks: list[local_pb2.Check] = []
         self.pinged = local_pb2.PingReply()
@@ -50,6 +51,11 @@ class Canned(local_pb2_grpc.MeshdServicer):
         self.joins.append(request)
         yield local_pb2.JoinProgress(stage="pending", request_id="7\x1b[2J", fingerprint="f\x1b[2J", text="t")
         yield local_pb2.JoinProgress(stage="done", mesh=local_pb2.MeshStatus(name="home"))
+
+    def ForcePromotion(self, request, context):  # type: ignore[no-untyped-def]
+        self.forced.append(request.confirmed)
+        warnings = [] if request.confirmed else ["changes after 7 are lost\x1b[2J"]
+        return local_pb2.ForcePromotionReply(warnings=warnings, epoch=2, revision=9)
 
     def Watch(self, request, context):  # type: ignore[no-untyped-def]
         if self.updates:

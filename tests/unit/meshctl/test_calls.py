@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from meshctl.main import main
@@ -246,3 +247,16 @@ def test_a_terminal_without_shapes(helper: Canned) -> None:
         out, err = process.communicate()
     assert (process.returncode, err) == (0, b"")
     assert b"home  connected" in out
+
+
+def test_force_says_what_may_be_lost_and_asks(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    with open("/dev/null") as nobody, mock.patch("sys.stdin", nobody):
+        assert main(["nodes", "promote", "gw-berlin", "--force"]) == 2
+    said = capsys.readouterr().err
+    assert "changes after 7 are lost" in said
+    assert "\x1b" not in said
+    for answer, status in (("n", 1), ("y", 0)):
+        with mock.patch("sys.stdin.isatty", return_value=True), mock.patch("builtins.input", return_value=answer):
+            assert main(["nodes", "promote", "gw-berlin", "--force"]) == status
+    assert helper.forced == [False, False, False, True]
+    assert main(["nodes", "promote", "gw-berlin", "--force", "--yes"]) == 0

@@ -48,6 +48,7 @@ DOCUMENTS: dict[str, Any] = {
     "nodes show gw-berlin": MEMBER,
     "nodes remove laptop-ada": CHANGE,
     "nodes promote gw-berlin": CHANGE,
+    "nodes promote gw-berlin --force --yes": [*CHANGE, "warnings"],
     "peers list": [MEMBER],
     "peers authorized": [MEMBER],
     "peers show laptop-ada": MEMBER,
