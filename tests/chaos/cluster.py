@@ -1,0 +1,153 @@
+"""A mesh of real nodes whose disks are small, and what the test asks them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from lab.hosts.host import Host, wait_until
+from lab.hosts.network import Network
+from meshd.store import settings
+from meshd.store.connection import Connection
+from meshd.store.database import Database, parse_entry
+from meshproto import client, local_pb2
+
+from chaos.history import Copy
+
+NAMES = ("gw-berlin", "gw-paris", "gw-oslo", "gw-rome", "gw-wien", "gw-bern", "gw-riga")
+DISK = "48m"
+REDIS_PID = "$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /var/lib/meshd/home/redis/server.json)"
+
+
+@dataclass(slots=True)
+class Cluster:
+    network: Network = field(default_factory=Network)
+    nodes: dict[str, Host] = field(default_factory=dict)
+    visitor: Host | None = None
+
+    def start(self, count: int) -> None:
+        for name in NAMES[:count]:
+            host = self.nodes[name] = self.network.host(name, ipv6=False)
+            host.run(f"mount -t tmpfs -o size={DISK},mode=700 tmpfs /var/lib/meshd")
+            host.run("nft add table inet chaos")
+            host.run("nft 'add chain inet chaos cut { type filter hook input priority -300; }'")
+            host.start_meshd()
+        first, *others = self.nodes.values()
+        key = first.meshctl("create", "home")["cluster_key"]
+        for host in others:
+            host.meshctl("join", "-", self.network.address(first.name), input=key)
+        wait_until(lambda: self._voters() == count, 20, f"{count} nodes to vote")
+        self.visitor = self.network.host("visitor", ipv6=False)
+
+    def _voters(self) -> int:
+        status = self.status(next(iter(self.nodes.values())))
+        return sum(member.voter for member in status.members) if status else 0
+
+    def socket(self, host: Host) -> Path:
+        return Path(f"/proc/{host.pid}/root/run/meshd/meshd.sock")
+
+    def status(self, host: Host, timeout: float = 3.0) -> local_pb2.MeshStatus | None:
+        """None when its meshd does not answer."""
+        channel, stub = client.connect(self.socket(host))
+        with channel:
+            try:
+                status: local_pb2.Status = stub.GetStatus(local_pb2.GetStatusRequest(), timeout=timeout)
+            except grpc.RpcError:
+                return None
+        return status.meshes[0] if status.meshes else None
+
+    def primary(self) -> Host | None:
+        """As most of those that answer say."""
+        named = [one.primary for host in self.nodes.values() if (one := self.status(host, 0.5)) and one.primary]
+        return self.nodes[max(set(named), key=named.count)] if named else None
+
+    def clients(self, seed: int, seconds: float, out: Path) -> subprocess.Popen[bytes]:
+        """Starts the clients, in the network of the visitor and in the file system of this test."""
+        assert self.visitor is not None
+        targets = [f"{h.name}={self.socket(h)}={self.network.address(h.name)}" for h in self.nodes.values()]
+        return subprocess.Popen(
+            ["nsenter", "-t", str(self.visitor.pid), "-n", sys.executable, "-m", "chaos.clients",
+             "--seed", str(seed), "--seconds", str(seconds), "--out", str(out), *targets],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    def signal_redis(self, host: Host, number: signal.Signals) -> None:
+        host.run(f"kill -{int(number)} {REDIS_PID}", check=False)
+
+    def signal_meshd(self, host: Host, number: signal.Signals) -> None:
+        if host.meshd is not None:
+            os.kill(host.meshd_pid(), number)
+            if number == signal.SIGCONT:
+                host.meshd.send_signal(number)  # nsenter stops with what it runs
+
+    def drop(self, at: Host, sender: Host) -> None:
+        """What comes from that node is lost on arrival."""
+        at.run(f"nft add rule inet chaos cut ip saddr {self.network.address(sender.name)} drop")
+
+    def lose(self, at: Host, percent: int) -> None:
+        at.run(f"nft 'add rule inet chaos cut iifname eth0 numgen random mod 100 < {percent} drop'")
+
+    def connect_all(self) -> None:
+        for host in self.nodes.values():
+            host.run("nft flush chain inet chaos cut")
+
+    def fill_disk(self, host: Host) -> None:
+        host.run("dd if=/dev/zero of=/var/lib/meshd/filler bs=64k 2>/dev/null", check=False)
+
+    def empty_disk(self, host: Host) -> None:
+        host.run("rm -f /var/lib/meshd/filler")
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def settle(self, limit: float, exact: bool = False) -> float:
+        """Until all have one primary, take changes, and have what any of them had when this was called; returns the
+        seconds that it took. `exact`: nobody writes any more, and all have the same."""
+        began = time.monotonic()
+        goal = max((one.revision for host in self.nodes.values() if (one := self.status(host))), default=0)
+
+        def same() -> bool:
+            found = [one for host in self.nodes.values() if (one := self.status(host))]
+            if len(found) < len(self.nodes) or not all(one.writable and one.revision >= goal for one in found):
+                return False
+            return len({(one.primary, one.epoch, one.revision if exact else 0) for one in found}) == 1
+
+        try:
+            wait_until(same, limit, "all nodes to have one view")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.views()}\n{self.network.logs(self.nodes)}") from None
+        return time.monotonic() - began
+
+    def views(self) -> str:
+        found = {host.name: self.status(host) for host in self.nodes.values()}
+        told = (
+            f"{name}: {one.primary or 'nobody'} leads, {one.epoch}.{one.revision}, writable: {one.writable}"
+            for name, one in found.items()
+            if one
+        )
+        return "; ".join(told)
+
+    async def copies(self) -> list[Copy]:
+        """What each Redis holds."""
+        found = []
+        for host in self.nodes.values():
+            root = Path(f"/proc/{host.pid}/root")
+            password = (root / "var/lib/meshd/home/redis/redis.password").read_text().strip()
+            connection = Connection.to_socket(root / "run/meshd/home/redis.sock", settings.USER, password)
+            database = Database(connection)
+            try:
+                view = await database.load()
+                entries = [parse_entry(raw) for raw in await connection.call("XRANGE", "changes", "-", "+")]
+            finally:
+                await database.close()
+                await connection.close()
+            found.append(Copy(host.name, view, entries))
+        return found

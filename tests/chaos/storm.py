@@ -1,0 +1,101 @@
+"""A run: a mesh, clients, faults one after the other and sometimes two at once; then the check."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import statistics
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos.cluster import Cluster
+from chaos.faults import OF_MACHINES, OF_THE_NETWORK
+from chaos.history import DONE, Findings, check, read
+
+HEALED_WITHIN = 30.0
+"""Seconds after the last cure until all have one view. Far above the goal: what is asked here is that it comes back."""
+
+
+@dataclass(slots=True)
+class Result:
+    seed: int
+    nodes: int
+    seconds: float
+    faults: list[str]
+    findings: Findings
+    healed: list[float] = field(default_factory=list)  # seconds to one view after a cure that was waited for
+    pauses: list[float] = field(default_factory=list)  # seconds between two changes that were done, the longest ones
+
+    def text(self) -> str:
+        outcomes = ", ".join(f"{count} {what}" for what, count in sorted(self.findings.outcomes.items()))
+        lines = [
+            f"seed {self.seed}: {self.nodes} nodes, {self.seconds:.0f} s, {len(self.faults)} faults, "
+            f"{self.findings.epochs} epochs; changes: {outcomes}",
+            f"one view after a cure: median {statistics.median(self.healed):.1f} s, worst {max(self.healed):.1f} s "
+            f"({len(self.healed)} times)",
+            f"longest pauses without a change: {', '.join(f'{one:.1f}' for one in self.pauses)} s",
+        ]
+        return "\n".join([*lines, *self.findings.wrong])
+
+
+def storm(nodes: int, seconds: float, seed: int, verbose: bool = False) -> Result:
+    dice = random.Random(seed)
+    cluster = Cluster()
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "history"
+        try:
+            cluster.start(nodes)
+            writers = cluster.clients(seed, seconds, out)
+            try:
+                faults, healed = _faults(cluster, dice, seconds, verbose)
+                writers.wait(60)
+            except subprocess.TimeoutExpired:
+                writers.kill()
+                raise
+            finally:
+                if writers.poll() is None:
+                    writers.kill()
+                    writers.wait()
+            assert writers.returncode == 0, "the clients failed"
+            healed.append(cluster.settle(HEALED_WITHIN, exact=True))
+            operations = read(out.read_text())
+            findings = check(operations, asyncio.run(cluster.copies()))
+            findings.wrong += (f"{host.name}: {one}" for host in cluster.nodes.values() for one in host.faults())
+            if findings.wrong and verbose:
+                print(cluster.network.logs(cluster.nodes))
+        finally:
+            for host in cluster.network.hosts.values():
+                host.destroy()  # what they logged was looked at
+            cluster.network.router.destroy()
+    ends = sorted(one.ended for one in operations if one.outcome == DONE)
+    pauses = sorted((after - before for before, after in itertools.pairwise(ends)), reverse=True)[:5]
+    return Result(seed, nodes, seconds, faults, findings, healed, pauses)
+
+
+def _faults(cluster: Cluster, dice: random.Random, seconds: float, verbose: bool) -> tuple[list[str], list[float]]:
+    """Until the time is over; in the end everything is cured."""
+    told, healed = [], []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        cures = []
+        chosen = [dice.choice(OF_MACHINES), dice.choice(OF_THE_NETWORK)]
+        for fault in chosen if dice.random() < 0.25 else [dice.choice(chosen)]:
+            text, cure = fault(cluster, dice)
+            told.append(text)
+            cures.append(cure)
+            if verbose:
+                print(f"{until - time.monotonic():6.1f} s left: {text}", flush=True)
+        time.sleep(dice.uniform(0.5, 7.0))
+        for cure in cures:
+            cure()
+        if verbose:
+            print("             cured", flush=True)
+        if dice.random() < 0.5:
+            healed.append(cluster.settle(HEALED_WITHIN))
+        else:
+            time.sleep(dice.uniform(0.0, 2.0))
+    return told, healed
