@@ -94,6 +94,11 @@ class MeshdStub:
                 request_serializer=meshproto_dot_local__pb2.ShowKeyRequest.SerializeToString,
                 response_deserializer=meshproto_dot_local__pb2.ShowKeyReply.FromString,
                 _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/meshproto.Meshd/RotateKey',
+                request_serializer=meshproto_dot_local__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=meshproto_dot_local__pb2.ShowKeyReply.FromString,
+                _registered_method=True)
         self.RemoveMember = channel.unary_unary(
                 '/meshproto.Meshd/RemoveMember',
                 request_serializer=meshproto_dot_local__pb2.MemberRequest.SerializeToString,
@@ -238,6 +243,12 @@ class MeshdServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ShowKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -392,6 +403,11 @@ def add_MeshdServicer_to_server(servicer, server):
             'ShowKey': grpc.unary_unary_rpc_method_handler(
                     servicer.ShowKey,
                     request_deserializer=meshproto_dot_local__pb2.ShowKeyRequest.FromString,
+                    response_serializer=meshproto_dot_local__pb2.ShowKeyReply.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=meshproto_dot_local__pb2.RotateKeyRequest.FromString,
                     response_serializer=meshproto_dot_local__pb2.ShowKeyReply.SerializeToString,
             ),
             'RemoveMember': grpc.unary_unary_rpc_method_handler(
@@ -788,6 +804,33 @@ class Meshd:
             target,
             '/meshproto.Meshd/ShowKey',
             meshproto_dot_local__pb2.ShowKeyRequest.SerializeToString,
+            meshproto_dot_local__pb2.ShowKeyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Meshd/RotateKey',
+            meshproto_dot_local__pb2.RotateKeyRequest.SerializeToString,
             meshproto_dot_local__pb2.ShowKeyReply.FromString,
             options,
             channel_credentials,

@@ -45,6 +45,7 @@ class MeshdStub:
     Disconnect: _grpc.UnaryUnaryMultiCallable[_local_pb2.DisconnectRequest, _local_pb2.MeshReply]
     LeaveMesh: _grpc.UnaryUnaryMultiCallable[_local_pb2.LeaveMeshRequest, _local_pb2.LeaveMeshReply]
     ShowKey: _grpc.UnaryUnaryMultiCallable[_local_pb2.ShowKeyRequest, _local_pb2.ShowKeyReply]
+    RotateKey: _grpc.UnaryUnaryMultiCallable[_local_pb2.RotateKeyRequest, _local_pb2.ShowKeyReply]
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]
     PromoteNode: _grpc.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]
     """Has another node lead the mesh."""
@@ -81,6 +82,7 @@ class MeshdAsyncStub(MeshdStub):
     Disconnect: _aio.UnaryUnaryMultiCallable[_local_pb2.DisconnectRequest, _local_pb2.MeshReply]  # type: ignore[assignment]
     LeaveMesh: _aio.UnaryUnaryMultiCallable[_local_pb2.LeaveMeshRequest, _local_pb2.LeaveMeshReply]  # type: ignore[assignment]
     ShowKey: _aio.UnaryUnaryMultiCallable[_local_pb2.ShowKeyRequest, _local_pb2.ShowKeyReply]  # type: ignore[assignment]
+    RotateKey: _aio.UnaryUnaryMultiCallable[_local_pb2.RotateKeyRequest, _local_pb2.ShowKeyReply]  # type: ignore[assignment]
     RemoveMember: _aio.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     PromoteNode: _aio.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     """Has another node lead the mesh."""
@@ -184,6 +186,13 @@ class MeshdServicer(metaclass=_abc_1.ABCMeta):
     def ShowKey(
         self,
         request: _local_pb2.ShowKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_local_pb2.ShowKeyReply, _abc.Awaitable[_local_pb2.ShowKeyReply]]: ...
+
+    @_abc_1.abstractmethod
+    def RotateKey(
+        self,
+        request: _local_pb2.RotateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_local_pb2.ShowKeyReply, _abc.Awaitable[_local_pb2.ShowKeyReply]]: ...
 

@@ -425,6 +425,7 @@ class Change(_message.Message):
     SET_VOTERS_FIELD_NUMBER: _builtins.int
     UPDATE_ENDPOINTS_FIELD_NUMBER: _builtins.int
     PROMOTE_NODE_FIELD_NUMBER: _builtins.int
+    ROTATE_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID; the same id is carried out once"""
     actor: _builtins.str
@@ -464,6 +465,8 @@ class Change(_message.Message):
     def promote_node(self) -> Global___PromoteNode:
         """nothing is written: the primary hands over to that node"""
 
+    @_builtins.property
+    def rotate_key(self) -> Global___RotateKey: ...
     def __init__(
         self,
         *,
@@ -486,12 +489,13 @@ class Change(_message.Message):
         set_voters: Global___SetVoters | None = ...,
         update_endpoints: Global___UpdateEndpoints | None = ...,
         promote_node: Global___PromoteNode | None = ...,
+        rotate_key: Global___RotateKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "revoke_invite", b"revoke_invite", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "request_id", b"request_id", "revoke_invite", b"revoke_invite", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "request_id", b"request_id", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["admit_node", "redeem_invite", "create_invite", "revoke_invite", "expire_invites", "add_request", "authorize_request", "refuse_request", "remove_member", "rename_member", "set_enabled", "set_admin", "add_route", "remove_route", "set_voters", "update_endpoints", "promote_node"]  # noqa: Y015
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["admit_node", "redeem_invite", "create_invite", "revoke_invite", "expire_invites", "add_request", "authorize_request", "refuse_request", "remove_member", "rename_member", "set_enabled", "set_admin", "add_route", "remove_route", "set_voters", "update_endpoints", "promote_node", "rotate_key"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
 
@@ -548,16 +552,20 @@ class AdmitNode(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     APPLICANT_FIELD_NUMBER: _builtins.int
+    KEY_GENERATION_FIELD_NUMBER: _builtins.int
+    key_generation: _builtins.int
+    """of the cluster key that the applicant proved to know"""
     @_builtins.property
     def applicant(self) -> Global___Applicant: ...
     def __init__(
         self,
         *,
         applicant: Global___Applicant | None = ...,
+        key_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["applicant", b"applicant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applicant", b"applicant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applicant", b"applicant", "key_generation", b"key_generation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -744,19 +752,38 @@ class RemoveMember(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    ROTATE_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    rotate_key: _builtins.bool
+    """with a new cluster key, which the removed node does not get"""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
+        rotate_key: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "rotate_key", b"rotate_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemoveMember: _TypeAlias = RemoveMember  # noqa: Y015
+
+@_typing.final
+class RotateKey(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKey: _TypeAlias = RotateKey  # noqa: Y015
 
 @_typing.final
 class PromoteNode(_message.Message):

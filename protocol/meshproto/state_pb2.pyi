@@ -99,6 +99,7 @@ class MeshSettings(_message.Message):
     CREATED_MS_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     DNS_UPSTREAMS_FIELD_NUMBER: _builtins.int
+    KEY_GENERATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUID"""
     name: _builtins.str
@@ -127,6 +128,8 @@ class MeshSettings(_message.Message):
     created_ms: _builtins.int
     format: _builtins.int
     """version of the stored format"""
+    key_generation: _builtins.int
+    """grows with each rotation of the cluster key"""
     @_builtins.property
     def dns_upstreams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """resolvers that nodes forward foreign names to; empty: the node's own"""
@@ -150,10 +153,11 @@ class MeshSettings(_message.Message):
         created_ms: _builtins.int = ...,
         format: _builtins.int = ...,
         dns_upstreams: _abc.Iterable[_builtins.str] | None = ...,
+        key_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressing", b"addressing", "ca_certificate", b"ca_certificate", "created_ms", b"created_ms", "dns_domain", b"dns_domain", "dns_upstreams", b"dns_upstreams", "encrypted_ca_key", b"encrypted_ca_key", "format", b"format", "id", b"id", "mtu", b"mtu", "name", b"name", "network", b"network", "node_pool", b"node_pool", "node_prefix", b"node_prefix", "peer_pool", b"peer_pool", "transport_prefix", b"transport_prefix", "ula_prefix", b"ula_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressing", b"addressing", "ca_certificate", b"ca_certificate", "created_ms", b"created_ms", "dns_domain", b"dns_domain", "dns_upstreams", b"dns_upstreams", "encrypted_ca_key", b"encrypted_ca_key", "format", b"format", "id", b"id", "key_generation", b"key_generation", "mtu", b"mtu", "name", b"name", "network", b"network", "node_pool", b"node_pool", "node_prefix", b"node_prefix", "peer_pool", b"peer_pool", "transport_prefix", b"transport_prefix", "ula_prefix", b"ula_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,6 +266,7 @@ class Member(_message.Message):
     JOIN_PORT_FIELD_NUMBER: _builtins.int
     CIDRS_FIELD_NUMBER: _builtins.int
     DISABLED_BY_FIELD_NUMBER: _builtins.int
+    WRAPPED_SECRET_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     certificate: _builtins.bytes
     """DER; left out of peers' views"""
@@ -280,6 +285,8 @@ class Member(_message.Message):
     """nodes: TCP join port, 0 when closed"""
     disabled_by: _builtins.str
     """"gw-berlin (root)"; empty while it is enabled"""
+    wrapped_secret: _builtins.bytes
+    """nodes: the cluster secret for this node's certificate key; never sent to peers"""
     @_builtins.property
     def record(self) -> Global___MemberRecord: ...
     @_builtins.property
@@ -307,10 +314,11 @@ class Member(_message.Message):
         join_port: _builtins.int = ...,
         cidrs: _abc.Iterable[_builtins.str] | None = ...,
         disabled_by: _builtins.str = ...,
+        wrapped_secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind_nat", b"behind_nat", "certificate", b"certificate", "cidrs", b"cidrs", "disabled_by", b"disabled_by", "enabled", b"enabled", "endpoints", b"endpoints", "ephemeral_ms", b"ephemeral_ms", "id", b"id", "join_port", b"join_port", "joined_by", b"joined_by", "joined_ms", b"joined_ms", "listen_port", b"listen_port", "protocol_version", b"protocol_version", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind_nat", b"behind_nat", "certificate", b"certificate", "cidrs", b"cidrs", "disabled_by", b"disabled_by", "enabled", b"enabled", "endpoints", b"endpoints", "ephemeral_ms", b"ephemeral_ms", "id", b"id", "join_port", b"join_port", "joined_by", b"joined_by", "joined_ms", b"joined_ms", "listen_port", b"listen_port", "protocol_version", b"protocol_version", "record", b"record", "wrapped_secret", b"wrapped_secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

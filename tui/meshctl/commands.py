@@ -57,6 +57,7 @@ COMMANDS: dict[str, Callable[[Session], None]] = {
     "invites show": invites.show,
     "invites revoke": invites.revoke,
     "key show": meshes.key_show,
+    "key rotate": meshes.key_rotate,
     "events": meshes.events,
     "ping": meshes.ping,
     "doctor": meshes.doctor,

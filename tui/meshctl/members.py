@@ -66,7 +66,10 @@ def remove_member(role: state_pb2.Role.ValueType) -> Callable[[Session], None]:
     def command(session: Session) -> None:
         who = session.options.who
         request = local_pb2.MemberRequest(mesh=session.mesh, who=who, request_id=request_id(), role=role)
-        session.done(session.change("RemoveMember", request), f"{who} was removed")
+        text = f"{who} was removed"
+        if role == state_pb2.ROLE_NODE:
+            text += "; the cluster key, which it knew, is a new one: meshctl key show"
+        session.done(session.change("RemoveMember", request), text)
 
     return command
 

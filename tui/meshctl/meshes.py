@@ -13,7 +13,7 @@ from meshproto import local_pb2
 from meshproto.client import HelperError
 
 from meshctl import as_json, as_text
-from meshctl.session import DEFAULT_TIMEOUT, Session
+from meshctl.session import DEFAULT_TIMEOUT, Session, request_id
 
 JOIN_TIMEOUT = 25.0
 """Seconds; INTERFACES.md."""
@@ -216,6 +216,12 @@ def status(session: Session) -> None:
 
 def key_show(session: Session) -> None:
     reply = session.call("ShowKey", local_pb2.ShowKeyRequest(mesh=session.mesh))
+    session.show({"cluster_key": reply.cluster_key}, reply.cluster_key)
+
+
+def key_rotate(session: Session) -> None:
+    request = local_pb2.RotateKeyRequest(mesh=session.mesh, request_id=request_id())
+    reply = session.change("RotateKey", request, "meshctl key show")
     session.show({"cluster_key": reply.cluster_key}, reply.cluster_key)
 
 

@@ -334,6 +334,7 @@ def _invites(commands: Commands) -> None:
 def _rest(commands: Commands) -> None:
     key = _group(commands, "key", "the cluster key, which lets machines join as nodes")
     _command(key, "show", "show the cluster key")
+    _command(key, "rotate", "make a new cluster key and show it: the old one lets nobody in, members stay")
     events = _command(commands, "events", "show what happened")
     events.add_argument("--follow", action="store_true", help="go on with what happens, until interrupted")
     events.add_argument("--since", type=_number(0, 2**63 - 1), metavar="REVISION", help="only changes after this one")

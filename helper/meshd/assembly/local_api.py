@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 import uuid
 from collections.abc import AsyncIterator
 
 from meshproto import VERSION, local_pb2, node_pb2, state_pb2
-from meshproto.cluster_key import ClusterKey
 
 from meshd import defaults
 from meshd.assembly.daemon import Daemon
@@ -23,12 +21,16 @@ from meshd.assembly.node_duties import raise_refusal
 from meshd.assembly.status import member_status, mesh_status
 from meshd.cluster.held_keys import parse_keys
 from meshd.model.changes.routes import parse_route
-from meshd.model.errors import InvalidInput, NotFound, Unavailable
+from meshd.model.errors import InvalidInput, NotFound, OutcomeUnknown, Unavailable
 from meshd.model.members import Member, Role
 from meshd.rpc.actor import Actor, Tier
 
 WATCH_INTERVAL = 1.0
 """Seconds between differences that only carry counters; anything else is sent at once."""
+
+
+KEY_WAIT = 3.0
+"""Seconds until a new cluster key is on this node, once it is committed."""
 
 
 class LocalApi:
@@ -171,11 +173,18 @@ class LocalApi:
 
     async def show_key(self, request: local_pb2.ShowKeyRequest, actor: Actor) -> local_pb2.ShowKeyReply:
         mesh = self._daemon.find(request.mesh)
-        secret = mesh.identity.cluster_secret
-        if secret is None:
-            raise NotFound("peers don't have the cluster key", "run it on a node", "no-key")
-        key = ClusterKey(secret, hashlib.sha256(mesh.identity.ca_certificate).digest())
-        return local_pb2.ShowKeyReply(cluster_key=key.text())
+        return local_pb2.ShowKeyReply(cluster_key=mesh.cluster_keys.text())
+
+    async def rotate_key(self, request: local_pb2.RotateKeyRequest, actor: Actor) -> local_pb2.ShowKeyReply:
+        mesh = self._daemon.find(request.mesh)
+        mesh.cluster_keys.present()
+        result, _ = await self._submit(mesh, actor, request.request_id, rotate_key=node_pb2.RotateKey())
+        if not await mesh.cluster_keys.wait_for(int(result.object_id), KEY_WAIT):
+            raise OutcomeUnknown(
+                f"the cluster key was rotated by change {result.position.revision}, which is not here yet",
+                "see it in a moment: meshctl key show",
+            )
+        return local_pb2.ShowKeyReply(cluster_key=mesh.cluster_keys.text())
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
@@ -215,10 +224,10 @@ class LocalApi:
     async def remove_member(self, request: local_pb2.MemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         member = self._member(mesh, request.who, request.role)
-        _, reply = await self._submit(
-            mesh, actor, request.request_id, remove_member=node_pb2.RemoveMember(id=member.id)
-        )
-        return reply
+        # A node that was removed knows the cluster key; a peer never did.
+        rotate = member.role is Role.NODE and member.id != mesh.choices.member_id
+        change = node_pb2.RemoveMember(id=member.id, rotate_key=rotate)
+        return (await self._submit(mesh, actor, request.request_id, remove_member=change))[1]
 
     async def promote_node(self, request: local_pb2.MemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)

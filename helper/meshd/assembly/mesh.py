@@ -19,6 +19,7 @@ from meshproto import local_pb2, node_pb2, state_pb2
 from meshproto.keys import PublicKey
 
 from meshd import defaults
+from meshd.assembly.cluster_keys import ClusterKeys
 from meshd.assembly.host_names import HostNames
 from meshd.assembly.invite_keys import forget_closed
 from meshd.assembly.machine import Duties, Machine
@@ -91,6 +92,7 @@ class Mesh:
         self._vouched: dict[str, tuple[state_pb2.Member, Member]] = {}  # messages are never changed in place
         self.leaves = False  # a person is taking this machine out of the mesh
         self.sessions = Sessions(self)
+        self.cluster_keys = ClusterKeys(self)
         self.own_endpoints = OwnEndpoints(self)
         self._verify()
 

@@ -100,9 +100,9 @@ class NodeDuties:
         self._channels = MemberChannels(identity, defaults.MESH_PORT, me.ipv4)
         self._calls = NodeCalls(self._channels)
         self._replica = Replica(self._replication, lambda: mesh.applied, mesh.sessions.own_presence, self._on_heartbeat)
-        assert identity.cluster_secret is not None
+        await mesh.cluster_keys.follow()
         self._leadership = Leadership(
-            Seat(mesh.choices.mesh_id, me.id, str(me.ipv4), self._redis_port, identity.cluster_secret),
+            Seat(mesh.choices.mesh_id, me.id, str(me.ipv4), self._redis_port, mesh.cluster_keys.open_authority),
             self._server,
             self._database,
             self._replication,
@@ -211,6 +211,7 @@ class NodeDuties:
                 async for update in self._follower:
                     if isinstance(update, Snapshot):
                         mesh.set_state(State.from_view(update.view))
+                        await mesh.cluster_keys.follow()
                         self._recent.clear()
                         continue
                     state = mesh.state
@@ -219,6 +220,7 @@ class NodeDuties:
                             state = state.with_entry(entry, position)
                     self._recent = [*self._recent, *update.entries][-RECENT:]
                     mesh.set_state(state, update.entries)
+                    await mesh.cluster_keys.follow()
             except StoreFailed as error:
                 log.error("%s: the replica can't be read: %s", mesh.name, error)
                 mesh.event("store", f"the replica can't be read: {error}", severity="error")
@@ -368,10 +370,10 @@ class NodeDuties:
     async def join_as_node(self, source: Source, request: join_pb2.JoinAsNodeRequest) -> join_pb2.Admission:
         identity = self._mesh.identity
         self._challenges.take(request.nonce)
-        assert identity.cluster_secret is not None
+        secret, generation = self._mesh.cluster_keys.present()
         check_proof(
             request.proof,
-            identity.cluster_secret,
+            secret,
             request.nonce,
             identity.ca_certificate,
             identity.certificate,
@@ -381,7 +383,7 @@ class NodeDuties:
         change = node_pb2.Change(
             request_id=request.request_id,
             actor=f"{source} with the cluster key",
-            admit_node=node_pb2.AdmitNode(applicant=request.applicant),
+            admit_node=node_pb2.AdmitNode(applicant=request.applicant, key_generation=generation),
         )
         return await self._admit(change, Role.NODE)
 

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from meshproto import cluster_key
 
+from meshd.model.changes.admission import ROTATED
 from meshd.model.errors import MeshError, NotPermitted
 
 CHALLENGE_LIFE = 60.0
@@ -61,9 +62,7 @@ def check_proof(
     """Raises NotPermitted when the joiner does not know the cluster secret."""
     expected = cluster_key.proof(secret, nonce, ca, server_certificate, public_key, csr)
     if not hmac.compare_digest(expected, proof):
-        raise NotPermitted(
-            "the cluster key is wrong, or was rotated", "get the present one on a node: meshctl key show", "wrong-key"
-        )
+        raise NotPermitted(*ROTATED, "wrong-key")
 
 
 class RateLimit:

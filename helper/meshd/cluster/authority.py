@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from meshproto import state_pb2
 
 from meshd.cluster.certificates import RECORD_LABEL, new_private_key, read_signing_request
+from meshd.cluster.cluster_secret import new_secret, unwrap, wrap
 from meshd.model.errors import NotPermitted
 from meshd.model.members import Role
 
@@ -39,6 +40,7 @@ class CertificateAuthority:
         self.mesh_id = mesh_id
         self.certificate = certificate  # DER
         self._key = key
+        self._secrets: list[bytes] = []  # cluster secrets, of which one is the present one
         self._subject = x509.load_der_x509_certificate(certificate).subject
 
     @classmethod
@@ -73,13 +75,31 @@ class CertificateAuthority:
         key = load_der_private_key(der, None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise NotPermitted("the mesh CA has no P-256 key")
-        return cls(settings.id, settings.ca_certificate, key)
+        authority = cls(settings.id, settings.ca_certificate, key)
+        authority._secrets.append(cluster_secret)
+        return authority
 
     def encrypted_key(self, cluster_secret: bytes) -> bytes:
         """The CA key as the replicated state holds it: nonce, then AES-256-GCM under a key derived by HKDF."""
         der = self._key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         nonce = os.urandom(_NONCE)
+        self._secrets.append(cluster_secret)
         return nonce + AESGCM(_box_key(cluster_secret, self.mesh_id)).encrypt(nonce, der, b"")
+
+    def rotate(self, settings: state_pb2.MeshSettings) -> state_pb2.MeshSettings:
+        """The settings with the CA key under a new cluster secret. They count once they are committed."""
+        rotated = state_pb2.MeshSettings()
+        rotated.CopyFrom(settings)
+        rotated.encrypted_ca_key = self.encrypted_key(new_secret())
+        rotated.key_generation += 1
+        return rotated
+
+    def wrap(self, settings: state_pb2.MeshSettings, member_id: str, certificate: bytes) -> bytes:
+        """The cluster secret of these settings for the node with this certificate. Raises NotPermitted."""
+        for secret in reversed(self._secrets):
+            if _opens(settings, secret):
+                return wrap(secret, certificate, self.mesh_id, member_id)
+        raise NotPermitted("this primary does not have the cluster secret of these settings")
 
     def certify(self, csr: bytes, member_id: str, role: Role) -> bytes:
         """A member's certificate in DER. Raises InvalidInput for a CSR that can't be used."""
@@ -108,6 +128,36 @@ class CertificateAuthority:
     def sign(self, statement: state_pb2.MemberStatement) -> state_pb2.MemberRecord:
         data = statement.SerializeToString(deterministic=True)
         return state_pb2.MemberRecord(statement=data, signature=self._key.sign(RECORD_LABEL + data, _ECDSA))
+
+
+def present_secret(
+    settings: state_pb2.MeshSettings,
+    member: state_pb2.Member | None,
+    key: ec.EllipticCurvePrivateKey,
+    known: bytes,
+) -> bytes:
+    """The secret that opens the CA of these settings: the known one, or the one that is wrapped for this member.
+
+    Raises NotPermitted when neither does.
+    """
+    if _opens(settings, known):
+        return known
+    if member is not None and member.wrapped_secret:
+        secret = unwrap(member.wrapped_secret, key, settings.id, member.id)
+        if _opens(settings, secret):
+            return secret
+    raise NotPermitted(
+        "the cluster key was rotated, and the new one is not there for this node",
+        f"if it was removed from {settings.name}: leave, and join again",
+    )
+
+
+def _opens(settings: state_pb2.MeshSettings, secret: bytes) -> bool:
+    try:
+        CertificateAuthority.open(settings, secret)
+    except NotPermitted:
+        return False
+    return True
 
 
 def _box_key(cluster_secret: bytes, mesh_id: str) -> bytes:

@@ -51,7 +51,7 @@ class Seat:
     member_id: str
     redis_host: str
     redis_port: int
-    cluster_secret: bytes
+    open_authority: Callable[[State], CertificateAuthority]  # from the data of the term; raises NotPermitted
 
 
 class Leadership:
@@ -153,7 +153,7 @@ class Leadership:
         head = State.from_view(await self._database.load())
         if head.position != base:
             raise StoreFailed(f"the data is at {head.position}, elected with {base}")
-        authority = CertificateAuthority.open(head.settings, self._seat.cluster_secret)
+        authority = self._seat.open_authority(head)
         self.heartbeats = self._new_heartbeats()
         primary = Primary(
             self._seat.member_id,

@@ -178,6 +178,7 @@ def route_key(cidr: str, node_id: str) -> str:
 def _public_member(member: state_pb2.Member, for_id: str) -> state_pb2.Member:
     copy = state_pb2.Member()
     copy.CopyFrom(member)
+    copy.ClearField("wrapped_secret")
     if member.id != for_id:
         copy.ClearField("certificate")
     return copy

@@ -244,7 +244,8 @@ def test_the_real_authority_makes_a_mesh_whose_first_member_is_vouched_for(autho
     )
     context = Context(1_800_000_000_000, lambda count: b"\x07" * count, authority)
     pools = make_pools(MESH_ID, "", 0, "", "", "")
-    entry = create_mesh("home", MESH_ID, pools, "", 0, authority.certificate, b"box", applicant, context, "r")
+    box = authority.encrypted_key(SECRET)
+    entry = create_mesh("home", MESH_ID, pools, "", 0, authority.certificate, box, applicant, context, "r")
     members, problems = verified_members(State().with_entry(entry, Position(1, 1)))
     assert not problems
     member = next(iter(members.values()))

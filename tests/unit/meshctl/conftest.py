@@ -91,6 +91,9 @@ class Canned(local_pb2_grpc.MeshdServicer):
     def ShowKey(self, request, context):  # type: ignore[no-untyped-def]
         return local_pb2.ShowKeyReply(cluster_key="meshkey1-secret")
 
+    def RotateKey(self, request, context):  # type: ignore[no-untyped-def]
+        return local_pb2.ShowKeyReply(cluster_key="meshkey1-new")
+
     def SetMemberEnabled(self, request, context):  # type: ignore[no-untyped-def]
         if self.silent:
             self.never.wait(20)

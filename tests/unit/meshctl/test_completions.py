@@ -85,7 +85,7 @@ def test_bash_splits_at_the_sign() -> None:
 
 def test_a_value_is_no_command() -> None:
     assert in_bash("meshctl", "--mesh", "nodes", "key", "") == [
-        "show", "--help", "--socket", "--mesh", "--json", "--timeout",
+        "show", "rotate", "--help", "--socket", "--mesh", "--json", "--timeout",
     ]  # fmt: skip
 
 

@@ -71,6 +71,7 @@ DOCUMENTS: dict[str, Any] = {
     "invites show 4f1c --qr": SECRET,
     "invites revoke 4f1c": CHANGE,
     "key show": ["cluster_key"],
+    "key rotate": ["cluster_key"],
     "events": EVENT,
     "ping laptop-ada": PING,
     "doctor": [CHECK],

@@ -23,6 +23,16 @@ class SilentAuthority:
     def certify(self, csr: bytes, member_id: str, role: Role) -> bytes:
         return b"certificate of " + member_id.encode()
 
+    def rotate(self, settings: state_pb2.MeshSettings) -> state_pb2.MeshSettings:
+        rotated = state_pb2.MeshSettings()
+        rotated.CopyFrom(settings)
+        rotated.encrypted_ca_key = b"sealed %d" % (settings.key_generation + 1)
+        rotated.key_generation += 1
+        return rotated
+
+    def wrap(self, settings: state_pb2.MeshSettings, member_id: str, certificate: bytes) -> bytes:
+        return b"%s for %s" % (settings.encrypted_ca_key, member_id.encode())
+
     def sign(self, statement: state_pb2.MemberStatement) -> state_pb2.MemberRecord:
         return state_pb2.MemberRecord(statement=statement.SerializeToString())
 

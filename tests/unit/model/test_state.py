@@ -63,6 +63,7 @@ def secrets_in(data: bytes, mesh: Any) -> list[str]:
     found = {
         "CA key": mesh.state.settings.encrypted_ca_key,
         "token": next(iter(mesh.state.invites.values())).token_sha256,
+        "cluster secret": mesh.state.members[mesh.state.primary_id].wrapped_secret,
         "certificate": mesh.state.members[mesh.state.primary_id].certificate,
     }
     return [name for name, secret in found.items() if secret in data]
@@ -71,7 +72,7 @@ def secrets_in(data: bytes, mesh: Any) -> list[str]:
 def test_a_peers_view_and_changes_hold_no_secret(mesh: Any) -> None:
     peer = mesh.peer("laptop-ada")
     mesh.invite("laptop-bob")
-    assert len(secrets_in(mesh.state.to_view().SerializeToString(), mesh)) == 3
+    assert len(secrets_in(mesh.state.to_view().SerializeToString(), mesh)) == 4
     view = mesh.state.for_peer(peer)
     assert secrets_in(view.SerializeToString(), mesh) == []
     assert {member.id for member in view.members} == {peer, mesh.state.primary_id}

@@ -17,7 +17,7 @@ from meshd.model.addresses import (
     node_address,
 )
 from meshd.model.changes.context import Draft
-from meshd.model.errors import Conflict, InvalidInput, NotFound
+from meshd.model.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from meshd.model.members import Endpoint, Role
 from meshd.model.names import check_label
 
@@ -29,6 +29,11 @@ REFUSED_KEPT_MS = 24 * 3600 * 1000
 
 MOST_REQUESTS = 100
 """Machines that may wait for a decision at once: strangers can't fill the state."""
+
+ROTATED = (
+    "the cluster key is wrong, or was rotated",
+    "get the present one on a node: meshctl key show",
+)
 
 ENDPOINTS = 16
 """Endpoints that one member may have; more are a mistake or an attack."""
@@ -122,6 +127,8 @@ def new_member(
         behind_nat=applicant.behind_nat,
         join_port=applicant.join_port if role is Role.NODE else 0,
     )
+    if role is Role.NODE:
+        member.wrapped_secret = draft.context.authority.wrap(draft.state.settings, member_id, certificate)
     draft.subject_id = member_id
     draft.result.member_id = member_id
     draft.result.member.CopyFrom(member)
@@ -130,6 +137,8 @@ def new_member(
 
 def admit_node(draft: Draft) -> None:
     applicant = draft.change.admit_node.applicant
+    if draft.change.admit_node.key_generation != draft.state.settings.key_generation:
+        raise NotPermitted(*ROTATED, "wrong-key")
     check_name_free(draft, applicant.name)
     member = new_member(draft, applicant, Role.NODE, applicant.name, "cluster key")
     draft.put("member", member.id, member)

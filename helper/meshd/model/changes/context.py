@@ -21,6 +21,12 @@ class Authority(Protocol):
 
     def sign(self, statement: state_pb2.MemberStatement) -> state_pb2.MemberRecord: ...
 
+    def rotate(self, settings: state_pb2.MeshSettings) -> state_pb2.MeshSettings:
+        """The settings with a new cluster key."""
+
+    def wrap(self, settings: state_pb2.MeshSettings, member_id: str, certificate: bytes) -> bytes:
+        """The cluster secret of these settings for the node that has this certificate (DER)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -27,6 +27,7 @@ _DECISIONS: dict[str, Callable[[Draft], None]] = {
     "authorize_request": admission.authorize_request,
     "refuse_request": admission.refuse_request,
     "remove_member": members.remove_member,
+    "rotate_key": members.rotate_key,
     "rename_member": members.rename_member,
     "set_enabled": members.set_enabled,
     "set_admin": members.set_admin,

@@ -45,6 +45,27 @@ def remove_member(draft: Draft) -> None:
         raise Conflict(f"{parsed.name} still votes", "try again: who votes is changed first")
     delete_members(draft, [parsed.id])
     draft.summary = f"{parsed.name} was removed"
+    if parsed.role is Role.NODE and draft.change.remove_member.rotate_key:
+        _new_cluster_key(draft, without=parsed.id)
+        draft.summary += ", and the cluster key is a new one"
+
+
+def rotate_key(draft: Draft) -> None:
+    _new_cluster_key(draft)
+    draft.summary = "the cluster key is a new one; the old one lets nobody in"
+
+
+def _new_cluster_key(draft: Draft, without: str = "") -> None:
+    """A new cluster key, wrapped for every node but one: whoever was away gets it when it is back."""
+    settings = draft.context.authority.rotate(draft.state.settings)
+    draft.put("settings", "", settings)
+    for node in draft.state.nodes:
+        if node.id != without:
+            _, copy = _member(draft, node.id)
+            copy.wrapped_secret = draft.context.authority.wrap(settings, node.id, copy.certificate)
+            draft.put("member", node.id, copy)
+    draft.subject_id = draft.result.member_id = without
+    draft.result.object_id = str(settings.key_generation)
 
 
 def delete_members(draft: Draft, gone: Sequence[str]) -> None:
