@@ -133,6 +133,7 @@ class MemberStatus(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     STORE_STATE_FIELD_NUMBER: _builtins.int
     IS_SELF_FIELD_NUMBER: _builtins.int
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     role: _state_pb2.Role.ValueType
@@ -170,6 +171,8 @@ class MemberStatus(_message.Message):
     store_state: _builtins.str
     """nodes: "ok" or what is wrong"""
     is_self: _builtins.bool
+    protocol_version: _builtins.int
+    """of the messages between members; 0: unknown"""
     @_builtins.property
     def subnets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -207,10 +210,11 @@ class MemberStatus(_message.Message):
         candidates: _abc.Iterable[_builtins.str] | None = ...,
         store_state: _builtins.str = ...,
         is_self: _builtins.bool = ...,
+        protocol_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "candidates", b"candidates", "enabled", b"enabled", "endpoint", b"endpoint", "id", b"id", "ipv4", b"ipv4", "ipv6", b"ipv6", "is_self", b"is_self", "joined_by", b"joined_by", "joined_ms", b"joined_ms", "latency_ms", b"latency_ms", "latest_handshake_ms", b"latest_handshake_ms", "name", b"name", "online", b"online", "path", b"path", "path_reason", b"path_reason", "primary", b"primary", "public_key", b"public_key", "relay", b"relay", "replica_lag", b"replica_lag", "role", b"role", "rx_bytes", b"rx_bytes", "rx_rate", b"rx_rate", "store_state", b"store_state", "subnets", b"subnets", "tx_bytes", b"tx_bytes", "tx_rate", b"tx_rate", "voter", b"voter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "candidates", b"candidates", "enabled", b"enabled", "endpoint", b"endpoint", "id", b"id", "ipv4", b"ipv4", "ipv6", b"ipv6", "is_self", b"is_self", "joined_by", b"joined_by", "joined_ms", b"joined_ms", "latency_ms", b"latency_ms", "latest_handshake_ms", b"latest_handshake_ms", "name", b"name", "online", b"online", "path", b"path", "path_reason", b"path_reason", "primary", b"primary", "protocol_version", b"protocol_version", "public_key", b"public_key", "relay", b"relay", "replica_lag", b"replica_lag", "role", b"role", "rx_bytes", b"rx_bytes", "rx_rate", b"rx_rate", "store_state", b"store_state", "subnets", b"subnets", "tx_bytes", b"tx_bytes", "tx_rate", b"tx_rate", "voter", b"voter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

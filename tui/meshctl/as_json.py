@@ -58,6 +58,7 @@ def member(one: local_pb2.MemberStatus) -> dict[str, Any]:
         "primary": one.primary,
         "voter": one.voter,
         "replica_lag": one.replica_lag if node and one.replica_lag >= 0 else None,
+        "protocol_version": one.protocol_version or None,
     }
 
 

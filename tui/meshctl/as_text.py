@@ -149,6 +149,7 @@ def member(one: local_pb2.MemberStatus) -> str:
         ("endpoint", one.endpoint),
         ("handshake", _ago(one.latest_handshake_ms)),
         ("traffic", f"{amount(one.rx_bytes)} received, {amount(one.tx_bytes)} sent"),
+        ("protocol", f"version {one.protocol_version}" if one.protocol_version else ""),
         ("joined", f"{_ago(one.joined_ms)} by {one.joined_by}"),
     ]
     if one.role == state_pb2.ROLE_NODE:

@@ -90,6 +90,8 @@ class Mesh:
         self._overlays: dict[IPv4Address, str] = {}
         self._seen_problems: set[str] = set()
         self._vouched: dict[str, tuple[state_pb2.Member, Member]] = {}  # messages are never changed in place
+        self.versions: dict[str, int] = {}  # of the messages, as members spoke here
+        self.refused = ""  # why the node that was asked last does not serve this machine
         self.leaves = False  # a person is taking this machine out of the mesh
         self.sessions = Sessions(self)
         self.cluster_keys = ClusterKeys(self)

@@ -203,6 +203,14 @@ class NodeDuties:
         # Not every heartbeat carries presence; one that does names at least the primary.
         mesh.take_presence(request.presence or mesh.presence.values(), request.nodes)
 
+    def spoke(self, member: Member, version: int) -> None:
+        if self._mesh.versions.get(member.id) == version:
+            return
+        self._mesh.versions[member.id] = version
+        if version != PROTOCOL_VERSION:
+            text = f"{member.name} is refused: it speaks protocol version {version}, this node {PROTOCOL_VERSION}"
+            self._mesh.event("alarm", text, subject=member.name, severity="warning")
+
     async def _follow(self) -> None:
         """Every committed change of our Redis goes to the mesh, in order."""
         mesh = self._mesh

@@ -12,10 +12,13 @@ from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2, state_pb2
 from meshd import defaults
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_calls import NodeCalls
+from meshd.cluster.callers import WRONG_VERSION
 from meshd.cluster.channels import MemberChannels
+from meshd.model.errors import MeshError
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
+from meshd.rpc.status_codes import error_of
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +85,19 @@ class PeerDuties:
             for node in self._nodes():
                 try:
                     await self._watch_at(node)
-                except grpc.aio.AioRpcError as error:
-                    log.debug("%s: watching at %s ended: %s", self._mesh.name, node.name, error.details())
+                except grpc.aio.AioRpcError as failure:
+                    self._ended(node, error_of(failure))
                 except TimeoutError:
                     log.info("%s: %s has gone silent", self._mesh.name, node.name)
                 self._attached, self._node_writable = None, False
             await asyncio.sleep(PAUSE)
+
+    def _ended(self, node: Member, error: MeshError) -> None:
+        log.debug("%s: watching at %s ended: %s", self._mesh.name, node.name, error)
+        refused = f"{node.name} refuses this machine: {error} ({error.fix})" if error.code == WRONG_VERSION else ""
+        if refused and refused != self._mesh.refused:
+            self._mesh.event("state", refused, severity="error")
+        self._mesh.refused = refused
 
     async def _watch_at(self, node: Member) -> None:
         mesh = self._mesh
@@ -101,7 +111,7 @@ class PeerDuties:
                     update = await call.read()
                 if not isinstance(update, node_pb2.ViewUpdate):
                     return  # grpc.aio.EOF
-                self._attached, self._heard = node, time.monotonic()
+                self._attached, self._heard, mesh.refused = node, time.monotonic(), ""
                 await self._take(update)
         finally:
             call.cancel()

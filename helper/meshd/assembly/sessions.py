@@ -177,6 +177,7 @@ class Sessions:
             latest_handshake_ms=int(handshake * 1000) if handshake else 0,
             attached_node_ids=[self._mesh.choices.member_id] if direct else [],
             candidates=[str(endpoint)] if direct and endpoint is not None else [],
+            protocol_version=self._mesh.versions.get(member.id, 0),
         )
 
     # --- ways -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from meshproto import local_pb2, state_pb2
+from meshproto import PROTOCOL_VERSION, local_pb2, state_pb2
 from meshproto.keys import PublicKey
 
 from meshd.assembly.mesh import Mesh
@@ -32,6 +32,8 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
         return local_pb2.STALE, f"this machine was disabled in {mesh.name}{by}"
     if mesh.problem:
         return local_pb2.CONNECTING, mesh.problem
+    if mesh.refused:
+        return local_pb2.STALE, mesh.refused
     nodes = [one for one in mesh.present if one.role is Role.NODE and one.id != mesh.choices.member_id]
     if not nodes:
         return local_pb2.CONNECTED, ""
@@ -193,7 +195,16 @@ def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
         candidates=[*map(str, member.endpoints), *(seen.candidates if seen else ())],
         store_state=health.store_state if health else "ok" if is_self and member.role is Role.NODE else "",
         is_self=is_self,
+        protocol_version=_version(mesh, member),
     )
+
+
+def _version(mesh: Mesh, member: Member) -> int:
+    """Of the messages: as it spoke here, else as a node heard it, else as when it joined."""
+    if member.id == mesh.choices.member_id:
+        return PROTOCOL_VERSION
+    seen = mesh.presence.get(member.id)
+    return mesh.versions.get(member.id, 0) or (seen.protocol_version if seen else 0) or member.protocol_version
 
 
 def _lag(mesh: Mesh, member: Member) -> int:

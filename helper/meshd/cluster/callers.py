@@ -12,11 +12,16 @@ from urllib.parse import unquote
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from meshproto import PROTOCOL_VERSION
 
 from meshd.cluster.certificates import UNREADABLE
-from meshd.model.errors import NotPermitted
+from meshd.cluster.channels import VERSION_KEY
+from meshd.model.errors import Conflict, NotPermitted
 from meshd.model.members import Member
 from meshd.model.state import State
+
+WRONG_VERSION = "protocol-version"
+"""Code of the error."""
 
 _PEER = re.compile(r"ipv[46]:\[?([0-9A-Fa-f:.]+)(?:%[^\]]*)?\]?:\d+")
 
@@ -39,6 +44,12 @@ def source_address(peer: str) -> IPv4Address | IPv6Address:
     return mapped or address
 
 
+def spoken_version(context: Any) -> int:
+    """The version of the messages that the caller speaks; 0 when it does not say."""
+    said = dict(context.invocation_metadata() or ()).get(VERSION_KEY, "")
+    return int(said) if isinstance(said, str) and said.isascii() and said.isdigit() and len(said) < 10 else 0
+
+
 def caller(context: Any, state: Callable[[], State]) -> Member:
     """The member that calls. Raises NotPermitted for a certificate that is no enabled member's, or for one that is
     used from another address than that member's overlay addresses."""
@@ -57,3 +68,13 @@ def caller(context: Any, state: Callable[[], State]) -> Member:
     if source_address(context.peer()) not in (member.ipv4, member.ipv6):
         raise NotPermitted(f"the certificate of {member.name} is used from another member's address")
     return member
+
+
+def check_version(member: Member, version: int) -> None:
+    """Raises Conflict for a member that speaks another version of the messages than this node."""
+    if version != PROTOCOL_VERSION:
+        raise Conflict(
+            f"{member.name} speaks protocol version {version or 'unknown'}, this node {PROTOCOL_VERSION}",
+            "install the same release of meshtui on both",
+            WRONG_VERSION,
+        )

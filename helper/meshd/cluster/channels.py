@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
+from meshproto import PROTOCOL_VERSION
 from meshproto.node_pb2_grpc import MeshNodeStub
 
 if TYPE_CHECKING:
@@ -34,6 +36,26 @@ CHANNEL_OPTIONS = (
     # Meshes on one machine share a process: without this, gRPC would share connections between equal targets.
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+
+VERSION_KEY = "mesh-protocol"
+"""Name of the metadata that says which version of the messages a caller speaks."""
+
+
+class _Versioned:
+    """A channel whose calls say our protocol version."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    def unary_unary(self, *method: Any, **options: Any) -> Callable[..., Any]:
+        return partial(self._channel.unary_unary(*method, **options), metadata=_VERSION)
+
+    def unary_stream(self, *method: Any, **options: Any) -> Callable[..., Any]:
+        return partial(self._channel.unary_stream(*method, **options), metadata=_VERSION)
+
+
+_VERSION = ((VERSION_KEY, str(PROTOCOL_VERSION)),)
 
 
 def host_port(address: IPv4Address | IPv6Address, port: int) -> str:
@@ -65,7 +87,7 @@ class MemberChannels:
         channel = grpc.aio.secure_channel(
             target, self._credentials, options=(*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", name))
         )
-        stub: MeshNodeAsyncStub = MeshNodeStub(channel)
+        stub: MeshNodeAsyncStub = MeshNodeStub(_Versioned(channel))  # type: ignore[call-overload]  # all that stubs use
         self._channels[member.id] = (target, channel, stub)
         return stub
 

@@ -12,7 +12,7 @@ import grpc.aio
 from meshproto import node_pb2
 from meshproto.node_pb2_grpc import MeshNodeServicer, add_MeshNodeServicer_to_server
 
-from meshd.cluster.callers import caller
+from meshd.cluster.callers import caller, check_version, spoken_version
 from meshd.cluster.certificates import certificate_pem, private_key_pem
 from meshd.cluster.channels import CHANNEL_OPTIONS
 from meshd.cluster.identity import Identity
@@ -36,6 +36,9 @@ Reply = TypeVar("Reply")
 class MeshApi(Protocol):
     """What a member may ask of this node; every method gets the verified caller."""
 
+    def spoke(self, member: Member, version: int) -> None:
+        """Called first: the caller speaks this version of the messages, 0 when it does not say."""
+
     async def heartbeat(self, member: Member, request: node_pb2.HeartbeatRequest) -> node_pb2.HeartbeatReply: ...
 
     async def confirm(self, member: Member, request: node_pb2.ConfirmRequest) -> node_pb2.ConfirmReply: ...
@@ -56,9 +59,16 @@ class _Servicer(MeshNodeServicer):
         self._api = api
         self._state = state
 
+    def _caller(self, context: Any) -> Member:
+        member = caller(context, self._state)
+        version = spoken_version(context)
+        self._api.spoke(member, version)
+        check_version(member, version)
+        return member
+
     async def _serve(self, context: Any, call: Callable[[Member], Awaitable[Reply]], nodes_only: bool = False) -> Reply:
         try:
-            member = caller(context, self._state)
+            member = self._caller(context)
             if nodes_only and member.role is not Role.NODE:
                 raise NotPermitted(f"{member.name} is not a node")
             return await call(member)
@@ -87,7 +97,7 @@ class _Servicer(MeshNodeServicer):
 
     async def WatchView(self, request: node_pb2.WatchViewRequest, context: Any) -> AsyncIterator[node_pb2.ViewUpdate]:
         try:
-            member = caller(context, self._state)
+            member = self._caller(context)
             async for update in self._api.watch_view(member, request):
                 yield update
         except MeshError as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MEMBER = [
     "id", "name", "role", "ipv4", "ipv6", "public_key", "subnets", "endpoint", "online", "enabled", "admin", "path",
     "latest_handshake", "rx_bytes", "tx_bytes", "latency_ms", "primary", "voter", "replica_lag",
+    "protocol_version",
 ]  # fmt: skip
 MESH = [
     "name", "id", "state", "reason", "interface", "backend", "backend_reason", "self", "primary", "epoch",

@@ -31,6 +31,7 @@ MEMBER = local_pb2.MemberStatus(
     latency_ms=1.23456,
     primary=True,
     voter=True,
+    protocol_version=1,
 )
 
 
@@ -55,13 +56,14 @@ def test_member_has_every_field() -> None:
         "primary": True,
         "voter": True,
         "replica_lag": 0,
+        "protocol_version": 1,
     }
 
 
 def test_what_is_unknown_is_null() -> None:
     member = as_json.member(local_pb2.MemberStatus(name="laptop-ada", role=state_pb2.ROLE_PEER, replica_lag=-1))
     assert [name for name, value in member.items() if value is None] == [
-        "ipv6", "endpoint", "latest_handshake", "latency_ms", "replica_lag",
+        "ipv6", "endpoint", "latest_handshake", "latency_ms", "replica_lag", "protocol_version",
     ]  # fmt: skip
 
 

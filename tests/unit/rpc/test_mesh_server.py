@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import certificate_pem, new_private_key, private_key_pem, signing_request
-from meshd.cluster.channels import MemberChannels
+from meshd.cluster.channels import VERSION_KEY, MemberChannels
 from meshd.cluster.identity import Choices, Identity, Keys
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
@@ -49,6 +49,7 @@ class Holder:
 
 class Api:
     def __init__(self) -> None:
+        self.versions: dict[str, int] = {}
         self.called: list[tuple[str, str]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -66,6 +67,9 @@ class Api:
             return reply()
 
         return call
+
+    def spoke(self, member: Member, version: int) -> None:
+        self.versions[member.name] = version
 
     async def watch_view(self, member: Member, request: Any) -> AsyncIterator[node_pb2.ViewUpdate]:
         self.called.append(("watch_view", member.name))
@@ -134,9 +138,10 @@ class Served:
         return self.channel(holder.key, certificate_pem(holder.certificate))
 
 
-async def outcome(channel: grpc.aio.Channel, method: str) -> tuple[grpc.StatusCode, str]:
+async def outcome(channel: grpc.aio.Channel, method: str, version: str | None = "1") -> tuple[grpc.StatusCode, str]:
+    metadata = ((VERSION_KEY, version),) if version is not None else ()
     try:
-        call = channel.unary_stream(f"/meshproto.MeshNode/{method}")(b"", timeout=10)
+        call = channel.unary_stream(f"/meshproto.MeshNode/{method}")(b"", timeout=10, metadata=metadata)
         async for _ in call:
             pass
     except grpc.aio.AioRpcError as error:
@@ -183,6 +188,23 @@ async def test_a_good_certificate_of_nobody(served: Served, role: Role) -> None:
     found = await outcomes(served.channel_of(served.holder("gw-oslo", role)))
     assert set(found.values()) == {(grpc.StatusCode.PERMISSION_DENIED, "the certificate is no member's")}
     assert served.api.called == []
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"), [("2", "2"), ("0", "unknown"), (None, "unknown"), ("x", "unknown"), ("9" * 30, "unknown")]
+)
+async def test_another_version_is_refused_with_both_named(served: Served, said: str | None, heard: str) -> None:
+    ada = served.holder("laptop-ada", Role.PEER)
+    served.admit(ada)
+    async with served.channel_of(ada) as channel:
+        for method in ("WatchView", "Submit"):
+            code, details = await outcome(channel, method, said)
+            assert code is grpc.StatusCode.FAILED_PRECONDITION
+            assert details == f"laptop-ada speaks protocol version {heard}, this node 1"
+        assert served.api.versions == {"laptop-ada": int(said) if heard == "2" else 0}
+        assert (await outcome(channel, "Report"))[0] is grpc.StatusCode.OK
+    assert served.api.versions == {"laptop-ada": 1}
+    assert served.api.called == [("report", "laptop-ada")]
 
 
 async def test_a_removed_member_is_out_at_once_also_on_an_open_connection(served: Served) -> None:
