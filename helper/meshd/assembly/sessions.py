@@ -14,6 +14,7 @@ from meshproto import node_pb2
 
 from meshd import defaults
 from meshd.assembly.direct_paths import DirectPaths
+from meshd.assembly.without_nodes import WithoutNodes
 from meshd.dataplane.desired import Desired, UdpEndpoint, network
 from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState
 from meshd.model.addresses import transport_network, transport_through
@@ -61,6 +62,7 @@ class Sessions:
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
         self.direct = DirectPaths(mesh, self)
+        self._without_nodes = WithoutNodes(mesh, self)
         self.prober = Prober(mesh.is_overlay, os.urandom, self.direct.received, mesh.wake)
         self.ways: dict[str, Way] = {}
         self.device: DeviceState | None = None
@@ -256,12 +258,13 @@ class Sessions:
             return None
         usable = []
         for endpoint in member.endpoints:
-            usable += await self._resolve(endpoint)
+            usable += await self.usable(endpoint)
         if not usable:
             return None
         return usable[self._endpoint_turn.get(member.id, 0) % len(usable)]
 
-    async def _resolve(self, endpoint: Endpoint) -> list[UdpEndpoint]:
+    async def usable(self, endpoint: Endpoint) -> list[UdpEndpoint]:
+        """The addresses of an endpoint that this machine has a route to."""
         address = endpoint.address
         if address is not None:
             return [UdpEndpoint(address, endpoint.port)] if source_towards(address) is not None else []
@@ -370,6 +373,7 @@ class Sessions:
                 await self._restart(node)
         await self._renew(me)
         await self.direct.look(me)
+        await self._without_nodes.look(me)
         await self._mesh.notify()
 
     def _remember(self, me: Member) -> None:

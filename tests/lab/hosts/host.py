@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +138,15 @@ class Host:
 
     # --- the product ------------------------------------------------------------------------------------------------
 
-    def start_meshd(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    def start_meshd(
+        self,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (str(BIN / "meshd"),),
+    ) -> None:
         log = open(self._folder / "meshd.log", "ab")
         self.meshd = self.popen(
-            [str(BIN / "meshd"), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [*program, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
         log.close()
