@@ -64,6 +64,11 @@ class JoinStub:
                 request_serializer=meshproto_dot_join__pb2.AwaitAccessRequest.SerializeToString,
                 response_deserializer=meshproto_dot_join__pb2.AwaitAccessReply.FromString,
                 _registered_method=True)
+        self.GetView = channel.unary_unary(
+                '/meshproto.Join/GetView',
+                request_serializer=meshproto_dot_join__pb2.GetViewRequest.SerializeToString,
+                response_deserializer=meshproto_dot_join__pb2.GetViewReply.FromString,
+                _registered_method=True)
 
 
 class JoinServicer:
@@ -107,6 +112,13 @@ class JoinServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetView(self, request, context):
+        """member -> node, when none answers inside the tunnel: after `restore`, a node has a new key there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JoinServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -139,6 +151,11 @@ def add_JoinServicer_to_server(servicer, server):
                     servicer.AwaitAccess,
                     request_deserializer=meshproto_dot_join__pb2.AwaitAccessRequest.FromString,
                     response_serializer=meshproto_dot_join__pb2.AwaitAccessReply.SerializeToString,
+            ),
+            'GetView': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetView,
+                    request_deserializer=meshproto_dot_join__pb2.GetViewRequest.FromString,
+                    response_serializer=meshproto_dot_join__pb2.GetViewReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -303,6 +320,33 @@ class Join:
             '/meshproto.Join/AwaitAccess',
             meshproto_dot_join__pb2.AwaitAccessRequest.SerializeToString,
             meshproto_dot_join__pb2.AwaitAccessReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetView(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Join/GetView',
+            meshproto_dot_join__pb2.GetViewRequest.SerializeToString,
+            meshproto_dot_join__pb2.GetViewReply.FromString,
             options,
             channel_credentials,
             insecure,

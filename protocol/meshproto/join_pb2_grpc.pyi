@@ -39,6 +39,8 @@ class JoinStub:
     RequestAccess: _grpc.UnaryUnaryMultiCallable[_join_pb2.RequestAccessRequest, _join_pb2.RequestAccessReply]
     AwaitAccess: _grpc.UnaryUnaryMultiCallable[_join_pb2.AwaitAccessRequest, _join_pb2.AwaitAccessReply]
     """Answers when the request was decided, or after `wait_ms` with `pending`."""
+    GetView: _grpc.UnaryUnaryMultiCallable[_join_pb2.GetViewRequest, _join_pb2.GetViewReply]
+    """member -> node, when none answers inside the tunnel: after `restore`, a node has a new key there."""
 
 @_typing.type_check_only
 class JoinAsyncStub(JoinStub):
@@ -51,6 +53,8 @@ class JoinAsyncStub(JoinStub):
     RequestAccess: _aio.UnaryUnaryMultiCallable[_join_pb2.RequestAccessRequest, _join_pb2.RequestAccessReply]  # type: ignore[assignment]
     AwaitAccess: _aio.UnaryUnaryMultiCallable[_join_pb2.AwaitAccessRequest, _join_pb2.AwaitAccessReply]  # type: ignore[assignment]
     """Answers when the request was decided, or after `wait_ms` with `pending`."""
+    GetView: _aio.UnaryUnaryMultiCallable[_join_pb2.GetViewRequest, _join_pb2.GetViewReply]  # type: ignore[assignment]
+    """member -> node, when none answers inside the tunnel: after `restore`, a node has a new key there."""
 
 class JoinServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -96,5 +100,13 @@ class JoinServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_join_pb2.AwaitAccessReply, _abc.Awaitable[_join_pb2.AwaitAccessReply]]:
         """Answers when the request was decided, or after `wait_ms` with `pending`."""
+
+    @_abc_1.abstractmethod
+    def GetView(
+        self,
+        request: _join_pb2.GetViewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_join_pb2.GetViewReply, _abc.Awaitable[_join_pb2.GetViewReply]]:
+        """member -> node, when none answers inside the tunnel: after `restore`, a node has a new key there."""
 
 def add_JoinServicer_to_server(servicer: JoinServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1239,6 +1239,94 @@ class ShowKeyReply(_message.Message):
 Global___ShowKeyReply: _TypeAlias = ShowKeyReply  # noqa: Y015
 
 @_typing.final
+class BackUpRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_FIELD_NUMBER: _builtins.int
+    PASSPHRASE_FIELD_NUMBER: _builtins.int
+    mesh: _builtins.str
+    passphrase: _builtins.str
+    def __init__(
+        self,
+        *,
+        mesh: _builtins.str = ...,
+        passphrase: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh", "passphrase", b"passphrase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackUpRequest: _TypeAlias = BackUpRequest  # noqa: Y015
+
+@_typing.final
+class BackUpReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    MESH_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    mesh: _builtins.str
+    @_builtins.property
+    def position(self) -> _state_pb2.Position: ...
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        mesh: _builtins.str = ...,
+        position: _state_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "mesh", b"mesh", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackUpReply: _TypeAlias = BackUpReply  # noqa: Y015
+
+@_typing.final
+class RestoreRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    PASSPHRASE_FIELD_NUMBER: _builtins.int
+    MEMBER_NAME_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    INTERFACE_FIELD_NUMBER: _builtins.int
+    LISTEN_PORT_FIELD_NUMBER: _builtins.int
+    JOIN_PORT_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    passphrase: _builtins.str
+    member_name: _builtins.str
+    """the node to be; "": the one that made the backup"""
+    endpoint: _builtins.str
+    interface: _builtins.str
+    listen_port: _builtins.int
+    join_port: _builtins.int
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        passphrase: _builtins.str = ...,
+        member_name: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
+        interface: _builtins.str = ...,
+        listen_port: _builtins.int = ...,
+        join_port: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "join_port", b"join_port"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "data", b"data", "endpoint", b"endpoint", "interface", b"interface", "join_port", b"join_port", "listen_port", b"listen_port", "member_name", b"member_name", "passphrase", b"passphrase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__join_port: _TypeAlias = _typing.Literal["join_port"]  # noqa: Y015
+    _WhichOneofArgType__join_port: _TypeAlias = _typing.Literal["_join_port", b"_join_port"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__join_port) -> _WhichOneofReturnType__join_port | None: ...
+
+Global___RestoreRequest: _TypeAlias = RestoreRequest  # noqa: Y015
+
+@_typing.final
 class RotateKeyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -99,6 +99,16 @@ class MeshdStub:
                 request_serializer=meshproto_dot_local__pb2.RotateKeyRequest.SerializeToString,
                 response_deserializer=meshproto_dot_local__pb2.ShowKeyReply.FromString,
                 _registered_method=True)
+        self.BackUp = channel.unary_unary(
+                '/meshproto.Meshd/BackUp',
+                request_serializer=meshproto_dot_local__pb2.BackUpRequest.SerializeToString,
+                response_deserializer=meshproto_dot_local__pb2.BackUpReply.FromString,
+                _registered_method=True)
+        self.Restore = channel.unary_unary(
+                '/meshproto.Meshd/Restore',
+                request_serializer=meshproto_dot_local__pb2.RestoreRequest.SerializeToString,
+                response_deserializer=meshproto_dot_local__pb2.MeshReply.FromString,
+                _registered_method=True)
         self.RemoveMember = channel.unary_unary(
                 '/meshproto.Meshd/RemoveMember',
                 request_serializer=meshproto_dot_local__pb2.MemberRequest.SerializeToString,
@@ -249,6 +259,19 @@ class MeshdServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BackUp(self, request, context):
+        """Both ways encrypted under the passphrase; reading and writing the file is for the front end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restore(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -409,6 +432,16 @@ def add_MeshdServicer_to_server(servicer, server):
                     servicer.RotateKey,
                     request_deserializer=meshproto_dot_local__pb2.RotateKeyRequest.FromString,
                     response_serializer=meshproto_dot_local__pb2.ShowKeyReply.SerializeToString,
+            ),
+            'BackUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.BackUp,
+                    request_deserializer=meshproto_dot_local__pb2.BackUpRequest.FromString,
+                    response_serializer=meshproto_dot_local__pb2.BackUpReply.SerializeToString,
+            ),
+            'Restore': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restore,
+                    request_deserializer=meshproto_dot_local__pb2.RestoreRequest.FromString,
+                    response_serializer=meshproto_dot_local__pb2.MeshReply.SerializeToString,
             ),
             'RemoveMember': grpc.unary_unary_rpc_method_handler(
                     servicer.RemoveMember,
@@ -832,6 +865,60 @@ class Meshd:
             '/meshproto.Meshd/RotateKey',
             meshproto_dot_local__pb2.RotateKeyRequest.SerializeToString,
             meshproto_dot_local__pb2.ShowKeyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Meshd/BackUp',
+            meshproto_dot_local__pb2.BackUpRequest.SerializeToString,
+            meshproto_dot_local__pb2.BackUpReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Meshd/Restore',
+            meshproto_dot_local__pb2.RestoreRequest.SerializeToString,
+            meshproto_dot_local__pb2.MeshReply.FromString,
             options,
             channel_credentials,
             insecure,

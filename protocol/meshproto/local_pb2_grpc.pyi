@@ -46,6 +46,9 @@ class MeshdStub:
     LeaveMesh: _grpc.UnaryUnaryMultiCallable[_local_pb2.LeaveMeshRequest, _local_pb2.LeaveMeshReply]
     ShowKey: _grpc.UnaryUnaryMultiCallable[_local_pb2.ShowKeyRequest, _local_pb2.ShowKeyReply]
     RotateKey: _grpc.UnaryUnaryMultiCallable[_local_pb2.RotateKeyRequest, _local_pb2.ShowKeyReply]
+    BackUp: _grpc.UnaryUnaryMultiCallable[_local_pb2.BackUpRequest, _local_pb2.BackUpReply]
+    """Both ways encrypted under the passphrase; reading and writing the file is for the front end."""
+    Restore: _grpc.UnaryUnaryMultiCallable[_local_pb2.RestoreRequest, _local_pb2.MeshReply]
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]
     PromoteNode: _grpc.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]
     """Has another node lead the mesh."""
@@ -83,6 +86,9 @@ class MeshdAsyncStub(MeshdStub):
     LeaveMesh: _aio.UnaryUnaryMultiCallable[_local_pb2.LeaveMeshRequest, _local_pb2.LeaveMeshReply]  # type: ignore[assignment]
     ShowKey: _aio.UnaryUnaryMultiCallable[_local_pb2.ShowKeyRequest, _local_pb2.ShowKeyReply]  # type: ignore[assignment]
     RotateKey: _aio.UnaryUnaryMultiCallable[_local_pb2.RotateKeyRequest, _local_pb2.ShowKeyReply]  # type: ignore[assignment]
+    BackUp: _aio.UnaryUnaryMultiCallable[_local_pb2.BackUpRequest, _local_pb2.BackUpReply]  # type: ignore[assignment]
+    """Both ways encrypted under the passphrase; reading and writing the file is for the front end."""
+    Restore: _aio.UnaryUnaryMultiCallable[_local_pb2.RestoreRequest, _local_pb2.MeshReply]  # type: ignore[assignment]
     RemoveMember: _aio.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     PromoteNode: _aio.UnaryUnaryMultiCallable[_local_pb2.MemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     """Has another node lead the mesh."""
@@ -195,6 +201,21 @@ class MeshdServicer(metaclass=_abc_1.ABCMeta):
         request: _local_pb2.RotateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_local_pb2.ShowKeyReply, _abc.Awaitable[_local_pb2.ShowKeyReply]]: ...
+
+    @_abc_1.abstractmethod
+    def BackUp(
+        self,
+        request: _local_pb2.BackUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_local_pb2.BackUpReply, _abc.Awaitable[_local_pb2.BackUpReply]]:
+        """Both ways encrypted under the passphrase; reading and writing the file is for the front end."""
+
+    @_abc_1.abstractmethod
+    def Restore(
+        self,
+        request: _local_pb2.RestoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_local_pb2.MeshReply, _abc.Awaitable[_local_pb2.MeshReply]]: ...
 
     @_abc_1.abstractmethod
     def RemoveMember(

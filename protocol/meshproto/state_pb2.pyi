@@ -637,6 +637,38 @@ class ChangeEntry(_message.Message):
 Global___ChangeEntry: _TypeAlias = ChangeEntry  # noqa: Y015
 
 @_typing.final
+class Backup(_message.Message):
+    """What `backup` keeps of a mesh, encrypted under a passphrase. No WireGuard key and no certificate key is in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: _builtins.int
+    CLUSTER_SECRET_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    MADE_MS_FIELD_NUMBER: _builtins.int
+    cluster_secret: _builtins.bytes
+    node_id: _builtins.str
+    """the node that made it"""
+    made_ms: _builtins.int
+    @_builtins.property
+    def view(self) -> Global___View: ...
+    def __init__(
+        self,
+        *,
+        view: Global___View | None = ...,
+        cluster_secret: _builtins.bytes = ...,
+        node_id: _builtins.str = ...,
+        made_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["view", b"view"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_secret", b"cluster_secret", "made_ms", b"made_ms", "node_id", b"node_id", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Backup: _TypeAlias = Backup  # noqa: Y015
+
+@_typing.final
 class View(_message.Message):
     """Everything that was committed up to `position`."""
 

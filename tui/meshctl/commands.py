@@ -9,7 +9,7 @@ from meshproto import state_pb2
 from meshproto.client import HelperError
 from meshproto.format_error import FormatError
 
-from meshctl import invites, members, meshes
+from meshctl import backups, invites, members, meshes
 from meshctl.session import Session
 
 _NO_PEERS = "No peers yet. `meshctl invites create NAME` invites one."
@@ -58,6 +58,8 @@ COMMANDS: dict[str, Callable[[Session], None]] = {
     "invites revoke": invites.revoke,
     "key show": meshes.key_show,
     "key rotate": meshes.key_rotate,
+    "backup": backups.back_up,
+    "restore": backups.restore,
     "events": meshes.events,
     "ping": meshes.ping,
     "doctor": meshes.doctor,

@@ -335,6 +335,31 @@ def _rest(commands: Commands) -> None:
     key = _group(commands, "key", "the cluster key, which lets machines join as nodes")
     _command(key, "show", "show the cluster key")
     _command(key, "rotate", "make a new cluster key and show it: the old one lets nobody in, members stay")
+    backup = _command(
+        commands,
+        "backup",
+        "write the mesh's state to a file, encrypted under a passphrase: for the loss of the only node",
+        "  meshctl backup home.backup",
+    )
+    backup.add_argument("file", metavar="FILE", help="a new file, which only you can read")
+    restore = _command(
+        commands,
+        "restore",
+        "make this machine a node of a mesh whose nodes are all lost, from a backup",
+        "  meshctl restore home.backup --endpoint gw-berlin.example",
+    )
+    restore.add_argument("file", metavar="FILE", help="what `meshctl backup` wrote")
+    restore.add_argument(
+        "--name",
+        dest="member_name",
+        default="",
+        metavar="MEMBER",
+        help="the node to be (default: whose backup it is)",
+    )
+    restore.add_argument("--endpoint", default="", metavar="HOST[:PORT]", help="where others reach this machine")
+    restore.add_argument("--interface", default="", metavar="IF", help="name of the interface")
+    restore.add_argument("--listen-port", type=_port, default=0, metavar="P", help="WireGuard's UDP port")
+    restore.add_argument("--join-port", type=_port, metavar="P", help="TCP port to join at; 0: none")
     events = _command(commands, "events", "show what happened")
     events.add_argument("--follow", action="store_true", help="go on with what happens, until interrupted")
     events.add_argument("--since", type=_number(0, 2**63 - 1), metavar="REVISION", help="only changes after this one")
@@ -374,7 +399,7 @@ _SECTIONS: tuple[tuple[Callable[[Commands], None], tuple[str, ...]], ...] = (
     (_members, ("nodes", "peers")),
     (_routes, ("routes",)),
     (_invites, ("invites",)),
-    (_rest, ("key", "events", "ping", "doctor", "graph", "report", "completions")),
+    (_rest, ("key", "backup", "restore", "events", "ping", "doctor", "graph", "report", "completions")),
 )
 
 NAMES = frozenset(name for _, names in _SECTIONS for name in names)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from meshproto import PROTOCOL_VERSION, VERSION, local_pb2, node_pb2
+from meshproto import PROTOCOL_VERSION, VERSION, local_pb2, node_pb2, state_pb2
 from meshproto.cluster_key import ClusterKey
 from meshproto.keys import PrivateKey
 
@@ -216,11 +216,7 @@ class Daemon:
         listen_port = self.pick_udp_port(asked.listen_port)
         join_port = self.pick_join_port(asked.join_port if asked.HasField("join_port") else None)
         endpoints, private = await self.endpoints([asked.endpoint], listen_port)
-        folder = self.settings.state_dir / asked.name
-        if folder.exists():
-            raise Conflict(
-                f"{folder} exists already", f"move it away, or choose another name: mv {folder} {folder}.old"
-            )
+        self.new_folder(asked.name)
         authority = CertificateAuthority.create(mesh_id, asked.name)
         key = ClusterKey.generate(authority.certificate)
         wireguard_key = PrivateKey.from_random(os.urandom(32))
@@ -262,6 +258,19 @@ class Daemon:
         )
         keys = Keys(wireguard_key, certificate_key)
         identity = Identity(choices, keys, member.certificate, authority.certificate, key.secret)
+        return await self.begin_mesh(identity, entry, position), key.text()
+
+    def new_folder(self, name: str) -> Path:
+        """Where a mesh that begins here keeps its files. Raises Conflict when something is there."""
+        folder = self.settings.state_dir / name
+        if folder.exists():
+            raise Conflict(f"{folder} exists already", f"move it away: mv {folder} {folder}.old")
+        return folder
+
+    async def begin_mesh(self, identity: Identity, entry: state_pb2.ChangeEntry, position: Position) -> Mesh:
+        """Has a mesh begin with this machine as its only node and with that entry. Nothing stays when it fails."""
+        folder = self.new_folder(identity.choices.mesh)
+        state = State().with_entry(entry, position)
         server: StoreServer | None = None
         made: Mesh | None = None
         try:
@@ -284,7 +293,7 @@ class Daemon:
             await self._undo(folder, identity, server)
             raise
         self.added(made)
-        return made, key.text()
+        return made
 
     def _store(self, folder: Path, identity: Identity) -> StoreServer:
         choices = identity.choices

@@ -18,6 +18,7 @@ from meshd.assembly.joins import join_mesh
 from meshd.assembly.machine import Duties
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_duties import raise_refusal
+from meshd.assembly.restoring import back_up, restore
 from meshd.assembly.status import member_status, mesh_status
 from meshd.cluster.held_keys import parse_keys
 from meshd.model.changes.routes import parse_route
@@ -185,6 +186,13 @@ class LocalApi:
                 "see it in a moment: meshctl key show",
             )
         return local_pb2.ShowKeyReply(cluster_key=mesh.cluster_keys.text())
+
+    async def back_up(self, request: local_pb2.BackUpRequest, actor: Actor) -> local_pb2.BackUpReply:
+        return await back_up(self._daemon.find(request.mesh), request.passphrase)
+
+    async def restore(self, request: local_pb2.RestoreRequest, actor: Actor) -> local_pb2.MeshReply:
+        mesh = await self._daemon.exclusively(restore(self._daemon, request))
+        return local_pb2.MeshReply(mesh=mesh_status(mesh))
 
     # --- changes ----------------------------------------------------------------------------------------------------
 

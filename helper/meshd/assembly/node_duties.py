@@ -21,7 +21,7 @@ from meshd.assembly.mesh import Mesh, with_members
 from meshd.assembly.node_calls import NodeCalls
 from meshd.assembly.node_dns import NodeDns
 from meshd.cluster.admission import Challenges, check_proof
-from meshd.cluster.certificates import check_await_signature
+from meshd.cluster.certificates import check_await_signature, check_view_signature
 from meshd.cluster.channels import MemberChannels
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
@@ -437,6 +437,14 @@ class NodeDuties:
         )
         raise_refusal(await self.submit(change, 10.0))
         return join_pb2.RequestAccessReply(id=request_id)
+
+    async def get_view(self, source: Source, request: join_pb2.GetViewRequest) -> join_pb2.GetViewReply:
+        self._challenges.take(request.nonce)
+        state, own = self._mesh.state, self._mesh.identity.certificate
+        asking = state.members.get(request.member_id)
+        known = asking.certificate if asking is not None else b""
+        check_view_signature(known, request.nonce, request.member_id, own, request.signature)
+        return join_pb2.GetViewReply(view=state.for_peer(request.member_id))
 
     async def await_access(self, source: Source, request: join_pb2.AwaitAccessRequest) -> join_pb2.AwaitAccessReply:
         mesh = self._mesh

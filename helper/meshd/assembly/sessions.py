@@ -95,6 +95,7 @@ class Sessions:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.direct.stop()
+        await self._without_nodes.stop()
         self.prober.stop()
         self.last_answer = 0.0
 

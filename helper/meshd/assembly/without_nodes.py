@@ -1,14 +1,18 @@
-"""While no node answers: peers are tried where the mesh last knew them, so that they can go on talking."""
+"""While no node answers: peers are tried where the mesh last knew them, so that they can go on talking, and nodes are
+asked outside of the tunnel whether the mesh was restored and they have new keys."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
 
+from meshd.cluster.outside_view import ask_for_view
 from meshd.dataplane.desired import UdpEndpoint
 from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange
 from meshd.model.members import Member, Role
+from meshd.model.state import State
 from meshd.paths.probing import ALIVE
 
 if TYPE_CHECKING:
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     from meshd.assembly.sessions import Sessions
 
 log = logging.getLogger(__name__)
+
+ASK_EVERY = 15.0
+"""Seconds between two times that the nodes are asked outside of the tunnel."""
 
 TRY_TIME = 6.0
 """Seconds that one endpoint has to answer: WireGuard repeats a handshake after 5 s."""
@@ -27,6 +34,8 @@ class WithoutNodes:
     def __init__(self, mesh: Mesh, sessions: Sessions) -> None:
         self._mesh = mesh
         self._sessions = sessions
+        self._asking: asyncio.Task[None] | None = None
+        self._asked = 0.0
         self._turns: dict[str, tuple[int, float]] = {}  # which endpoint, and since when (CLOCK_MONOTONIC)
 
     async def look(self, me: Member) -> None:
@@ -38,6 +47,9 @@ class WithoutNodes:
             self._turns.clear()
             return
         now, changes = time.monotonic(), []
+        if now - self._asked > ASK_EVERY and (self._asking is None or self._asking.done()):
+            self._asked = now
+            self._asking = asyncio.create_task(self._ask(nodes), name=f"{self._mesh.name}: asking outside")
         for member in [one for one in members if one.role is Role.PEER and one.id != me.id and one.enabled]:
             turn, since = self._turns.get(member.id, (-1, 0.0))
             if sessions.is_straight(member) and (sessions.is_fresh(member) or (turn >= 0 and now - since < TRY_TIME)):
@@ -49,6 +61,27 @@ class WithoutNodes:
                 changes.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))
         if changes:
             await self._mesh.machine.backend.apply(self._mesh.choices.interface, DeviceChange(peers=tuple(changes)))
+
+    async def stop(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask(self, nodes: list[Member]) -> None:
+        mesh = self._mesh
+        places = []
+        for node in nodes:
+            stored = mesh.state.members.get(node.id)
+            if stored is not None and stored.join_port:
+                places += [(one.address, stored.join_port) for one in await self._endpoints(node)]
+        view = await ask_for_view(mesh.identity, list(dict.fromkeys(places)))
+        if view is None:
+            return
+        state = State.from_view(view)
+        if state.settings.id == mesh.choices.mesh_id and state.position > mesh.state.position:
+            log.info("%s: took over %s from outside of the tunnel", mesh.name, state.position)
+            mesh.event("state", "no node answered in the tunnel; one outside of it said how the mesh is now")
+            mesh.set_state(state)
 
     async def _endpoints(self, member: Member) -> list[UdpEndpoint]:
         found: list[UdpEndpoint] = []

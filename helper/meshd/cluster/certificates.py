@@ -103,6 +103,28 @@ def await_signature(key: ec.EllipticCurvePrivateKey, request_id: str) -> bytes:
     return key.sign(_AWAIT_LABEL + request_id.encode(), ec.ECDSA(hashes.SHA256()))
 
 
+def view_signature(key: ec.EllipticCurvePrivateKey, nonce: bytes, member_id: str, server_certificate: bytes) -> bytes:
+    """Proves to that server that whoever asks for the view is that member."""
+    return key.sign(_view_statement(nonce, member_id, server_certificate), ec.ECDSA(hashes.SHA256()))
+
+
+def check_view_signature(
+    certificate: bytes, nonce: bytes, member_id: str, server_certificate: bytes, signature: bytes
+) -> None:
+    """`certificate` is the member's, in DER. Raises NotPermitted."""
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise InvalidSignature
+        key.verify(signature, _view_statement(nonce, member_id, server_certificate), ec.ECDSA(hashes.SHA256()))
+    except (*UNREADABLE, InvalidSignature):
+        raise NotPermitted("only members are told what the mesh is like") from None
+
+
+def _view_statement(nonce: bytes, member_id: str, server_certificate: bytes) -> bytes:
+    return b"meshd-view-1" + nonce + member_id.encode() + hashlib.sha256(server_certificate).digest()
+
+
 def check_await_signature(csr: bytes, request_id: str, signature: bytes) -> None:
     """Raises NotPermitted."""
     try:

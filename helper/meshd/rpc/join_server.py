@@ -59,6 +59,8 @@ class JoinApi(Protocol):
 
     async def await_access(self, source: Source, request: join_pb2.AwaitAccessRequest) -> join_pb2.AwaitAccessReply: ...
 
+    async def get_view(self, source: Source, request: join_pb2.GetViewRequest) -> join_pb2.GetViewReply: ...
+
 
 class _Servicer(JoinServicer):
     def __init__(self, api: JoinApi) -> None:
@@ -97,6 +99,9 @@ class _Servicer(JoinServicer):
 
     async def AwaitAccess(self, request: join_pb2.AwaitAccessRequest, context: Any) -> join_pb2.AwaitAccessReply:
         return await self._serve(context, lambda source: self._api.await_access(source, request), tries=False)
+
+    async def GetView(self, request: join_pb2.GetViewRequest, context: Any) -> join_pb2.GetViewReply:
+        return await self._serve(context, lambda source: self._api.get_view(source, request), counted=True)
 
 
 class JoinServer:

@@ -33,6 +33,8 @@ class Canned(local_pb2_grpc.MeshdServicer):
         self.events = 1_000_000
         self.invites = 0
         self.silent = False
+        self.passphrases: list[str] = []
+        self.restored: list[local_pb2.RestoreRequest] = []
         self.never = threading.Event()
 
     def GetStatus(self, request, context):  # type: ignore[no-untyped-def]
@@ -90,6 +92,15 @@ class Canned(local_pb2_grpc.MeshdServicer):
 
     def ShowKey(self, request, context):  # type: ignore[no-untyped-def]
         return local_pb2.ShowKeyReply(cluster_key="meshkey1-secret")
+
+    def BackUp(self, request, context):  # type: ignore[no-untyped-def]
+        self.passphrases.append(request.passphrase)
+        return local_pb2.BackUpReply(data=b"sealed", mesh="home", position=state_pb2.Position(epoch=1, revision=7))
+
+    def Restore(self, request, context):  # type: ignore[no-untyped-def]
+        self.passphrases.append(request.passphrase)
+        self.restored.append(request)
+        return local_pb2.MeshReply(mesh=self.meshes[0])
 
     def RotateKey(self, request, context):  # type: ignore[no-untyped-def]
         return local_pb2.ShowKeyReply(cluster_key="meshkey1-new")

@@ -73,6 +73,8 @@ DOCUMENTS: dict[str, Any] = {
     "invites revoke 4f1c": CHANGE,
     "key show": ["cluster_key"],
     "key rotate": ["cluster_key"],
+    "backup home.backup": ["file", "mesh", "revision"],
+    "restore /etc/hostname": MESH,
     "events": EVENT,
     "ping laptop-ada": PING,
     "doctor": [CHECK],
@@ -118,7 +120,11 @@ def test_every_command_has_its_document() -> None:
 
 
 @pytest.mark.parametrize("line", DOCUMENTS)
-def test_every_field_is_there(full: Canned, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_field_is_there(
+    full: Canned, line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the backup goes
+    monkeypatch.setenv("MESHD_PASSPHRASE", "correct horse battery")
     words = [str(tmp_path / "report") if word == "FILE" else word for word in line.split()]
     assert main(["--json", *words]) == 0
     out = capsys.readouterr().out

@@ -24,7 +24,7 @@ from meshproto.keys import PrivateKey
 MESH_ID = str(uuid.UUID(int=9))
 LOOPBACK = IPv4Address("127.0.0.1")
 METHODS = [one.name for one in join_pb2.DESCRIPTOR.services_by_name["Join"].methods]
-COUNTED = {"JoinAsNode", "RedeemInvite", "RequestAccess"}
+COUNTED = {"JoinAsNode", "RedeemInvite", "RequestAccess", "GetView"}
 
 
 class Api:
@@ -49,6 +49,7 @@ class Api:
             "redeem_invite": join_pb2.Admission,
             "request_access": join_pb2.RequestAccessReply,
             "await_access": join_pb2.AwaitAccessReply,
+            "get_view": join_pb2.GetViewReply,
         }[name]
 
         async def call(source: Any, request: Any) -> Any:

@@ -1,0 +1,79 @@
+"""The only node is lost with its disk: the mesh comes back from a backup, and its members with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab.conftest import Lab, make_lab
+from lab.hosts.host import BIN, Host, wait_until
+from lab.hosts.network import Network
+
+PASSPHRASE = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    network = Network()
+    try:
+        laptops = [network.host("laptop-ada"), network.host("laptop-grace", nat=True)]
+        yield make_lab(network, [network.host("gw-berlin")], laptops)
+    finally:
+        network.close()
+
+
+def meshctl(host: Host, *words: str, passphrase: str = PASSPHRASE) -> tuple[int, str]:
+    line = [str(BIN / "meshctl"), "--timeout", "25", *words]
+    done = host.run(line, check=False, environment={"MESHD_PASSPHRASE": passphrase})
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_only_node_is_lost_and_restored(lab: Lab, tmp_path: Path) -> None:
+    berlin, (ada, grace) = lab.gateways[0], lab.laptops
+    berlin.meshctl("routes", "add", "203.0.113.0/24")
+    berlin.meshctl("peers", "disable", "laptop-grace")
+    berlin.meshctl("peers", "enable", "laptop-grace")
+    before = lab.status(berlin)
+    key = berlin.meshctl("key", "show")
+    backup = tmp_path / "home.backup"
+    status, text = meshctl(berlin, "backup", str(backup))
+    assert status == 0, text
+    assert meshctl(berlin, "backup", str(backup))[0] == 1, "it overwrites nothing"
+    assert meshctl(ada, "backup", str(backup.with_name("other")))[0] == 1, "a peer has nothing to back up"
+    berlin.power_off()
+    shutil.rmtree(berlin.state)
+    berlin.state.mkdir(mode=0o700)
+    berlin.power_on()
+    lab.network.attach("gw-berlin")
+    berlin.start_meshd()
+    status, text = meshctl(berlin, "restore", str(backup), passphrase="wrong horse battery")
+    assert (status, "the passphrase is wrong" in text) == (1, True)
+    assert berlin.meshctl("status")["meshes"] == []
+    status, text = meshctl(berlin, "restore", str(backup))
+    assert status == 0, text
+    after = lab.status(berlin)
+    assert [one["name"] for one in after["members"]] == [one["name"] for one in before["members"]]
+    assert after["self"]["ipv4"] == before["self"]["ipv4"]
+    assert after["self"]["public_key"] != before["self"]["public_key"]
+    assert berlin.meshctl("key", "show") == key
+    assert [route["cidr"] for route in berlin.meshctl("routes", "list")] == ["203.0.113.0/24"]
+    # The laptops hear of the new key outside of the tunnel, by themselves.
+    for host in (ada, grace):
+        wait_until(lambda h=host: h.ping(before["self"]["ipv4"], 1), 60, f"{host.name} to reach gw-berlin")
+        wait_until(lambda h=host: lab.status(h)["writable"], 20, f"{host.name} to be in step")
+    assert ada.ping(lab.addresses()["laptop-grace"], 3) > 0
+    berlin.meshctl("peers", "rename", "laptop-grace", "laptop-g")
+    lab.join_as_peer(lab.network.host("laptop-mary").with_meshd())
+
+
+def test_a_stranger_hears_nothing_from_outside(lab: Lab) -> None:
+    """A machine that was removed asks as the others did; it is no member any more."""
+    berlin, ada = lab.gateways[0], lab.laptops[0]
+    ada.stop_meshd()
+    berlin.meshctl("peers", "remove", "laptop-ada")
+    revision = lab.status(berlin)["revision"]
+    ada.start_meshd()
+    wait_until(lambda: "refused" in berlin.log() and "only members are told" in berlin.log(), 45, "the refusal")
+    assert lab.status(ada)["revision"] < revision
