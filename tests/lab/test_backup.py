@@ -63,7 +63,8 @@ def test_the_only_node_is_lost_and_restored(lab: Lab, tmp_path: Path) -> None:
     for host in (ada, grace):
         wait_until(lambda h=host: h.ping(before["self"]["ipv4"], 1), 60, f"{host.name} to reach gw-berlin")
         wait_until(lambda h=host: lab.status(h)["writable"], 20, f"{host.name} to be in step")
-    assert ada.ping(lab.addresses()["laptop-grace"], 3) > 0
+    address = lab.addresses()["laptop-grace"]
+    wait_until(lambda: ada.ping(address, 1), 30, "laptop-ada to reach laptop-grace")
     berlin.meshctl("peers", "rename", "laptop-grace", "laptop-g")
     lab.join_as_peer(lab.network.host("laptop-mary").with_meshd())
 

@@ -54,6 +54,10 @@ FAREWELL = 0.3
 """Seconds that a peer which was disabled or removed can still be told so."""
 
 
+PRESENCE_LIFE = 8.0
+"""Seconds that what nodes say of members stays true: they say it every 2 s."""
+
+
 class Mesh:
     """`state` is what is committed; whoever changes something calls `wake`."""
 
@@ -66,6 +70,7 @@ class Mesh:
         self.provisional: dict[str, state_pb2.Member] = {}  # admitted here, not yet in our Redis
         self.leaving: dict[str, tuple[state_pb2.Member, float]] = {}  # removed, but kept until that time
         self.presence: dict[str, node_pb2.Presence] = {}
+        self._presence_at = 0.0
         self.node_health: dict[str, node_pb2.NodeHealth] = {}
         self.reach_changes = 0
         self.applied = Position()
@@ -231,6 +236,7 @@ class Mesh:
 
     def take_presence(self, presence: Iterable[node_pb2.Presence], nodes: Iterable[node_pb2.NodeHealth]) -> None:
         """Who is online and where, as the nodes see it. `reach_changes` grows when that opens or closes a way."""
+        self._presence_at = time.monotonic()
         before, self.presence = self.presence, {}
         self.node_health = {one.member_id: one for one in nodes}
         changed = False
@@ -243,6 +249,10 @@ class Mesh:
         if changed or before.keys() - self.presence.keys():
             self.reach_changes += 1
             self.wake()
+
+    def presence_of(self, member_id: str) -> node_pb2.Presence | None:
+        """What the nodes say of a member; None when they have not said anything for a while."""
+        return self.presence.get(member_id) if time.monotonic() - self._presence_at < PRESENCE_LIFE else None
 
     def wake(self) -> None:
         self._wake.set()

@@ -16,7 +16,7 @@ from meshd import defaults
 from meshd.assembly.direct_paths import DirectPaths
 from meshd.assembly.without_nodes import WithoutNodes
 from meshd.dataplane.desired import Desired, UdpEndpoint, network
-from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState
+from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState, anew
 from meshd.model.addresses import transport_network, transport_through
 from meshd.model.errors import MeshError
 from meshd.model.members import Endpoint, Member, Role
@@ -105,7 +105,7 @@ class Sessions:
         """As this machine sees it, or as a node told."""
         if member.id == self._mesh.choices.member_id or self.prober.alive(member.ipv4):
             return True
-        seen = self._mesh.presence.get(member.id)
+        seen = self._mesh.presence_of(member.id)
         return seen is not None and seen.online
 
     def handshake(self, member: Member) -> float | None:
@@ -288,7 +288,7 @@ class Sessions:
             if endpoint is not None and peer.latest_handshake is None and self._first_relays.get(member_id) != endpoint:
                 # Packets that had nowhere to go made WireGuard wait 5 s before it tries again: a new peer doesn't.
                 self._first_relays[member_id] = endpoint
-                moves += [PeerChange(member.public_key, remove=True), _anew(peer, endpoint)]
+                moves += [PeerChange(member.public_key, remove=True), anew(peer, endpoint)]
             elif endpoint is not None and endpoint != peer.endpoint:
                 moves.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))
             elif endpoint is None and self.over_transport(member) and wanted.endpoint is not None:
@@ -446,7 +446,7 @@ class Sessions:
             return
         self._endpoint_turn[member.id] = self._endpoint_turn.get(member.id, 0) + 1
         endpoint = self.transport_endpoint(member) or await self._own_endpoint(member)
-        again = _anew(peer, endpoint or peer.endpoint)
+        again = anew(peer, endpoint or peer.endpoint)
         log.info("%s: starting the session with %s anew", self._mesh.name, member.name)
         try:
             await self._mesh.machine.backend.apply(
@@ -454,8 +454,3 @@ class Sessions:
             )
         except MeshError as error:
             log.warning("%s: %s", self._mesh.name, error)
-
-
-def _anew(peer: PeerState, endpoint: UdpEndpoint | None) -> PeerChange:
-    """Adds the peer once more, as it was, with this endpoint."""
-    return PeerChange(peer.public_key, endpoint=endpoint, keepalive=peer.keepalive, allowed_ips=peer.allowed_ips)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from meshd.cluster.outside_view import ask_for_view
 from meshd.dataplane.desired import UdpEndpoint
-from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange
+from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange, anew
 from meshd.model.members import Member, Role
 from meshd.model.state import State
 from meshd.paths.probing import ALIVE
@@ -44,7 +44,7 @@ class WithoutNodes:
         nodes = [one for one in members if one.role is Role.NODE]
         alone = me.role is Role.PEER and not any(sessions.prober.alive(node.ipv4) for node in nodes)
         if not alone or sessions.running_for() < ALIVE:
-            self._turns.clear()
+            await self._undo()
             return
         now, changes = time.monotonic(), []
         if now - self._asked > ASK_EVERY and (self._asking is None or self._asking.done()):
@@ -59,6 +59,22 @@ class WithoutNodes:
                 self._turns[member.id] = turn + 1, now
                 endpoint = endpoints[(turn + 1) % len(endpoints)]
                 changes.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))
+        if changes:
+            await self._mesh.machine.backend.apply(self._mesh.choices.interface, DeviceChange(peers=tuple(changes)))
+
+    async def _undo(self) -> None:
+        """A node is there again: endpoints that never answered are given up, so that sessions start over a relay."""
+        tried, self._turns = self._turns, {}
+        device = self._sessions.device
+        changes = []
+        for member_id in tried:
+            member = self._mesh.members.get(member_id)
+            peer = device.peers.get(member.public_key) if device and member else None
+            if member is not None and peer is not None and not self._sessions.is_fresh(member):
+                changes += [
+                    PeerChange(member.public_key, remove=True),
+                    anew(peer, self._sessions.relay_endpoint(member)),
+                ]
         if changes:
             await self._mesh.machine.backend.apply(self._mesh.choices.interface, DeviceChange(peers=tuple(changes)))
 

@@ -56,6 +56,11 @@ class PeerChange:
     replace_allowed_ips: bool = False
 
 
+def anew(peer: PeerState, endpoint: UdpEndpoint | None) -> PeerChange:
+    """Adds a peer that was removed in the same change once more, as it was, with this endpoint."""
+    return PeerChange(peer.public_key, endpoint=endpoint, keepalive=peer.keepalive, allowed_ips=peer.allowed_ips)
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceChange:
     """A change of one interface, applied in order. None leaves a field as it is; the listen port is never sent again

@@ -83,8 +83,8 @@ def remove_route(draft: Draft) -> None:
 
 
 def choose_routes(state: State, online: AbstractSet[str], previous: Mapping[Network, str]) -> dict[Network, str]:
-    """The node that carries each route: the one that did, while it is online; else the oldest online one; else the
-    oldest, which carries it as soon as it is back."""
+    """The node that carries each route: the one that did, while it is online or nobody else is; else the oldest online
+    one; else the oldest, which carries it as soon as it is back."""
     offers: dict[Network, list[str]] = {}
     age = {member.id: number for number, member in enumerate(state.nodes)}
     for route in state.routes.values():
@@ -94,5 +94,6 @@ def choose_routes(state: State, online: AbstractSet[str], previous: Mapping[Netw
     for network, nodes in offers.items():
         alive = [node for node in nodes if node in online]
         before = previous.get(network)
-        chosen[network] = before if before in alive else min(alive or nodes, key=lambda node: age[node])
+        kept = before in (alive or nodes)
+        chosen[network] = before if before and kept else min(alive or nodes, key=lambda node: age[node])
     return chosen
