@@ -74,4 +74,4 @@ class ClusterKeys:
     def _secret(self, state: State) -> bytes:
         identity = self._mesh.identity
         own = state.members.get(identity.choices.member_id)
-        return present_secret(state.settings, own, identity.certificate_key, identity.cluster_secret or b"")
+        return present_secret(state.settings, own, identity.keys.certificate, identity.cluster_secret or b"")

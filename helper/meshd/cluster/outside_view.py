@@ -39,7 +39,7 @@ async def ask_for_view(identity: Identity, places: Sequence[tuple[Address, int]]
             )
             member_id = identity.choices.member_id
             signature = view_signature(
-                identity.certificate_key, challenge.nonce, member_id, connection.server_certificate
+                identity.keys.certificate, challenge.nonce, member_id, connection.server_certificate
             )
             reply: join_pb2.GetViewReply = await connection.stub.GetView(
                 join_pb2.GetViewRequest(nonce=challenge.nonce, member_id=member_id, signature=signature), timeout=LIMIT
