@@ -14,9 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from meshproto import PROTOCOL_VERSION, VERSION, local_pb2, node_pb2, state_pb2
-from meshproto.cluster_key import ClusterKey
-from meshproto.keys import PrivateKey
+from meshproto import VERSION, node_pb2, state_pb2
 
 from meshd import defaults, service_manager
 from meshd.assembly.machine import Duties, Machine
@@ -25,11 +23,8 @@ from meshd.assembly.node_duties import NodeDuties
 from meshd.assembly.own_endpoints import find_endpoints
 from meshd.assembly.peer_duties import PeerDuties
 from meshd.assembly.status import states_line
-from meshd.cluster.authority import CertificateAuthority
-from meshd.cluster.certificates import new_private_key, signing_request
 from meshd.cluster.held_keys import drop_keys, held_keys, hold_keys
 from meshd.cluster.identity import (
-    Choices,
     Identity,
     Keys,
     KeysNeeded,
@@ -44,11 +39,8 @@ from meshd.dataplane.apply import HostNetwork
 from meshd.dataplane.wireguard.choice import ChosenBackend
 from meshd.dataplane.wireguard.kernel import KernelBackend
 from meshd.dataplane.wireguard.userspace import UserspaceBackend
-from meshd.model.addresses import check_local, make_pools
-from meshd.model.changes import Context, create_mesh
-from meshd.model.errors import Conflict, Failed, InvalidInput, MeshError, NotFound
-from meshd.model.members import Role
-from meshd.model.names import check_interface, check_label, default_interface, label_from_host
+from meshd.model.errors import Conflict, Failed, MeshError, NotFound
+from meshd.model.names import check_interface, default_interface
 from meshd.model.position import Position
 from meshd.model.state import State
 from meshd.observe.journal import Journal
@@ -197,68 +189,6 @@ class Daemon:
             log.debug("ended with: %s", task.exception())  # whoever asked has it, if still there
 
     # --- create, join, leave ----------------------------------------------------------------------------------------
-
-    async def create(self, asked: local_pb2.CreateMeshRequest) -> tuple[Mesh, str]:
-        """Makes a mesh with this machine as its first node; nothing stays when it fails. Returns it and its key."""
-        check_label(asked.name, "mesh name")
-        self.check_new(asked.name)
-        member_name = check_label(asked.member_name or label_from_host(socket.gethostname()), "member name")
-        mesh_id = str(uuid.uuid4())
-        pools = make_pools(
-            mesh_id, asked.node_pool, asked.node_prefix, asked.peer_pool, asked.network, asked.addressing
-        )
-        check_local(pools, await asyncio.to_thread(kernel_network.local_networks))
-        for mesh in self.meshes.values():
-            check_local(pools, [member.subnet for member in mesh.members.values() if member.subnet])
-        if asked.mtu and not 1280 <= asked.mtu <= 9000:
-            raise InvalidInput(f"an MTU of {asked.mtu} can't carry a mesh", "use 1280 to 9000")
-        interface = await self.pick_interface(asked.interface, asked.name)
-        listen_port = self.pick_udp_port(asked.listen_port)
-        join_port = self.pick_join_port(asked.join_port if asked.HasField("join_port") else None)
-        endpoints, private = await self.endpoints([asked.endpoint], listen_port)
-        self.new_folder(asked.name)
-        authority = CertificateAuthority.create(mesh_id, asked.name)
-        key = ClusterKey.generate(authority.certificate)
-        wireguard_key = PrivateKey.from_random(os.urandom(32))
-        certificate_key = new_private_key()
-        applicant = node_pb2.Applicant(
-            name=member_name,
-            public_key=wireguard_key.public.data,
-            certificate_request=signing_request(certificate_key, member_name),
-            endpoints=endpoints,
-            listen_port=listen_port,
-            behind_nat=private,
-            join_port=join_port,
-            protocol_version=PROTOCOL_VERSION,
-        )
-        entry = create_mesh(
-            asked.name,
-            mesh_id,
-            pools,
-            asked.dns_domain or f"{asked.name}.{defaults.DOMAIN}",
-            asked.mtu or defaults.MTU,
-            authority.certificate,
-            authority.encrypted_key(key.secret),
-            applicant,
-            Context(int(time.time() * 1000), os.urandom, authority),
-            str(uuid.uuid4()),
-        )
-        position = Position(1, 1)
-        state = State().with_entry(entry, position)
-        member = state.members[entry.subject_id]
-        choices = Choices(
-            asked.name,
-            mesh_id,
-            member.id,
-            Role.NODE,
-            interface,
-            listen_port,
-            join_port,
-            (asked.endpoint,) if asked.endpoint else (),
-        )
-        keys = Keys(wireguard_key, certificate_key)
-        identity = Identity(choices, keys, member.certificate, authority.certificate, key.secret)
-        return await self.begin_mesh(identity, entry, position), key.text()
 
     def new_folder(self, name: str) -> Path:
         """Where a mesh that begins here keeps its files. Raises Conflict when something is there."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from meshproto import VERSION, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
+from meshd.assembly.creating import create
 from meshd.assembly.daemon import Daemon
 from meshd.assembly.examination import examine
 from meshd.assembly.forcing import force_promotion
@@ -139,7 +140,7 @@ class LocalApi:
     # --- meshes -----------------------------------------------------------------------------------------------------
 
     async def create_mesh(self, request: local_pb2.CreateMeshRequest, actor: Actor) -> local_pb2.CreateMeshReply:
-        mesh, key = await self._daemon.exclusively(self._daemon.create(request))
+        mesh, key = await self._daemon.exclusively(create(self._daemon, request))
         await self._until_writable(mesh)
         return local_pb2.CreateMeshReply(mesh=mesh_status(mesh), cluster_key=key)
 

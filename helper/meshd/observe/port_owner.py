@@ -22,8 +22,9 @@ def parse_table(text: str, port: int, listening_only: bool) -> list[tuple[IPv4Ad
         if len(words) < 10:
             continue
         address, _, number = words[1].partition(":")
-        if int(number, 16) == port and (not listening_only or words[3] == _LISTEN):
-            found.append((_address(address), words[9]))
+        if number != f"{port:04X}" or (listening_only and words[3] != _LISTEN):
+            continue
+        found.append((_address(address), words[9]))
     return found
 
 

@@ -36,6 +36,10 @@ SECRET = bytes(20)
 LOOPBACK = IPv4Address("127.0.0.1")
 
 
+def open_authority(state: State) -> CertificateAuthority:
+    return CertificateAuthority.open(state.settings, SECRET)
+
+
 class Node:
     """Helper and Redis of one node. `start` and `stop` are the helper's."""
 
@@ -62,7 +66,9 @@ class Node:
         self.replication = Replication(self.server.connection)
         self.replica = Replica(self.replication, lambda: self.committed, list, self._on_heartbeat)
         self.leadership = Leadership(
-            Seat(MESH_ID, self.id, str(LOOPBACK), port, SECRET),
+            Seat(
+                MESH_ID, self.id, str(LOOPBACK), port, lambda state: CertificateAuthority.open(state.settings, SECRET)
+            ),
             self.server,
             self.database,
             self.replication,
