@@ -101,7 +101,7 @@ class _Servicer(JoinServicer):
         return await self._serve(context, lambda source: self._api.await_access(source, request), tries=False)
 
     async def GetView(self, request: join_pb2.GetViewRequest, context: Any) -> join_pb2.GetViewReply:
-        return await self._serve(context, lambda source: self._api.get_view(source, request), counted=True)
+        return await self._serve(context, lambda source: self._api.get_view(source, request), tries=False)
 
 
 class JoinServer:
