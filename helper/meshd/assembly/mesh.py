@@ -53,7 +53,6 @@ what is under way: time for everybody to choose other ways."""
 FAREWELL = 0.3
 """Seconds that a peer which was disabled or removed can still be told so."""
 
-
 PRESENCE_LIFE = 8.0
 """Seconds that what nodes say of members stays true: they say it every 2 s."""
 
@@ -499,10 +498,3 @@ class Mesh:
 
 def _reach(seen: node_pb2.Presence) -> tuple[bool, frozenset[str]]:
     return seen.online, frozenset(seen.attached_node_ids)
-
-
-def with_members(view: state_pb2.View, *members: state_pb2.Member) -> state_pb2.View:
-    """The view with these members in it."""
-    known = {member.id for member in view.members}
-    view.members.extend(member for member in members if member.id not in known)
-    return view

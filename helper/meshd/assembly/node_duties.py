@@ -17,7 +17,7 @@ from meshproto import PROTOCOL_VERSION, join_pb2, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
 from meshd.assembly.forwarding import Forwarding, refused
-from meshd.assembly.mesh import Mesh, with_members
+from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_calls import NodeCalls
 from meshd.assembly.node_dns import NodeDns
 from meshd.cluster.admission import Challenges, check_proof
@@ -30,7 +30,7 @@ from meshd.model.errors import Conflict, MeshError, NotFound, NotPermitted, Outc
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.rights import check_right
-from meshd.model.state import State, filtered_entry
+from meshd.model.state import State, filtered_entry, with_members
 from meshd.rpc.join_server import JoinServer, Source
 from meshd.rpc.mesh_server import MeshServer
 from meshd.store.database import Database

@@ -171,6 +171,13 @@ class State:
         raise NotFound(f"there is no {what} {who!r} in {self.settings.name}", "see `meshctl status`")
 
 
+def with_members(view: state_pb2.View, *members: state_pb2.Member) -> state_pb2.View:
+    """The view with these members in it."""
+    known = {member.id for member in view.members}
+    view.members.extend(member for member in members if member.id not in known)
+    return view
+
+
 def route_key(cidr: str, node_id: str) -> str:
     return f"{cidr}|{node_id}"
 
