@@ -52,7 +52,7 @@ async def export(talk: Dialogue, mesh: model.Mesh, nobody: Sequence[object]) -> 
         path = await asyncio.to_thread(_write, values["file"], graph_of(mesh))
     except OSError as error:
         raise Refused(f"{values['file']} can't be written: {error.strerror}") from error
-    talk.good(f"written to {path}")
+    talk.good(f"{path.name} is written, in {path.parent}")
 
 
 def _write(name: str, graph: Graph) -> Path:
