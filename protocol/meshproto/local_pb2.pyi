@@ -363,6 +363,7 @@ class MeshStatus(_message.Message):
     STALE_SINCE_MS_FIELD_NUMBER: _builtins.int
     BACKEND_REASON_FIELD_NUMBER: _builtins.int
     KEYRING_ENTRY_FIELD_NUMBER: _builtins.int
+    PERSON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     id: _builtins.str
     state: Global___MeshState.ValueType
@@ -384,6 +385,8 @@ class MeshStatus(_message.Message):
     """why that backend"""
     keyring_entry: _builtins.str
     """the entry of a person's keyring that has the keys; "" when root's files have them"""
+    person: _builtins.str
+    """whose keyring that is, "" when root's files have the keys"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberStatus]: ...
     @_builtins.property
@@ -419,10 +422,11 @@ class MeshStatus(_message.Message):
         stale_since_ms: _builtins.int = ...,
         backend_reason: _builtins.str = ...,
         keyring_entry: _builtins.str = ...,
+        person: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "keyring_entry", b"keyring_entry", "members", b"members", "name", b"name", "pending", b"pending", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "keyring_entry", b"keyring_entry", "members", b"members", "name", b"name", "pending", b"pending", "person", b"person", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -495,7 +499,9 @@ Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
 
 @_typing.final
 class WatchUpdate(_message.Message):
-    """`snapshot` first. Later updates name only what changed: a mesh without its lists, and the list items that differ."""
+    """`snapshot` first. Later updates name only what changed: a mesh without its lists, and the list items that differ.
+    Every two seconds there is one, even if nothing changed: who hears none for five may say that meshd doesn't answer.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -20,15 +20,22 @@ from meshd.assembly.machine import Duties
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_duties import raise_refusal
 from meshd.assembly.restoring import back_up, restore
-from meshd.assembly.status import member_status, mesh_status
+from meshd.assembly.status import member_status, mesh_state, mesh_status
 from meshd.cluster.held_keys import parse_keys
 from meshd.model.changes.routes import parse_route
 from meshd.model.errors import InvalidInput, NotFound, OutcomeUnknown, Unavailable
 from meshd.model.members import Member, Role
+from meshd.model.position import Position
 from meshd.rpc.actor import Actor, Tier
 
-WATCH_INTERVAL = 1.0
-"""Seconds between differences that only carry counters; anything else is sent at once."""
+LOOK_INTERVAL = 0.2
+"""Seconds between looks at what a watcher is told at once: a mesh's state, and its revision."""
+
+LOOKS = 5
+"""After as many, once a second, what only carries counters is told, too."""
+
+HEARTBEAT = 2.0
+"""Seconds after which a watcher is told something even if nothing changed."""
 
 
 KEY_WAIT = 3.0
@@ -53,11 +60,12 @@ class LocalApi:
         return self._status(request.mesh, actor)
 
     async def watch(self, request: local_pb2.WatchRequest, actor: Actor) -> AsyncIterator[local_pb2.WatchUpdate]:
-        sent = self._status(request.mesh, actor)
+        shape, sent = self._shape(), self._status(request.mesh, actor)
         journal = self._daemon.machine.journal
         sequence = max(journal.last_sequence - 200, 0)
         events = journal.after(sequence)
         sequence = journal.last_sequence
+        said_at = time.monotonic()
         past = [
             one
             for mesh in self._daemon.meshes.values()
@@ -66,7 +74,11 @@ class LocalApi:
         ]
         yield local_pb2.WatchUpdate(snapshot=sent, events=events, at_ms=int(time.time() * 1000), past=past)
         while True:
-            await asyncio.sleep(WATCH_INTERVAL)
+            for _ in range(LOOKS):
+                await asyncio.sleep(LOOK_INTERVAL)
+                if self._shape() != shape:
+                    break
+            shape = self._shape()
             try:
                 present = self._status(request.mesh, actor)
             except NotFound:
@@ -78,8 +90,13 @@ class LocalApi:
             )
             sequence = journal.last_sequence
             sent = present
-            if update.differences or update.events:
+            if update.differences or update.events or time.monotonic() - said_at >= HEARTBEAT:
+                said_at = time.monotonic()
                 yield update
+
+    def _shape(self) -> list[tuple[str, local_pb2.MeshState.ValueType, Position]]:
+        """What differs when a watcher is to be told at once."""
+        return [(one.choices.mesh_id, mesh_state(one)[0], one.state.position) for one in self._daemon.meshes.values()]
 
     async def list_events(self, request: local_pb2.ListEventsRequest, actor: Actor) -> AsyncIterator[local_pb2.Event]:
         if request.mesh:

@@ -109,6 +109,7 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
         ],
         dns_domain=settings.dns_domain,
         keyring_entry=mesh.choices.keyring_entry,
+        person=mesh.choices.person if mesh.choices.keyring_entry else "",
         stale_since_ms=int(mesh.sessions.last_answer * 1000) if state == local_pb2.STALE else 0,
     )
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from meshctl.main import main
-from meshctl.watching import after
 from meshproto import local_pb2, state_pb2
 from meshproto.recording import read
+from meshproto.updates import after
 from unit.meshctl.conftest import Canned
 
 
