@@ -364,6 +364,9 @@ class MeshStatus(_message.Message):
     BACKEND_REASON_FIELD_NUMBER: _builtins.int
     KEYRING_ENTRY_FIELD_NUMBER: _builtins.int
     PERSON_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    CONNECTED_BY_FIELD_NUMBER: _builtins.int
+    PAUSED_UNTIL_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     id: _builtins.str
     state: Global___MeshState.ValueType
@@ -387,6 +390,12 @@ class MeshStatus(_message.Message):
     """the entry of a person's keyring that has the keys; "" when root's files have them"""
     person: _builtins.str
     """whose keyring that is, "" when root's files have the keys"""
+    wanted: _builtins.bool
+    """to be connected: when it is down all the same, it waits for the keyring"""
+    connected_by: _builtins.str
+    """the local user who joined or connected it; others are asked before they cut it"""
+    paused_until_ms: _builtins.int
+    """down until then, when it is connected again; 0: no"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberStatus]: ...
     @_builtins.property
@@ -423,10 +432,13 @@ class MeshStatus(_message.Message):
         backend_reason: _builtins.str = ...,
         keyring_entry: _builtins.str = ...,
         person: _builtins.str = ...,
+        wanted: _builtins.bool = ...,
+        connected_by: _builtins.str = ...,
+        paused_until_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "keyring_entry", b"keyring_entry", "members", b"members", "name", b"name", "pending", b"pending", "person", b"person", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "connected_by", b"connected_by", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "keyring_entry", b"keyring_entry", "members", b"members", "name", b"name", "paused_until_ms", b"paused_until_ms", "pending", b"pending", "person", b"person", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "wanted", b"wanted", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1125,15 +1137,19 @@ class DisconnectRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MESH_FIELD_NUMBER: _builtins.int
+    PAUSE_MS_FIELD_NUMBER: _builtins.int
     mesh: _builtins.str
+    pause_ms: _builtins.int
+    """connect again after that long; 0: only when somebody says so"""
     def __init__(
         self,
         *,
         mesh: _builtins.str = ...,
+        pause_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh", "pause_ms", b"pause_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -79,6 +79,8 @@ def mesh(one: local_pb2.MeshStatus) -> dict[str, Any]:
         "writable": one.writable,
         "members": members,
         "warnings": list(one.warnings),
+        "connected_by": one.connected_by or None,
+        "paused_until": moment(one.paused_until_ms),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from meshproto import local_pb2
 from meshproto.client import HelperError
+from meshproto.durations import parse_duration_ms
 
 from meshctl import as_json, as_text
 from meshctl.session import DEFAULT_TIMEOUT, Session, request_id
@@ -184,8 +186,23 @@ def up(session: Session) -> None:
 
 
 def down(session: Session) -> None:
-    reply = session.call("Disconnect", local_pb2.DisconnectRequest(mesh=session.mesh))
+    options = session.options
+    if sys.stdin.isatty() and not options.json:
+        found = session.status(session.mesh).meshes
+        by = found[0].connected_by if len(found) == 1 else ""
+        if by not in ("", "root", _user()):
+            name = as_text.clean(found[0].name)
+            session.confirm(f"{as_text.clean(by)} connected {name} on this machine. Disconnect it?", "")
+    pause_ms = parse_duration_ms(options.pause) if options.pause else 0
+    reply = session.call("Disconnect", local_pb2.DisconnectRequest(mesh=session.mesh, pause_ms=pause_ms))
     session.show(as_json.mesh(reply.mesh), as_text.mesh(reply.mesh))
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def leave(session: Session) -> None:

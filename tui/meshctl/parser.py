@@ -231,6 +231,8 @@ def _meshes(commands: Commands) -> None:
     ):
         one = _command(commands, name, text)
         one.add_argument("mesh_name", nargs="?", default="", metavar="MESH", help=_MESH)
+        if name == "down":
+            one.add_argument("--for", dest="pause", default="", metavar="TIME", help="connect again after that: 5m, 1h")
     _watch(one)
     leave = _command(commands, "leave", "take this machine out of a mesh and clean up")
     leave.add_argument("mesh_name", metavar="MESH", help="which one")

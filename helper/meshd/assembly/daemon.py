@@ -21,6 +21,7 @@ from meshd.assembly.machine import Duties, Machine
 from meshd.assembly.mesh import GOODBYE, Mesh
 from meshd.assembly.node_duties import NodeDuties
 from meshd.assembly.own_endpoints import find_endpoints
+from meshd.assembly.pauses import Pauses
 from meshd.assembly.peer_duties import PeerDuties
 from meshd.assembly.status import states_line
 from meshd.cluster.held_keys import drop_keys, held_keys, hold_keys
@@ -69,6 +70,7 @@ class Daemon:
         self.meshes: dict[str, Mesh] = {}
         self.change_lock = asyncio.Lock()
         self.meshes_changed = asyncio.Event()
+        self.pauses = Pauses(self)
         self._unfinished: set[asyncio.Task[Any]] = set()
 
     # --- finding ----------------------------------------------------------------------------------------------------
@@ -110,8 +112,10 @@ class Daemon:
             except MeshError as error:
                 log.error("%s does not come up: %s (%s)", folder.name, error, error.fix)
                 self.machine.journal.add(folder.name, "state", f"does not come up: {error}", severity="error")
+        self.pauses.start()
 
     async def stop_meshes(self) -> None:
+        await self.pauses.stop()
         await asyncio.gather(*self._unfinished, return_exceptions=True)
         await asyncio.gather(*(mesh.stop() for mesh in self.meshes.values()))
 
@@ -245,9 +249,9 @@ class Daemon:
         await asyncio.to_thread(delete_identity, folder)
         await asyncio.to_thread(drop_keys, self.settings.run_dir, identity.choices.mesh_id)
 
-    async def adopt(self, joined: Joined) -> Mesh:
-        """Makes a machine that was let in a running member."""
-        identity = joined.identity
+    async def adopt(self, joined: Joined, user: str) -> Mesh:
+        """Makes a machine that was let in a running member. `user` is who asked for it here."""
+        identity = joined.identity.with_choices(connected_by=user)
         folder = self.settings.state_dir / identity.choices.mesh
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         await asyncio.to_thread(save_view, folder / "view", joined.view)
@@ -268,8 +272,8 @@ class Daemon:
         if self.meshes.get(mesh.name) is not mesh:
             raise NotFound(f"this machine has left {mesh.name} already", "see `meshctl status`")
 
-    async def connect(self, mesh: Mesh, keys: Keys | None = None) -> None:
-        """`keys` come from a person's keyring. Raises KeysNeeded when they are missing."""
+    async def connect(self, mesh: Mesh, user: str, keys: Keys | None = None) -> None:
+        """`keys` come from a person's keyring; `user` is who asks. Raises KeysNeeded when they are missing."""
         self._check_joined(mesh)
         if not mesh.choices.up or mesh.duties is None:
             if keys is not None and not mesh.choices.always_on:
@@ -277,22 +281,28 @@ class Daemon:
                 await asyncio.to_thread(hold_keys, self.settings.run_dir, mesh.choices.mesh_id, keys)
             if mesh.identity.held is None:
                 raise KeysNeeded(mesh.choices)
-            await mesh.set_choices(up=True)
+            await mesh.set_choices(up=True, connected_by=user, paused_until_ms=0)
             await mesh.stop()  # it may be waiting to be tried again
             problem = await mesh.starting.begin(self._duties)
             if problem is not None:
                 raise problem
-            mesh.event("state", "connected by a person")
+            mesh.event("state", f"connected by {user}", actor=user)
 
-    async def disconnect(self, mesh: Mesh) -> None:
+    async def disconnect(self, mesh: Mesh, user: str, pause_ms: int = 0) -> None:
+        """With `pause_ms` it is connected again after that long, so keys of a keyring are held until then."""
         self._check_joined(mesh)
-        if mesh.choices.up:
-            await mesh.set_choices(up=False)
-            await mesh.down()
-            if not mesh.choices.always_on:
+        was_up = mesh.choices.up
+        if was_up or mesh.choices.paused_until_ms:
+            until = int(time.time() * 1000) + pause_ms if pause_ms else 0
+            by = mesh.choices.connected_by if until else ""
+            await mesh.set_choices(up=False, connected_by=by, paused_until_ms=until)
+            if was_up:
+                await mesh.down()
+            if not mesh.choices.always_on and not until:
                 mesh.identity = mesh.identity.with_keys(None)
                 await asyncio.to_thread(drop_keys, self.settings.run_dir, mesh.choices.mesh_id)
-            mesh.event("state", "disconnected by a person")
+            mesh.event("state", f"paused by {user}" if until else f"disconnected by {user}", actor=user)
+            self.pauses.look()
 
     async def _submit_patiently(self, duties: Duties, change: node_pb2.Change, limit: float) -> node_pb2.ChangeResult:
         """Asks again for a few seconds while no node can be reached: right after a start that passes by itself."""

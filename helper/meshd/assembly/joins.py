@@ -111,7 +111,7 @@ async def _join(
             wishes = await _peer_wishes(daemon, request, name, "mesh", person)
             joined = await _by_request(daemon, request, wishes, progress, pending, deadline)
             async with daemon.change_lock:
-                return await _become_member(daemon, await _checked(daemon, joined, request), progress, deadline)
+                return await _become_member(daemon, await _checked(daemon, joined, request), person, progress, deadline)
         async with daemon.change_lock:
             if is_cluster_key(request.what):
                 joined = await _by_key(daemon, request, name, progress, deadline)
@@ -122,14 +122,16 @@ async def _join(
             except BaseException:
                 await daemon.machine.network.remove(joined.identity.choices.interface)
                 raise
-            return await _become_member(daemon, joined, progress, deadline)
+            return await _become_member(daemon, joined, person, progress, deadline)
     except FormatError as error:
         raise InvalidInput(error.message, error.fix, error.code) from error
 
 
-async def _become_member(daemon: Daemon, joined: Joined, progress: Progress, deadline: float) -> local_pb2.JoinProgress:
+async def _become_member(
+    daemon: Daemon, joined: Joined, person: str, progress: Progress, deadline: float
+) -> local_pb2.JoinProgress:
     await progress("tunnel", "setting up the tunnel")
-    mesh = await daemon.adopt(joined)
+    mesh = await daemon.adopt(joined, person)
     await asyncio.to_thread(forget_request_keys, daemon.settings.state_dir, fingerprint(joined.identity.ca_certificate))
     await progress("handshake", "waiting for the first handshake")
     version = -1

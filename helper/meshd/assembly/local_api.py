@@ -37,6 +37,8 @@ LOOKS = 5
 HEARTBEAT = 2.0
 """Seconds after which a watcher is told something even if nothing changed."""
 
+LONGEST_PAUSE_MS = 30 * 86_400_000
+"""A month. What is meant to last longer is no pause."""
 
 KEY_WAIT = 3.0
 """Seconds until a new cluster key is on this node, once it is committed."""
@@ -176,12 +178,13 @@ class LocalApi:
     async def connect(self, request: local_pb2.ConnectRequest, actor: Actor) -> local_pb2.MeshReply:
         mesh = self._daemon.find(request.mesh)
         keys = parse_keys(request.keys) if request.HasField("keys") else None
-        await self._daemon.exclusively(self._daemon.connect(mesh, keys))
+        await self._daemon.exclusively(self._daemon.connect(mesh, actor.user, keys))
         return local_pb2.MeshReply(mesh=mesh_status(mesh))
 
     async def disconnect(self, request: local_pb2.DisconnectRequest, actor: Actor) -> local_pb2.MeshReply:
         mesh = self._daemon.find(request.mesh)
-        await self._daemon.exclusively(self._daemon.disconnect(mesh))
+        pause_ms = min(request.pause_ms, LONGEST_PAUSE_MS)
+        await self._daemon.exclusively(self._daemon.disconnect(mesh, actor.user, pause_ms))
         return local_pb2.MeshReply(mesh=mesh_status(mesh))
 
     async def leave_mesh(self, request: local_pb2.LeaveMeshRequest, actor: Actor) -> local_pb2.LeaveMeshReply:

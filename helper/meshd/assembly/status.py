@@ -19,6 +19,9 @@ GRACE = 15.0
 
 def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
     """(state, reason); the reason is "" when connected."""
+    if mesh.choices.paused_until_ms:
+        until = time.strftime("%H:%M", time.localtime(mesh.choices.paused_until_ms / 1000))
+        return local_pb2.DOWN, f"paused until {until}; connect now with `meshctl up {mesh.name}`"
     if not mesh.choices.up:
         return local_pb2.DOWN, f"disconnected; connect with `meshctl up {mesh.name}`"
     if mesh.identity.held is None:
@@ -110,6 +113,9 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
         dns_domain=settings.dns_domain,
         keyring_entry=mesh.choices.keyring_entry,
         person=mesh.choices.person if mesh.choices.keyring_entry else "",
+        wanted=mesh.choices.up,
+        connected_by=mesh.choices.connected_by,
+        paused_until_ms=mesh.choices.paused_until_ms,
         stale_since_ms=int(mesh.sessions.last_answer * 1000) if state == local_pb2.STALE else 0,
     )
 

@@ -43,6 +43,8 @@ class Choices:
     person: str = ""  # else: whose keyring has them …
     keyring_entry: str = ""  # … under this name, the WireGuard public key
     up: bool = True  # the person wants it connected
+    connected_by: str = ""  # the local user who joined or connected it
+    paused_until_ms: int = 0  # Unix time; 0: it is not paused
     accepted_routes: tuple[str, ...] = ()
     ignored_routes: tuple[str, ...] = ()
 

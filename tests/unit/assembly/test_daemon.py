@@ -82,7 +82,7 @@ async def test_a_refusal_that_nobody_waits_for_is_no_complaint(
 
 async def test_a_mesh_that_was_left_meanwhile_is_not_brought_back(daemon: Daemon) -> None:
     left: Any = SimpleNamespace(name="home")
-    for work in (daemon.connect(left), daemon.disconnect(left), daemon.leave(left, "ada", 5)):
+    for work in (daemon.connect(left, "ada"), daemon.disconnect(left, "ada"), daemon.leave(left, "ada", 5)):
         with pytest.raises(NotFound, match="has left home"):
             await daemon.exclusively(work)
 

@@ -24,7 +24,7 @@ MEMBER = [
 ]  # fmt: skip
 MESH = [
     "name", "id", "state", "reason", "interface", "backend", "backend_reason", "self", "primary", "epoch",
-    "revision", "writable", "members", "warnings",
+    "revision", "writable", "members", "warnings", "connected_by", "paused_until",
 ]  # fmt: skip
 ROUTE = ["cidr", "nodes", "chosen", "masquerade"]
 INVITE = [
