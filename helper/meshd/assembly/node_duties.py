@@ -136,7 +136,7 @@ class NodeDuties:
         self._tasks.append(mesh.keep_running(self._follow, "follow"))
         if self._dns is not None:
             self._tasks.append(mesh.keep_running(partial(self._dns.run, me), "dns"))
-        self._tasks.append(mesh.keep_running(self._elect, "election"))
+        self._tasks.append(mesh.keep_running(self._elector.run, "election"))
         self._tasks.append(mesh.keep_running(self._share_presence, "presence"))
         mesh.wake()
 
@@ -235,14 +235,6 @@ class NodeDuties:
                 await asyncio.sleep(1)
 
     # --- leading ----------------------------------------------------------------------------------------------------
-
-    async def _elect(self) -> None:
-        """Runs the election until the helper stops. It must never end by itself."""
-        try:
-            await self._elector.run()
-        except Exception:
-            log.exception("%s: the election ended", self._mesh.name)
-            self._mesh.event("store", "the election ended by a fault; restart meshd", severity="error")
 
     def _on_committed(self, position: Position) -> None:
         self._mesh.committed = position

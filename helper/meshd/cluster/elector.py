@@ -9,8 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from meshd.cluster.election import lease, machine
 from meshd.cluster.election.messages import (
@@ -42,6 +42,7 @@ from meshd.cluster.election.messages import (
     VoteRequest,
 )
 from meshd.cluster.election.state import State, Timing, starting, wake_at
+from meshd.cluster.links import Links
 from meshd.cluster.store_health import HANG_LIMIT, StoreHealth
 from meshd.model.errors import Conflict, MeshError, Unavailable
 from meshd.model.position import Position
@@ -64,32 +65,6 @@ FORCE_LIMIT = 5.0
 
 WATCHED_LIMIT = 1.5
 """Election time-outs after which the primary that was heard last is not called the primary any more."""
-
-
-class Links(Protocol):
-    """What the elector needs done elsewhere. None of these raises MeshError, except `begin` and `follow`."""
-
-    async def send(self, to: str, message: Message) -> Message | None:
-        """Gives a message to another node; returns its reply, None when there is none."""
-
-    async def follow(self, primary: str, epoch: int) -> None:
-        """Has the local Redis copy from that primary."""
-
-    async def keep_aside(self, position: Position) -> None:
-        """Keeps a copy of the local data, which ends at `position` and which a person gave up with `--force`."""
-
-    async def begin(self, epoch: int, base: Position, voters: Voters | None) -> tuple[Position, Voters]:
-        """Writes the first entry of a term on `base` into a Redis that takes writes, with a record of who votes where
-        one is given (`--force`); lets replicas in afterwards."""
-
-    async def began(self) -> None:
-        """The election knows that the first entry is there: changes may come."""
-
-    async def end(self, epoch: int, reason: str) -> None:
-        """The term is over, or was never begun: nothing is written any more."""
-
-    def committed(self, position: Position) -> None:
-        """Everything up to here is committed, in this node's term."""
 
 
 def boot_time() -> float:
@@ -266,8 +241,13 @@ class Elector:
     # --- the machine ------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Runs until cancelled. A Redis that was adopted may still let replicas of an older term in: not any more."""
-        self._operations.put_nowait(StepDown(0, "start"))
+        """Runs until cancelled. A Redis that was adopted may still let replicas of an older term in: not any more.
+
+        After a fault of ours it may be run again: it then begins with what is on disk, as when the helper starts.
+        """
+        if self._closed:
+            self._begin_again()
+        self._operations.put_nowait(StepDown(0, "the election began anew"))
         self._look_wanted.set()
         async with asyncio.TaskGroup() as tasks:
             for job in (self._operate(), self._look(), self._watch_redis(), self._health.restart_what_hangs()):
@@ -278,12 +258,22 @@ class Elector:
             finally:
                 self._closed = True
                 while not self._events.empty():
-                    _, done = self._events.get_nowait()
-                    if done is not None and not done.done():
-                        done.set_exception(Unavailable("this node is stopping"))
+                    _give_up(self._events.get_nowait()[1])
                 for task in self._sending:
                     task.cancel()
                 await asyncio.gather(*self._sending, return_exceptions=True)
+                self.state = replace(self.state, term=None)  # whoever asks meanwhile: nothing is written any more
+                async with self.changed:
+                    self.changed.notify_all()
+
+    def _begin_again(self) -> None:
+        """Forgets everything but what was promised. Raises Failed when that is damaged."""
+        known = self.state
+        self.state = starting(known.self_id, Promise.load(self._path), self._now(), known.timing, self._nodes())
+        self._operations = asyncio.Queue()
+        self._runs.clear()
+        self._open = True
+        self._closed = False
 
     async def _next(self) -> None:
         nodes = self._nodes()
@@ -296,7 +286,10 @@ class Elector:
                     event, done = await self._events.get()
             except TimeoutError:
                 return
-            await self._step(event, done)
+            try:
+                await self._step(event, done)
+            finally:
+                _give_up(done)
         else:
             await self._step(Tick(), None)
 
@@ -465,6 +458,12 @@ class Elector:
             problem = await self._health.problem(run) and await self._health.problem(run)
             if problem and self.state.term is not None and self.state.term.epoch == epoch:
                 await self._take(StoreFailed(problem))
+
+
+def _give_up(done: asyncio.Future[list[Message]] | None) -> None:
+    """What was not answered by now never will be."""
+    if done is not None and not done.done():
+        done.set_exception(Unavailable("this node is stopping"))
 
 
 def _not_forced(reason: str) -> Conflict:

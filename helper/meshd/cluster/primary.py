@@ -168,7 +168,10 @@ class Primary:
         except MeshError as error:
             await self._elector.store_failed(str(error))
             raise OutcomeUnknown(str(error), "check with `meshctl events`; repeating it is safe") from error
-        await self._elector.appended(position, Voters.from_message(self._head.voters))
+        try:
+            await self._elector.appended(position, Voters.from_message(self._head.voters))
+        except Unavailable as error:
+            raise OutcomeUnknown(str(error), "check with `meshctl events`; repeating it is safe") from error
         return position
 
     async def _write(self, entry: state_pb2.ChangeEntry) -> Position:

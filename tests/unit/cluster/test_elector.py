@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 from meshd.cluster import store_health
+from meshd.cluster.election import machine
+from meshd.cluster.election.messages import Appended
 from meshd.model.errors import Conflict
+from meshd.model.position import Position
 from meshd.store.durability import Promise
 from meshproto import node_pb2, state_pb2
 
@@ -154,3 +158,39 @@ async def test_only_the_next_step_of_a_change_of_voters_is_written(cluster: Any)
     result = await primary.submit(change)
     assert (result.outcome, result.code) == (node_pb2.ChangeResult.REFUSED, "unavailable")
     assert len(primary.leadership.primary.head.voters.current) == 3
+
+
+async def test_election_that_ended_by_a_fault_of_ours_is_run_again(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it knew is gone, as after a start; what it promised is not. What it was writing is not called done."""
+    old = await cluster.all_vote()
+    kept = cluster.change()
+    assert (await old.submit(kept)).outcome == DONE
+    step, promised = machine.step, old.elector.state.promise
+
+    def faulty(state: Any, event: Any, now: float) -> Any:
+        if state.self_id == old.id and isinstance(event, Appended):
+            raise RuntimeError("a fault of ours")
+        return step(state, event, now)
+
+    monkeypatch.setattr(machine, "step", faulty)
+    change = cluster.change()
+    result = await old.submit(change)
+    assert result.outcome == node_pb2.ChangeResult.UNKNOWN, result
+    with pytest.raises(ExceptionGroup):
+        await old.task
+    assert not old.elector.writable()
+    assert not old.elector.leading
+    new = await cluster.primary(old)
+    monkeypatch.setattr(machine, "step", step)
+    old.task = asyncio.create_task(old.elector.run())
+    assert old.elector.state.promise.epoch >= promised.epoch
+    assert (await new.submit(cluster.change())).outcome == DONE
+    last = cluster.change()
+    assert (await new.submit(last)).outcome == DONE
+    await cluster.has(old, last.add_route.cidr)
+    assert old.leadership.primary is None
+    assert await routes(old) == await routes(new)
+    assert kept.add_route.cidr in await routes(new)
+    await cluster.until(lambda: new.elector.state.term.confirmed.get(old.id, Position()) >= new.elector.committed)
