@@ -27,6 +27,7 @@ class Settings:
     redis: str = field(default="", repr=False)
     hosts_file: bool = True
     dns: bool = True
+    split_dns: bool = True
     log_level: str = "info"
     log_format: str = "text"
 
@@ -36,6 +37,7 @@ CHOICES = {
     "backend": ("auto", "kernel", "userspace"),
     "hosts_file": tuple(_SWITCHES),
     "dns": tuple(_SWITCHES),
+    "split_dns": tuple(_SWITCHES),
     "log_level": ("debug", "info", "warning", "error"),
     "log_format": ("text", "json"),
 }
@@ -47,6 +49,7 @@ DESCRIPTIONS = {
     "redis": "an administrator's Redis for this node, instead of a private one",
     "hosts_file": "write the members' names into the hosts file (default on)",
     "dns": "on a node, answer DNS queries of members (default on)",
+    "split_dns": "have systemd-resolved, where it runs, ask nodes for the mesh's names (default on)",
     "log_level": "least severe messages to log (default info)",
     "log_format": "how to log (default text)",
 }

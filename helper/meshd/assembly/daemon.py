@@ -40,6 +40,7 @@ from meshd.dataplane.apply import HostNetwork
 from meshd.dataplane.wireguard.choice import ChosenBackend
 from meshd.dataplane.wireguard.kernel import KernelBackend
 from meshd.dataplane.wireguard.userspace import UserspaceBackend
+from meshd.lasting import keep_running
 from meshd.model.errors import Conflict, Failed, MeshError, NotFound
 from meshd.model.names import check_interface, default_interface
 from meshd.model.position import Position
@@ -417,6 +418,7 @@ async def serve(settings: Settings, make_api: Callable[[Daemon], object]) -> Non
         settings.redis,
         hosts_file=settings.hosts_file,
         dns=settings.dns,
+        split_dns=settings.split_dns,
     )
     daemon = Daemon(settings, machine)
     userspace.on_died = daemon.backend_died
@@ -434,6 +436,7 @@ async def serve(settings: Settings, make_api: Callable[[Daemon], object]) -> Non
         )
 
     server = LocalServer(settings.run_dir, make_api(daemon), audit)
+    bus = keep_running(machine.bus.run, "system bus")
     await daemon.start_meshes()
     await server.start()
     log.info("meshd %s is ready, pid %d", VERSION, os.getpid())
@@ -443,5 +446,7 @@ async def serve(settings: Settings, make_api: Callable[[Daemon], object]) -> Non
         log.info("stopping; tunnels stay up")
         await daemon.stop_meshes()
         await server.stop()
+        bus.cancel()
+        await asyncio.gather(bus, return_exceptions=True)
         await backend.close()
         os.close(lock)

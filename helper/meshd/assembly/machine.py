@@ -11,6 +11,7 @@ from meshproto import local_pb2, node_pb2
 from meshd.dataplane.apply import HostNetwork
 from meshd.dataplane.wireguard.choice import ChosenBackend
 from meshd.observe.journal import Journal
+from meshd.system_bus import SystemBus
 
 
 class Duties(Protocol):
@@ -52,3 +53,5 @@ class Machine:
     interfaces: set[str] = field(default_factory=set)  # of all meshes that are up
     hosts_file: bool = True  # names go to the hosts file
     dns: bool = True  # nodes answer DNS
+    split_dns: bool = True  # systemd-resolved, where it runs, asks them
+    bus: SystemBus = field(default_factory=SystemBus)

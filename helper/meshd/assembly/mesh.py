@@ -20,9 +20,9 @@ from meshproto.keys import PublicKey
 
 from meshd import defaults
 from meshd.assembly.cluster_keys import ClusterKeys
-from meshd.assembly.host_names import HostNames
 from meshd.assembly.invite_keys import forget_closed
 from meshd.assembly.machine import Duties, Machine
+from meshd.assembly.names import Names
 from meshd.assembly.own_endpoints import OwnEndpoints
 from meshd.assembly.sessions import Sessions
 from meshd.assembly.starting import Starting
@@ -81,9 +81,7 @@ class Mesh:
         self.changed = asyncio.Condition()
         self.duties: Duties | None = None
         self.ipv6 = True
-        self._names = HostNames(
-            self.name, machine.hosts_file, lambda text: self.event("names", text, severity="warning")
-        )
+        self._names = Names(self)
         self._wake = asyncio.Event()
         self._reconciling = asyncio.Lock()
         self._last_desired: Desired | None = None
@@ -282,6 +280,7 @@ class Mesh:
         self._tasks = [
             self.keep_running(self._follow_plan, "plan"),
             self.keep_running(self.sessions.run, "sessions"),
+            self.keep_running(self._names.run, "names"),
         ]
         self.duties = make_duties(self)
         await self.duties.start()
@@ -322,8 +321,8 @@ class Mesh:
 
     async def _remove_network(self) -> None:
         own = self.me.subnet if self.me is not None else None
-        await self.machine.network.remove(self.choices.interface, frozenset({own}) if own else frozenset())
         await self._names.remove()
+        await self.machine.network.remove(self.choices.interface, frozenset({own}) if own else frozenset())
         self.machine.interfaces.discard(self.choices.interface)
         self.sessions.device = None
         self._last_desired = None
@@ -385,7 +384,7 @@ class Mesh:
             desired = await asyncio.to_thread(plan, situation)
             operations = await self.machine.network.apply(desired)
             await self.sessions.follow_ways(desired)
-            await self._names.write(self.members.values(), self.state.settings.dns_domain, self.ipv6)
+            await self._names.write()
         except MeshError as error:
             if error.message != self.problem:
                 log.error("%s: %s", self.name, error)

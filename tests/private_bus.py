@@ -1,0 +1,68 @@
+"""A private system bus: a real dbus-daemon in a folder, and programs on it. Tests start, freeze and end them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from meshd.system_bus import open_bus
+
+CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>system</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="false"/>
+<allow send_type="signal"/><allow receive_sender="*"/></policy></busconfig>
+"""
+
+
+class PrivateBus:
+    """`start` and `stop` as often as wanted; the socket's path stays the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "bus"
+        self._config = folder / "bus.conf"
+        self._config.write_text(CONFIG.format(path=self.path))
+        self.daemon: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.daemon = subprocess.Popen(
+            ["dbus-daemon", f"--config-file={self._config}", "--nofork", "--nopidfile", "--nosyslog"],
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while not self.path.exists():
+            assert time.monotonic() < deadline, "dbus-daemon does not start"
+            time.sleep(0.01)
+
+    def signal(self, number: int) -> None:
+        assert self.daemon is not None
+        os.kill(self.daemon.pid, number)
+
+    def stop(self) -> None:
+        if self.daemon is not None:
+            self.signal(signal.SIGCONT)
+            self.daemon.terminate()
+            self.daemon.wait(10)
+            self.daemon = None
+
+    async def connect(self) -> Any:
+        """A connection of dbus-next; `close` it."""
+        connection = open_bus(self.path)
+        await connection.connect_safely()
+        return connection
+
+
+async def until(condition: Callable[[], Any], what: str, limit: float = 10.0) -> Any:
+    """The condition's value once it is true."""
+    deadline = time.monotonic() + limit
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {limit:g} s for: {what}"
+        await asyncio.sleep(0.01)
+    return value
