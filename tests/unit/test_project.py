@@ -22,7 +22,7 @@ from meshproto import local_pb2
 from meshproto.tiers import METHODS
 
 TOP = Path(__file__).resolve().parents[2]
-SOURCES = ("protocol", "helper", "tui", "packaging", "tests")
+SOURCES = ("protocol", "helper", "tui", "tray", "packaging", "tests")
 LONGEST = 500  # lines
 LARGEST = 5_000_000  # bytes; what is larger is no source, but left behind by a tool
 EMPTY_WORDS = {"utils", "util", "helpers", "manager", "common", "misc"}
@@ -100,7 +100,7 @@ def test_the_version_stands_in_one_place() -> None:
     assert f"## {meshproto.VERSION}" in (TOP / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("program", ["meshd", "meshctl", "meshtui"])
+@pytest.mark.parametrize("program", ["meshd", "meshctl", "meshtui", "meshtray"])
 def test_every_program_says_its_version(program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"from {program}.main import run; run()", "--version"], capture_output=True, text=True,

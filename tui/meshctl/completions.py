@@ -57,6 +57,21 @@ OTHER_PROGRAMS: dict[str, list[Place]] = {
             files=False,
         )
     ],
+    "meshtray": [
+        Place(
+            "",
+            {},
+            (
+                _HELP,
+                Option("--socket", "meshd's socket", takes_value=True, files=True),
+                Option("--wait", "seconds to wait for a panel", takes_value=True),
+                Option("--debug", "say what is done", takes_value=False),
+                _VERSION,
+            ),
+            (),
+            files=True,
+        )
+    ],
     "meshtui": [
         Place(
             "",

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from meshtui.format import plain
+from meshproto.plain_text import plain
+
 from meshtui.model import Link, LinkState
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from meshproto.durations import format_duration, parse_duration_ms
 from meshproto.format_error import FormatError
+from meshproto.plain_text import plain
 
-from meshtui.format import plain
 from meshtui.screens.form_screen import Field
 
 Verdict = tuple[str, str]

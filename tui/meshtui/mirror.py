@@ -13,7 +13,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from meshtui.format import plain
+from meshproto.plain_text import plain
+
 from meshtui.model import (
     Check,
     Event,

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from meshproto.plain_text import plain
 from meshproto.recording import NoRecording, read
 
 from meshtui.connection import Listener, Refused, client_modules
-from meshtui.format import plain
 from meshtui.model import Link, LinkState
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 60.0, 300.0)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshtui.format import age, plain
+from meshproto.plain_text import plain
+
+from meshtui.format import age
 from meshtui.listings.listing import Cell
 from meshtui.look import MESHES, Tone
 from meshtui.model import LinkState, Mesh, MeshState

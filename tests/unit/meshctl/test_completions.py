@@ -6,6 +6,7 @@ import argparse
 import subprocess
 
 import meshd.settings
+import meshtray.main
 import meshtui.main
 import pytest
 from meshctl.completions import OTHER_PROGRAMS, Place, places, script
@@ -100,12 +101,17 @@ def test_files_are_offered_where_one_is_wanted() -> None:
 def test_zsh_completes_at_the_first_time(tmp_path: object) -> None:
     """compinit runs the file itself as the function `_meshctl`, which must already answer."""
     lines = SCRIPTS["zsh"].splitlines()
-    assert lines[0] == "#compdef meshctl meshd meshtui"
+    assert lines[0] == "#compdef meshctl meshd meshtray meshtui"
     assert lines[-1].startswith("[[ $funcstack[1] == _meshctl ]]")
 
 
 @pytest.mark.parametrize(
-    ("program", "parser"), [("meshd", meshd.settings.make_parser()), ("meshtui", meshtui.main.make_parser())]
+    ("program", "parser"),
+    [
+        ("meshd", meshd.settings.make_parser()),
+        ("meshtray", meshtray.main.make_parser()),
+        ("meshtui", meshtui.main.make_parser()),
+    ],
 )
 def test_options_of_other_programs_are_theirs(program: str, parser: argparse.ArgumentParser) -> None:
     def facts(place: Place) -> list[object]:

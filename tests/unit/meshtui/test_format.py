@@ -7,7 +7,8 @@ from unicodedata import category
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshtui.format import UNSAFE, age, fit, milliseconds, plain, rate, size, sparkline
+from meshproto.plain_text import UNSAFE, plain
+from meshtui.format import age, fit, milliseconds, rate, size, sparkline
 from rich.cells import cell_len
 
 

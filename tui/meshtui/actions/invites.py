@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from meshproto.durations import format_duration, parse_duration_ms
+from meshproto.plain_text import plain
 
 from meshtui import forms
 from meshtui.actions.dialogue import Dialogue, from_keyring
 from meshtui.connection import Refused
-from meshtui.format import plain
 from meshtui.model import Invite, Mesh
 
 if TYPE_CHECKING:

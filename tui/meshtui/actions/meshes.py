@@ -6,10 +6,11 @@ import asyncio
 import socket
 from collections.abc import Collection, Sequence
 
+from meshproto.plain_text import plain
+
 from meshtui import forms
 from meshtui.actions.dialogue import Dialogue, from_keyring
 from meshtui.connection import Refused
-from meshtui.format import plain
 from meshtui.model import Mesh, MeshState, Role
 
 CREATE_TIMEOUT_S = 25.0

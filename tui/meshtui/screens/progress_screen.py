@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from meshproto.plain_text import plain
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from meshtui.format import plain
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.paint import content

@@ -1,0 +1,1 @@
+"""The tray icon: shows what the helper streams, connects and disconnects. Imports meshproto only."""

@@ -1,0 +1,94 @@
+"""What the icon looks like and says: state -> Appearance. Pure. Never green unless meshd says so now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meshtray.menu import Item, menu
+from meshtray.notices import is_ending, is_own, link_reason
+from meshtray.state import State
+from meshtray.values import Alarm, Icon, Mesh, MeshState
+
+SHAPES = {MeshState.CONNECTED: "●", MeshState.CONNECTING: "◐", MeshState.STALE: "▲", MeshState.DOWN: "○"}
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """`urgent`: the desktop may draw attention to the icon."""
+
+    icon: Icon
+    title: str
+    text: str
+    menu: Sequence[Item]
+    urgent: bool = False
+    symbolic: bool = False
+
+
+def appearance(state: State) -> Appearance:
+    icon = icon_of(state)
+    title, text = words(state)
+    return Appearance(icon, title, text, menu(state), icon is Icon.ATTENTION, state.preferences.symbolic)
+
+
+def icon_of(state: State) -> Icon:
+    """An alarm first; then what is not as the person wants it; then what waits for the person; then what is."""
+    if not state.live:
+        return Icon.DISCONNECTED
+    if unseen(state):
+        return Icon.ATTENTION
+    up = [mesh for mesh in state.snapshot.meshes if mesh.state is not MeshState.DOWN]
+    states = {mesh.state for mesh in up}
+    if MeshState.STALE in states or any(mesh.warnings for mesh in up if mesh.state is MeshState.CONNECTED):
+        return Icon.DEGRADED
+    if MeshState.CONNECTING in states or "connecting" in state.busy.values():
+        return Icon.CONNECTING
+    if any(wait_for_person(state, mesh) for mesh in up):
+        return Icon.ATTENTION
+    return Icon.CONNECTED if MeshState.CONNECTED in states else Icon.DISCONNECTED
+
+
+def unseen(state: State) -> list[Alarm]:
+    return [one for one in state.snapshot.alarms if one.key not in state.preferences.seen]
+
+
+def wait_for_person(state: State, mesh: Mesh) -> list[str]:
+    """What only a person can decide, in words."""
+    if not (mesh.may_change and state.snapshot.may_operate):
+        return []
+    found = [f"{one.name} asks to be let in" for one in mesh.pending]
+    ending = [one for one in mesh.invites if is_ending(one, state.now_ms) and is_own(mesh, one)]
+    return found + [f"invite {one.id} is about to expire" for one in ending]
+
+
+def words(state: State) -> tuple[str, str]:
+    """Title and lines of the tooltip."""
+    if not state.live:
+        return "Not connected", _capital(link_reason(state))
+    meshes = state.snapshot.meshes
+    if not meshes:
+        return "No mesh yet", "This machine is in no mesh."
+    lines = []
+    for mesh in meshes:
+        lines.append(f"{SHAPES[mesh.state]} {mesh.name}: {_state(state, mesh)}")
+        lines += [f"   {one}" for one in (*wait_for_person(state, mesh), *mesh.warnings)]
+    lines += [f"▲ {one.text}" for one in unseen(state)]
+    connected = sum(mesh.state is MeshState.CONNECTED for mesh in meshes)
+    if len(meshes) == 1:
+        return f"{meshes[0].name}: {_state(state, meshes[0])}", "\n".join(lines[1:])
+    return f"{connected} of {len(meshes)} meshes connected", "\n".join(lines)
+
+
+def _state(state: State, mesh: Mesh) -> str:
+    if mesh.id in state.busy:
+        return f"{state.busy[mesh.id]} …"
+    if mesh.state is MeshState.CONNECTED:
+        own = mesh.own.address if mesh.own is not None else None
+        return f"connected, {own}" if own is not None else "connected"
+    if mesh.state is MeshState.DOWN:
+        return "disconnected"
+    return f"{mesh.state.value}: {mesh.reason}" if mesh.reason else mesh.state.value
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

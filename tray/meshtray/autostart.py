@@ -1,0 +1,54 @@
+"""Start at login: one desktop file of the person's own (Desktop Application Autostart Specification)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from meshtray.preferences import config_home
+
+FILE = "meshtray.desktop"
+
+
+def _path() -> Path:
+    return config_home() / "autostart" / FILE
+
+
+def is_on() -> bool:
+    try:
+        text = _path().read_text(errors="replace")
+    except OSError:
+        return False
+    return "Hidden=true" not in text and "X-GNOME-Autostart-enabled=false" not in text
+
+
+def program() -> str:
+    """How this program is started: by its name where a login finds it, else by its place."""
+    beside = Path(sys.argv[0]).absolute()
+    if beside.name != "meshtray" or not os.access(beside, os.X_OK):
+        beside = Path(sys.executable).parent / "meshtray"
+    found = shutil.which("meshtray")
+    return "meshtray" if found and Path(found).resolve() == beside.resolve() else str(beside)
+
+
+def _quoted(text: str) -> str:
+    """For Exec (Desktop Entry Specification, "The Exec key")."""
+    plain = all(one.isalnum() or one in "/._-+" for one in text)
+    escaped = "".join(f"\\{one}" if one in '"`$\\' else one for one in text).replace("%", "%%")
+    return text if plain else '"' + escaped.replace("\\", "\\\\") + '"'
+
+
+def set_on(on: bool) -> None:
+    """Raises OSError."""
+    path = _path()
+    if not on:
+        path.unlink(missing_ok=True)
+        return
+    lines = [
+        "[Desktop Entry]", "Type=Application", "Name=meshtray", "Comment=Connect and disconnect private networks",
+        f"Exec={_quoted(program())}", "Icon=meshtray", "Terminal=false", "X-GNOME-Autostart-enabled=true",
+    ]  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,136 @@
+"""The icon on the bus: org.kde.StatusNotifierItem, registered with the watcher there is, again when it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from meshtray import pictures
+from meshtray.appearance import Appearance
+from meshtray.bus import Bus, BusError, Interface, Method
+from meshtray.dbusmenu import PATH as MENU_PATH
+from meshtray.dbusmenu import DBusMenu
+from meshtray.deeds import Deed, OpenMeshtui
+from meshtray.values import Icon
+
+log = logging.getLogger(__name__)
+
+NAME, PATH = "org.kde.StatusNotifierItem", "/StatusNotifierItem"
+WATCHER, WATCHER_PATH = "org.kde.StatusNotifierWatcher", "/StatusNotifierWatcher"
+
+AGAIN_S = 1.0
+"""After a watcher that refused or hung: it may still be starting."""
+TRIES = 5
+
+NOTHING_YET = Appearance(Icon.DISCONNECTED, "meshtray", "", ())
+
+
+class StatusNotifierItem:
+    """`present` shows an appearance. Its status is never Passive: GNOME hides such items."""
+
+    def __init__(self, bus: Bus, chosen: Callable[[Deed], None]) -> None:
+        self._bus = bus
+        self._chosen = chosen
+        self._shown = NOTHING_YET
+        self._registration: asyncio.Task[None] | None = None
+        self.registered = asyncio.Event()
+        self._menu = DBusMenu(bus, chosen)
+        bus.export(PATH, [self._interface()])
+
+    def _interface(self) -> Interface:
+        return Interface(
+            NAME,
+            {
+                "Activate": Method("ii", "", self._activate),
+                "SecondaryActivate": Method("ii", "", self._activate),
+                "ContextMenu": Method("ii", "", lambda x, y: []),  # hosts that show our menu don't call it
+                "Scroll": Method("is", "", lambda delta, orientation: []),
+            },
+            {
+                "Category": ("s", lambda: "Communications"),
+                "Id": ("s", lambda: "meshtray"),
+                "Title": ("s", lambda: "meshtray"),
+                "Status": ("s", self._status),
+                "WindowId": ("i", lambda: 0),
+                "IconName": ("s", self._icon_name),
+                "IconThemePath": ("s", lambda: str(pictures.THEMES)),
+                "IconPixmap": ("a(iiay)", self._pixmaps),
+                "OverlayIconName": ("s", str),
+                "OverlayIconPixmap": ("a(iiay)", list),
+                "AttentionIconName": ("s", self._icon_name),
+                "AttentionIconPixmap": ("a(iiay)", self._pixmaps),
+                "AttentionMovieName": ("s", str),
+                "ToolTip": ("(sa(iiay)ss)", self._tooltip),
+                "ItemIsMenu": ("b", lambda: True),
+                "Menu": ("o", lambda: MENU_PATH),
+            },
+            {
+                "NewTitle": "", "NewIcon": "", "NewAttentionIcon": "", "NewOverlayIcon": "", "NewToolTip": "",
+                "NewStatus": "s",
+            },
+        )  # fmt: skip
+
+    def _activate(self, _x: int, _y: int) -> list[Any]:
+        self._chosen(OpenMeshtui())
+        return []
+
+    def _status(self) -> str:
+        return "NeedsAttention" if self._shown.urgent else "Active"
+
+    def _icon_name(self) -> str:
+        return f"{self._shown.icon.value}{'-symbolic' if self._shown.symbolic else ''}"
+
+    def _pixmaps(self) -> list[Any]:
+        return [[one.width, one.height, one.argb] for one in pictures.pixmaps(self._icon_name())]
+
+    def _tooltip(self) -> list[Any]:
+        return ["", [], self._shown.title, self._shown.text]
+
+    def present(self, new: Appearance) -> None:
+        before, self._shown = self._shown, new
+        self._menu.show(new.menu)
+        if (before.icon, before.symbolic) != (new.icon, new.symbolic):
+            self._bus.emit(PATH, NAME, "NewIcon")
+            self._bus.emit(PATH, NAME, "NewAttentionIcon")
+        if before.urgent != new.urgent:
+            self._bus.emit(PATH, NAME, "NewStatus", self._status())
+        if (before.title, before.text) != (new.title, new.text):
+            self._bus.emit(PATH, NAME, "NewToolTip")
+
+    # --- the watcher ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Registers with the watcher there is, and with each that comes. Raises BusError."""
+        await self._bus.listen_for_owner(WATCHER, self._watcher_changed)
+        self._watcher_changed(await self._bus.owner(WATCHER))
+
+    async def stop(self) -> None:
+        if self._registration is not None:
+            self._registration.cancel()
+            await asyncio.gather(self._registration, return_exceptions=True)
+
+    def _watcher_changed(self, owner: str) -> None:
+        log.debug("StatusNotifierWatcher: %s", owner or "none")
+        self.registered.clear()
+        if self._registration is not None:
+            self._registration.cancel()
+            self._registration = None
+        if owner:
+            self._registration = asyncio.get_running_loop().create_task(self._register())
+
+    async def _register(self) -> None:
+        for _ in range(TRIES):
+            try:
+                # Not the path: a watcher that gets one looks for the item at the sender's, which some hosts misread.
+                await self._bus.call(
+                    WATCHER, WATCHER_PATH, WATCHER, "RegisterStatusNotifierItem", "s", self._bus.name, start=False
+                )
+            except BusError as error:
+                log.warning("the icon could not be registered: %s", error)
+                await asyncio.sleep(AGAIN_S)
+            else:
+                log.debug("the icon is registered")
+                self.registered.set()
+                return

@@ -1,0 +1,103 @@
+"""Notifications of the desktop (org.freedesktop.Notifications): shown, replaced, withdrawn; what is clicked on them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from meshtray.bus import Bus, BusError, Variant
+from meshtray.deeds import Deed
+from meshtray.state import Notify
+
+log = logging.getLogger(__name__)
+
+NAME, PATH = "org.freedesktop.Notifications", "/org/freedesktop/Notifications"
+LIMIT_S = 5.0
+WAITING = 50
+"""Notifications that wait for a service that hangs. More than that nobody reads."""
+NORMAL, CRITICAL = 1, 2
+
+
+class Notifications:
+    """`run()` is its task: one notification after the other, so that a slow service holds up nothing else."""
+
+    def __init__(self, bus: Bus, chosen: Callable[[Deed], None]) -> None:
+        self._bus = bus
+        self._chosen = chosen
+        self._queue: asyncio.Queue[Notify | str] = asyncio.Queue(WAITING)
+        self._ids: dict[str, int] = {}
+        self._actions: dict[int, Sequence[tuple[str, Deed]]] = {}
+        self._can: frozenset[str] | None = None
+
+    async def start(self) -> None:
+        """Raises BusError."""
+        await self._bus.listen(PATH, NAME, "ActionInvoked", self._invoked)
+        await self._bus.listen(PATH, NAME, "NotificationClosed", self._closed)
+        await self._bus.listen_for_owner(NAME, self._service_changed)
+
+    def show(self, one: Notify) -> None:
+        self._put(one)
+
+    def withdraw(self, key: str) -> None:
+        if key in self._ids:
+            self._put(key)
+
+    def _put(self, one: Notify | str) -> None:
+        try:
+            self._queue.put_nowait(one)
+        except asyncio.QueueFull:
+            log.warning("a notification is left out: the service for them hangs")
+
+    async def run(self) -> None:
+        while True:
+            one = await self._queue.get()
+            try:
+                if isinstance(one, Notify):
+                    await self._show(one)
+                else:
+                    await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(one, 0))
+            except BusError as error:
+                log.info("a notification is not shown: %s", error)
+
+    async def _show(self, one: Notify) -> None:
+        can = await self._capabilities()
+        actions: list[str] = []
+        if "actions" in can:
+            for number, (label, _) in enumerate(one.actions):
+                actions += [str(number), label]
+        body = escaped(one.body) if "body-markup" in can else one.body
+        hints = {"urgency": Variant("y", CRITICAL if one.urgent else NORMAL), "desktop-entry": Variant("s", "meshtray")}
+        (number,) = await self._bus.call(
+            NAME, PATH, NAME, "Notify", "susssasa{sv}i",
+            "meshtray", self._ids.get(one.key, 0), "meshtray", one.title, body, actions, hints, -1, limit_s=LIMIT_S,
+        )  # fmt: skip
+        self._ids[one.key] = number
+        self._actions[number] = one.actions
+
+    async def _capabilities(self) -> frozenset[str]:
+        if self._can is None:
+            (found,) = await self._bus.call(NAME, PATH, NAME, "GetCapabilities", limit_s=LIMIT_S)
+            self._can = frozenset(found)
+            log.debug("notifications can: %s", " ".join(sorted(self._can)))
+        return self._can
+
+    def _invoked(self, number: int, key: str) -> None:
+        actions = self._actions.get(number, ())
+        if key.isdecimal() and int(key) < len(actions):
+            self._chosen(actions[int(key)][1])
+
+    def _closed(self, number: int, _reason: int) -> None:
+        self._actions.pop(number, None)
+        self._ids = {key: one for key, one in self._ids.items() if one != number}
+
+    def _service_changed(self, _owner: str) -> None:
+        """Another one knows nothing of the numbers of the one before."""
+        self._can = None
+        self._ids.clear()
+        self._actions.clear()
+
+
+def escaped(text: str) -> str:
+    """For services that read markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

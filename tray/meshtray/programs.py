@@ -1,0 +1,97 @@
+"""Other programs: this one anew, its siblings, a terminal of the person's choice, what opens a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+TERMINALS: Mapping[str, Sequence[str]] = {
+    "xdg-terminal-exec": (),
+    "x-terminal-emulator": ("-e",),
+    "konsole": ("-e",),
+    "gnome-terminal": ("--",),
+    "ptyxis": ("--",),
+    "kgx": ("--",),
+    "xfce4-terminal": ("-x",),
+    "mate-terminal": ("-x",),
+    "foot": (),
+    "alacritty": ("-e",),
+    "kitty": (),
+    "wezterm": ("start", "--"),
+    "xterm": ("-e",),
+}
+"""What stands between a terminal's name and the command. The first two are how a person, or Debian, says which."""
+
+
+class NoProgram(Exception):
+    """Raised when a program is not on this machine, or can't be started. `fix` is what to do."""
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+def own_command() -> list[str]:
+    """How another of this program is started."""
+    return [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "meshtray"]
+
+
+def sibling(name: str) -> str:
+    """The path of meshctl or meshtui. Raises NoProgram."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
+    if found is None:
+        raise NoProgram(f"{name} is not installed", f"install it beside meshtray: pip install 'meshtui[{name[4:]}]'")
+    return found
+
+
+def terminal_command(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Runs a command in a terminal: $TERMINAL, else the first one there is. Raises NoProgram."""
+    chosen = environment.get("TERMINAL", "")
+    for name in (chosen, *TERMINALS) if chosen else TERMINALS:
+        found = shutil.which(name, path=environment.get("PATH"))
+        if found is not None:
+            between = TERMINALS.get(os.path.basename(name), ("-e",))
+            return [found, *between, *command]
+    raise NoProgram("no terminal was found", "set TERMINAL, or install one: apt install xterm")
+
+
+async def start(command: Sequence[str]) -> None:
+    """Leaves it running, in a session of its own: it outlives the tray. Raises NoProgram."""
+    log.debug("starting %s", command[0])
+    nothing = asyncio.subprocess.DEVNULL
+    try:
+        await asyncio.create_subprocess_exec(
+            *command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+        )
+    except OSError as error:
+        raise NoProgram(f"{command[0]} can't be started: {error.strerror}") from error
+
+
+async def output(command: Sequence[str], given: bytes = b"", limit_s: float = 10.0) -> bytes:
+    """What a command prints. Raises NoProgram with what it says when it fails."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    except OSError as error:
+        raise NoProgram(f"{command[0]} can't be started: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(limit_s):
+            out, wrong = await process.communicate(given)
+    except TimeoutError as error:
+        raise NoProgram(f"{command[0]} did not end within {limit_s:g} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        said = wrong.decode(errors="replace").strip().splitlines()
+        raise NoProgram(said[0] if said else f"{command[0]} ended with status {process.returncode}")
+    return out
