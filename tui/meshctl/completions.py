@@ -50,6 +50,7 @@ OTHER_PROGRAMS: dict[str, list[Place]] = {
                 Option("--redis", "an administrator's Redis", takes_value=True),
                 Option("--hosts-file", "write names into the hosts file", True, ("on", "off")),
                 Option("--dns", "on a node, answer DNS queries", True, ("on", "off")),
+                Option("--split-dns", "have systemd-resolved ask nodes", True, ("on", "off")),
                 Option("--log-level", "least severe messages", True, ("debug", "info", "warning", "error")),
                 Option("--log-format", "how to log", True, ("text", "json")),
             ),
