@@ -136,6 +136,13 @@ class Daemon:
                 mesh.event("repair", f"wireguard-go of {interface} ended; it is started again", severity="warning")
                 mesh.wake()
 
+    def prepare_for_sleep(self, member: str, arguments: list[Any]) -> None:
+        """logind's signal: True before the machine sleeps, False when it is awake again."""
+        if member == "PrepareForSleep" and arguments == [False]:
+            log.info("this machine woke up")
+            for mesh in self.meshes.values():
+                mesh.sessions.woke_up()
+
     # --- what this machine brings along -----------------------------------------------------------------------------
 
     async def pick_interface(self, asked: str, mesh: str) -> str:
@@ -436,6 +443,7 @@ async def serve(settings: Settings, make_api: Callable[[Daemon], object]) -> Non
         )
 
     server = LocalServer(settings.run_dir, make_api(daemon), audit)
+    machine.bus.on_signal.append(daemon.prepare_for_sleep)
     bus = keep_running(machine.bus.run, "system bus")
     await daemon.start_meshes()
     await server.start()

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 from meshproto import paths_pb2
 from meshproto.keys import PrivateKey, PublicKey
 
+from meshd.clocks import boottime
 from meshd.dataplane import kernel_network
 from meshd.dataplane.desired import UdpEndpoint
 from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange
@@ -101,7 +101,7 @@ class DirectPaths:
 
     def test_keys(self) -> frozenset[PublicKey]:
         """The keys that are let in now, with no allowed-ips."""
-        now = time.monotonic()
+        now = boottime()
         self._let_in = {key: one for key, one in self._let_in.items() if one.until > now and key in self._mesh.members}
         return frozenset(one.key for one in self._let_in.values())
 
@@ -127,7 +127,7 @@ class DirectPaths:
 
     async def look(self, me: Member) -> None:
         """Starts attempts that are due; gives straight paths up that nobody uses."""
-        now = time.monotonic()
+        now = boottime()
         members = {one.id: one for one in self._mesh.members.values() if one.id != me.id and one.enabled}
         self._count(members.values(), now)
         relayed = [one for one in members.values() if self._sessions.over_transport(one)]
@@ -240,13 +240,13 @@ class DirectPaths:
         finally:
             self._moving.discard(member.id)
         self._attempts.forget(member.id)
-        self._used[member.id] = time.monotonic()
+        self._used[member.id] = boottime()
         self._mesh.event("path", f"{member.name} is reached straight at {endpoint}", subject=member.name)
         self._mesh.wake()
 
     async def _hold(self, member: Member, endpoint: UdpEndpoint) -> None:
-        until = time.monotonic() + MOVE_TIME
-        while time.monotonic() < until:
+        until = boottime() + MOVE_TIME
+        while boottime() < until:
             await self._set(member, endpoint)
             await asyncio.sleep(MOVE_EVERY)
 
@@ -290,7 +290,7 @@ class DirectPaths:
             self._spawn(self._follow(member), f"path of {member.name}")
 
     def _take_offer(self, member: Member, offer: paths_pb2.DirectOffer) -> None:
-        now = time.monotonic()
+        now = boottime()
         known = self._let_in.get(member.id)
         if known is not None and known.nonce != offer.nonce and now - known.taken < OFFER_PAUSE:
             return
@@ -314,13 +314,13 @@ class DirectPaths:
     async def _follow(self, member: Member) -> None:
         """The other side moved: holds the endpoint that WireGuard now sees it at."""
         try:
-            until = time.monotonic() + 2 * MOVE_TIME
-            while time.monotonic() < until:
+            until = boottime() + 2 * MOVE_TIME
+            while boottime() < until:
                 device = await self._sessions.read()
                 peer = device.peers.get(member.public_key)
                 if peer is not None and peer.endpoint is not None and not self._sessions.over_transport(member):
                     await self._hold(member, peer.endpoint)
-                    self._used[member.id] = time.monotonic()
+                    self._used[member.id] = boottime()
                     self._attempts.forget(member.id)
                     self._sessions.prober.ping(member.ipv4)
                     self._mesh.wake()

@@ -26,6 +26,9 @@ class Duties(Protocol):
 
     async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult: ...
 
+    def renew(self) -> None:
+        """This machine slept: connections to others are made anew."""
+
     @property
     def writable(self) -> bool: ...
 

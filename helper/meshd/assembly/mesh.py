@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_network
@@ -26,6 +25,7 @@ from meshd.assembly.names import Names
 from meshd.assembly.own_endpoints import OwnEndpoints
 from meshd.assembly.sessions import Sessions
 from meshd.assembly.starting import Starting
+from meshd.clocks import boottime
 from meshd.cluster.certificates import verify_member
 from meshd.cluster.identity import Choices, Identity, delete_identity, save_choices
 from meshd.dataplane import kernel_network
@@ -169,7 +169,7 @@ class Mesh:
     def _verify(self) -> None:
         """Keeps the members that the CA vouches for. One that it doesn't is left out and reported."""
         vouched = {}
-        now = time.monotonic()
+        now = boottime()
         self.leaving = {key: value for key, value in self.leaving.items() if value[1] > now}
         leaving = {key: message for key, (message, _) in self.leaving.items()}
         for member_id, message in {**leaving, **self.provisional, **self.state.members}.items():
@@ -224,7 +224,7 @@ class Mesh:
     def say_goodbye(self, member_id: str, seconds: float = GOODBYE) -> None:
         """Keeps a member that loses access in the data plane for a moment."""
         message = self.state.members.get(member_id)
-        until = time.monotonic() + seconds
+        until = boottime() + seconds
         if message is not None and self.leaving.get(member_id, (message, 0.0))[1] < until:
             self.leaving[member_id] = (message, until)
             # Looked at several times: packets under way may draw a session that moved back to its old relay.
@@ -233,7 +233,7 @@ class Mesh:
 
     def take_presence(self, presence: Iterable[node_pb2.Presence], nodes: Iterable[node_pb2.NodeHealth]) -> None:
         """Who is online and where, as the nodes see it. `reach_changes` grows when that opens or closes a way."""
-        self._presence_at = time.monotonic()
+        self._presence_at = boottime()
         before, self.presence = self.presence, {}
         self.node_health = {one.member_id: one for one in nodes}
         changed = False
@@ -249,7 +249,7 @@ class Mesh:
 
     def presence_of(self, member_id: str) -> node_pb2.Presence | None:
         """What the nodes say of a member; None when they have not said anything for a while."""
-        return self.presence.get(member_id) if time.monotonic() - self._presence_at < PRESENCE_LIFE else None
+        return self.presence.get(member_id) if boottime() - self._presence_at < PRESENCE_LIFE else None
 
     def wake(self) -> None:
         self._wake.set()

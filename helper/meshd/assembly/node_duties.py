@@ -163,6 +163,9 @@ class NodeDuties:
             await self._database.close()
         await (self._server.detach() if keep else self._server.stop())
 
+    def renew(self) -> None:
+        """The election counts a sleep by itself (CLOCK_BOOTTIME), and what was cut is made anew when it is used."""
+
     async def erase(self) -> None:
         """After `stop`: takes the data away, too."""
         await self._server.start()

@@ -70,6 +70,7 @@ class OwnEndpoints:
         self._mesh = mesh
         self._changed = asyncio.Event()
         self._found: tuple[str, ...] = ()
+        self._uplink: tuple[Address | None, ...] = ()  # what packets to others are sent from
 
     def look_soon(self) -> None:
         """The kernel changed something."""
@@ -113,10 +114,14 @@ class OwnEndpoints:
             return None
         endpoints, private = await self.find()
         if not endpoints:
+            self._uplink = ()
             return None  # offline: the last ones may be right again
         before, self._found = self._found, endpoints
-        if before and before != endpoints:
+        uplink = tuple(source_towards(probe) for probe in PROBE_ADDRESSES)
+        moved = uplink != self._uplink and any(uplink)
+        if before and (before != endpoints or moved):
             await mesh.sessions.start_from_new_addresses()
+        self._uplink = uplink
         known = _told(me)
         now = node_pb2.UpdateEndpoints(
             id=me.id,

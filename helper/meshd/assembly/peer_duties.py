@@ -12,6 +12,7 @@ from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2, state_pb2
 from meshd import defaults
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_calls import NodeCalls
+from meshd.clocks import boottime
 from meshd.cluster.callers import WRONG_VERSION
 from meshd.cluster.channels import MemberChannels
 from meshd.model.errors import MeshError
@@ -39,6 +40,7 @@ class PeerDuties:
         self._node_writable = False
         self._primary_id = ""
         self._heard = 0.0
+        self._silence: asyncio.Timeout | None = None
 
     redis_port = 0
 
@@ -63,9 +65,14 @@ class PeerDuties:
     async def erase(self) -> None:
         """A peer keeps nothing outside its folder."""
 
+    def renew(self) -> None:
+        """Watches anew: the node may have given this stream up."""
+        if self._silence is not None:
+            self._silence.reschedule(asyncio.get_running_loop().time())
+
     @property
     def writable(self) -> bool:
-        return self._node_writable and time.monotonic() - self._heard < SILENCE
+        return self._node_writable and boottime() - self._heard < SILENCE
 
     @property
     def primary_id(self) -> str:
@@ -107,13 +114,15 @@ class PeerDuties:
         call = self._channels.stub(node).WatchView(request)
         try:
             while True:
-                async with asyncio.timeout(SILENCE):
+                async with asyncio.timeout(SILENCE) as self._silence:
                     update = await call.read()
+                self._silence = None
                 if not isinstance(update, node_pb2.ViewUpdate):
                     return  # grpc.aio.EOF
-                self._attached, self._heard, mesh.refused = node, time.monotonic(), ""
+                self._attached, self._heard, mesh.refused = node, boottime(), ""
                 await self._take(update)
         finally:
+            self._silence = None
             call.cancel()
 
     async def _take(self, update: node_pb2.ViewUpdate) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Coroutine
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,9 @@ from meshproto import node_pb2
 
 from meshd import defaults
 from meshd.assembly.direct_paths import DirectPaths
+from meshd.assembly.renewals import Renewals
 from meshd.assembly.without_nodes import WithoutNodes
+from meshd.clocks import boottime
 from meshd.dataplane.desired import Desired, UdpEndpoint, network
 from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState, anew
 from meshd.model.addresses import transport_network, transport_through
@@ -24,6 +26,7 @@ from meshd.observe.day import Day
 from meshd.observe.past import Past
 from meshd.observe.rates import Rates
 from meshd.paths.choice import Sight, Way, choose_ways
+from meshd.paths.handshake_times import HandshakeTimes
 from meshd.paths.local_endpoints import source_towards
 from meshd.paths.probing import ALIVE, INTERVAL, Prober
 from meshd.paths.resolver import Resolver
@@ -36,20 +39,11 @@ log = logging.getLogger(__name__)
 HANDSHAKE_FRESH = 180.0
 """Seconds that a WireGuard session lives without a new handshake (REJECT_AFTER_TIME in its paper)."""
 
-RESTART_AFTER = 5.0
-"""Seconds of unanswered probes after which a session is started anew, at the next endpoint."""
-
-RESTART_AGAIN = 2.0
-"""Seconds until that is done once more, while no handshake succeeds: WireGuard alone would send the next one after 5 s,
-and members are to find each other sooner when a partition has healed."""
-
 PRESENCE_KEPT = 0.4
 
-START_APART = 3.0
-"""Seconds by which the two ends of a session start it anew one after the other."""
-
-RENEW_LIMIT = 1.0
-"""Seconds that a session may take to answer after one end was away, before it is started anew."""
+SLEPT = 3.0
+"""Seconds by which the loop must be late for that to mean that this machine slept, or was frozen. logind tells sooner;
+not every machine has it."""
 
 PEER_DEAD = 4.0
 """Seconds of unanswered probes after which a straight path between peers counts as dead: with `INTERVAL` between them,
@@ -70,30 +64,27 @@ class Sessions:
         self._resolver = Resolver()
         self.past = Past()
         self.day = Day()
-        self.last_answer = 0.0  # time.time() when a node last answered
-        self._started = time.monotonic()
+        self.last_answer = 0.0  # boottime() when a node last answered
+        self._started = boottime()
         self._endpoint_turn: dict[str, int] = {}
-        self._restarted: dict[str, float] = {}
         self._known_since: dict[str, float] = {}
         self._received: dict[str, tuple[int, float]] = {}
-        self._were_online: set[str] = set()  # peers that were online once since the start
-        self._away_since: dict[str, float] = {}  # peers that are not online, Unix seconds
-        self._renewals: dict[str, tuple[float, float]] = {}  # since when it was away, when to look (CLOCK_MONOTONIC)
+        self.handshakes = HandshakeTimes()
         self._presence: list[node_pb2.Presence] = []
         self._presence_at = 0.0
         self._first_relays: dict[str, UdpEndpoint] = {}  # where sessions without a handshake were last sent
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.renewals = Renewals(mesh, self)
+        self._tick = asyncio.Event()
+        self._slept = False  # it was said so
 
     async def start(self) -> None:
         """Listens for probes."""
-        self._started = time.monotonic()
+        self._started = boottime()
         if self._mesh.me is not None:
             await self.prober.start(self._mesh.me.ipv4, defaults.MESH_PORT)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.renewals.stop()
         await self.direct.stop()
         await self._without_nodes.stop()
         self.prober.stop()
@@ -108,22 +99,26 @@ class Sessions:
         seen = self._mesh.presence_of(member.id)
         return seen is not None and seen.online
 
-    def handshake(self, member: Member) -> float | None:
-        """When the last handshake with the member was, in Unix seconds."""
+    def handshake_at(self, member: Member) -> float | None:
+        """When the last handshake with the member was (boottime), None: never, or its session was started anew."""
         peer = self._peer(member)
-        return peer.latest_handshake if peer else None
+        return self.handshakes.at(member.id) if peer and peer.latest_handshake else None
+
+    def handshake_shown(self, member: Member) -> float:
+        """When it was, in Unix seconds by the clock as it is now, for people. 0: never."""
+        return self.handshakes.shown(member.id, time.time(), boottime())
 
     def _peer(self, member: Member) -> PeerState | None:
         return self.device.peers.get(member.public_key) if self.device else None
 
     def is_fresh(self, member: Member) -> bool:
         """Whether there is a session that carries packets now."""
-        handshake = self.handshake(member)
-        return handshake is not None and time.time() - handshake < HANDSHAKE_FRESH
+        handshake = self.handshake_at(member)
+        return handshake is not None and boottime() - handshake < HANDSHAKE_FRESH
 
     def running_for(self) -> float:
         """Seconds since the start."""
-        return time.monotonic() - self._started
+        return boottime() - self._started
 
     def is_transport(self, address: IPv4Address | IPv6Address) -> bool:
         """Whether an endpoint's address is a transport address of this mesh: its session is relayed."""
@@ -151,13 +146,19 @@ class Sessions:
 
     async def read(self) -> DeviceState:
         """The interface as it is now. Raises MeshError."""
-        self.device = await self._mesh.machine.backend.read(self._mesh.choices.interface)
-        return self.device
+        device = await self._mesh.machine.backend.read(self._mesh.choices.interface)
+        wall, boot = time.time(), boottime()
+        for member in self._mesh.members.values():
+            peer = device.peers.get(member.public_key)
+            if peer is not None:
+                self.handshakes.note(member.id, peer.latest_handshake, wall, boot)
+        self.device = device
+        return device
 
     def own_presence(self) -> list[node_pb2.Presence]:
         """The members that this node reaches or reached itself. Looked for at most every `PRESENCE_KEPT` seconds:
         heartbeats ask five times a second, and there may be thousands of members."""
-        now = time.monotonic()
+        now = boottime()
         if now - self._presence_at > PRESENCE_KEPT:
             self._presence_at = now
             self._presence = [
@@ -169,7 +170,7 @@ class Sessions:
 
     def _seen(self, member: Member) -> node_pb2.Presence | None:
         peer, alive = self._peer(member), self.prober.alive(member.ipv4)
-        handshake = peer.latest_handshake if peer else None
+        handshake = self.handshake_shown(member)
         if not alive and not handshake:
             return None
         endpoint = peer.endpoint if peer else None
@@ -177,7 +178,7 @@ class Sessions:
         return node_pb2.Presence(
             member_id=member.id,
             online=alive,
-            latest_handshake_ms=int(handshake * 1000) if handshake else 0,
+            latest_handshake_ms=int(handshake * 1000),
             attached_node_ids=[self._mesh.choices.member_id] if direct else [],
             candidates=[str(endpoint)] if direct and endpoint is not None else [],
             protocol_version=self._mesh.versions.get(member.id, 0),
@@ -196,16 +197,16 @@ class Sessions:
 
     def _sight(self, member: Member) -> Sight:
         contact = self.prober.contact(member.ipv4)
-        alive, now = contact.alive, time.monotonic()
+        alive, now = contact.alive, boottime()
         peer = self._peer(member)
         endpoint = peer.endpoint if peer else None
         over_transport = endpoint is not None and self.is_transport(endpoint.address)
         unanswered = now - contact.first_unanswered if contact.first_unanswered else 0.0
         if member.role is Role.NODE:
-            dead = (unanswered > ALIVE and not alive and not self._carries(member)) or over_transport
+            dead = (unanswered > ALIVE and not alive and not self.carries(member)) or over_transport
         elif self._mesh.is_node:  # peers probe the nodes, not the other way round
             known_for = now - self._known_since.setdefault(member.id, now)
-            dead = (known_for > ALIVE and not alive and not self._carries(member)) or over_transport
+            dead = (known_for > ALIVE and not alive and not self.carries(member)) or over_transport
         else:
             dead = unanswered > PEER_DEAD and now - contact.heard > PEER_DEAD
         seen = self._mesh.presence.get(member.id)
@@ -218,18 +219,23 @@ class Sessions:
         )
 
     def _note_received(self, device: DeviceState) -> None:
-        """When each session's counter of received bytes last grew (CLOCK_MONOTONIC)."""
+        """When each session's counter of received bytes last grew (boottime)."""
         before, self._received = self._received, {}
         for member in self._mesh.members.values():
             peer = device.peers.get(member.public_key)
             if peer is not None:
                 count, grown = before.get(member.id, (peer.rx_bytes, 0.0))
-                self._received[member.id] = peer.rx_bytes, time.monotonic() if peer.rx_bytes > count else grown
+                self._received[member.id] = peer.rx_bytes, boottime() if peer.rx_bytes > count else grown
 
-    def _carries(self, member: Member) -> bool:
+    def carries(self, member: Member) -> bool:
         """Whether packets of the member came through lately. Its helper may be away all the same: tunnels stay up."""
         _, grown = self._received.get(member.id, (0, 0.0))
-        return time.monotonic() - grown < ALIVE - INTERVAL and self.is_fresh(member)
+        return boottime() - grown < ALIVE - INTERVAL and self.is_fresh(member)
+
+    def is_quiet(self, member: Member) -> bool:
+        """Whether nothing went to the member since the last look."""
+        rate = self.rates.of(member.public_key)
+        return rate.rx == rate.tx == 0.0
 
     async def start_endpoints(self) -> dict[str, UdpEndpoint]:
         """Where a session with each member starts: its transport address when relayed, else an endpoint of its own."""
@@ -263,6 +269,11 @@ class Sessions:
         if not usable:
             return None
         return usable[self._endpoint_turn.get(member.id, 0) % len(usable)]
+
+    async def next_endpoint(self, member: Member) -> UdpEndpoint | None:
+        """Where its session is to be started anew: over its relay, else at the next of its own endpoints in turn."""
+        self._endpoint_turn[member.id] = self._endpoint_turn.get(member.id, 0) + 1
+        return self.transport_endpoint(member) or await self._own_endpoint(member)
 
     async def usable(self, endpoint: Endpoint) -> list[UdpEndpoint]:
         """The addresses of an endpoint that this machine has a route to."""
@@ -323,6 +334,8 @@ class Sessions:
             await mesh.machine.backend.apply(mesh.choices.interface, DeviceChange(peers=tuple(changes)))
         for member in sorted(heard_by, key=lambda one: one.role is not Role.NODE):  # relays before what they carry
             self.prober.ping(member.ipv4)
+        if me is not None:
+            self.renewals.renew_all(me)
 
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
@@ -330,18 +343,45 @@ class Sessions:
         """Probes, samples the counters, restarts sessions that went dead, and looks for straight paths."""
         first_delay = {member.id: 0.0 for member in self._mesh.members.values()}
         while True:
+            began = boottime()
             me = self._mesh.me
             if me is not None:
                 for node in self._nodes(me):
                     if node.id not in first_delay:
                         # Both sides starting at once cost 5 s (FACTS): the higher key waits for the lower one.
-                        first_delay[node.id] = time.monotonic() + (0.5 if me.public_key > node.public_key else 0)
-                    if time.monotonic() >= first_delay[node.id]:
+                        first_delay[node.id] = boottime() + (0.5 if me.public_key > node.public_key else 0)
+                    if boottime() >= first_delay[node.id]:
                         self.prober.ping(node.ipv4)
                 for member in self.direct.watched(me):
                     self.prober.ping(member.ipv4)
                 await self._look(me)
-            await asyncio.sleep(INTERVAL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL):
+                    await self._tick.wait()
+            self._tick.clear()
+            late = boottime() - began - INTERVAL
+            if late > SLEPT or self._slept:
+                await self._resume(late)
+
+    def woke_up(self) -> None:
+        """logind says that this machine slept until now."""
+        self._slept = True
+        self._tick.set()
+
+    async def _resume(self, late: float) -> None:
+        """What was known is old: all of it is looked up and tried again now."""
+        mesh, self._slept = self._mesh, False
+        text = f"this machine slept for {late:.0f} s" if late > SLEPT else "this machine woke up"
+        mesh.event("state", f"{text}: sessions start anew")
+        self._resolver.look_again()
+        mesh.own_endpoints.look_soon()
+        if mesh.duties is not None:
+            mesh.duties.renew()
+        if mesh.me is not None:
+            with contextlib.suppress(MeshError):  # gone: the plan makes it again
+                await self.read()
+                self.renewals.renew_all(mesh.me)
+        await mesh.notify()
 
     def _nodes(self, me: Member) -> list[Member]:
         return [one for one in self._mesh.members.values() if one.role is Role.NODE and one.id != me.id]
@@ -354,25 +394,15 @@ class Sessions:
             self._mesh.wake()
             return
         self._note_received(device)
-        self.rates.sample(time.monotonic(), {key: (one.rx_bytes, one.tx_bytes) for key, one in device.peers.items()})
+        self.rates.sample(boottime(), {key: (one.rx_bytes, one.tx_bytes) for key, one in device.peers.items()})
         self._remember(me)
         if any(self.prober.answered(node.ipv4) for node in self._nodes(me)):
-            self.last_answer = time.time()
+            self.last_answer = boottime()
         before = {key: (way.relay, way.direct) for key, way in self.ways.items()}
         self.choose(me)
         if before != {key: (way.relay, way.direct) for key, way in self.ways.items()}:
             self._mesh.wake()
-        now = time.monotonic()
-        for node in [one for one in self._nodes(me) if one.enabled and one.public_key in device.peers]:
-            contact = self.prober.contact(node.ipv4)
-            later = START_APART if me.role is Role.NODE and me.public_key > node.public_key else 0.0
-            silent = contact.first_unanswered and now - contact.first_unanswered > RESTART_AFTER + later
-            # A helper that is there probes us, too: when only ours go unanswered, the path is broken.
-            away = self._carries(node) and contact.heard < contact.first_unanswered + INTERVAL
-            if silent and not away and self._may_restart(node, first=not later):
-                self._restarted[node.id] = now
-                await self._restart(node)
-        await self._renew(me)
+        await self.renewals.look(me, device)
         await self.direct.look(me)
         await self._without_nodes.look(me)
         await self._mesh.notify()
@@ -386,71 +416,7 @@ class Sessions:
                 samples[member.id] = (rate.rx + rate.tx, latency if contact.alive else 0.0)
         now_ms = int(time.time() * 1000)
         self.past.sample(now_ms, samples)
+        self.handshakes.keep(set(self._mesh.members))
         self.past.forget_all_but(self._mesh.members)
         self.day.sample(now_ms, samples)
         self.day.forget_all_but(self._mesh.members)
-
-    async def _renew(self, me: Member) -> None:
-        """After one of two peers was away, the other may hold a session that is gone there: it is started anew.
-
-        A handshake since then, or an answer now, shows that it is not: perhaps only the helper was away. The lower
-        key goes first, because two ends that start at once cost each other 5 s (FACTS).
-        """
-        peers = [one for one in self._mesh.members.values() if one.role is Role.PEER and one.id != me.id]
-        if me.role is not Role.PEER:
-            return
-        nodes = [one for one in self._mesh.members.values() if one.role is Role.NODE]
-        cut = not any(self.prober.alive(node.ipv4) for node in nodes)
-        now = time.monotonic()
-        for member in peers:
-            if cut or not self.is_online(member):
-                if member.id in self._were_online:  # after a start of meshd, sessions go on as they were
-                    self._away_since.setdefault(member.id, time.time())
-                self._renewals.pop(member.id, None)
-                continue
-            self._were_online.add(member.id)
-            since = self._away_since.pop(member.id, None)
-            if since is not None and self.handshake(member):
-                self._renewals[member.id] = (since, now + (START_APART if me.public_key > member.public_key else 0))
-        for member in peers:
-            since, due = self._renewals.get(member.id, (0.0, 0.0))
-            if since and now >= due:
-                del self._renewals[member.id]
-                if (self.handshake(member) or 0) < since:
-                    self._spawn(self._restart_unless_answered(member), f"session with {member.name}")
-        known = {one.id for one in peers}
-        self._were_online &= known
-        self._away_since = {key: since for key, since in self._away_since.items() if key in known}
-        self._renewals = {key: renewal for key, renewal in self._renewals.items() if key in known}
-
-    def _may_restart(self, member: Member, first: bool) -> bool:
-        """Whether enough time has passed since it was done last. `first`: this is the end that starts sessions."""
-        passed = time.monotonic() - self._restarted.get(member.id, 0)
-        answered = (self.handshake(member) or 0) > time.time() - passed
-        return passed > (RESTART_AGAIN if first and not answered else RESTART_AFTER)
-
-    async def _restart_unless_answered(self, member: Member) -> None:
-        if await self.prober.measure(member.ipv4, RENEW_LIMIT) is None and member.id in self._mesh.members:
-            await self._restart(member)
-            self.prober.ping(member.ipv4)
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.create_task(work, name=f"{self._mesh.name}: {name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _restart(self, member: Member) -> None:
-        """Removes and adds the peer in one set, at its next endpoint: WireGuard alone would need about 15 s."""
-        peer = self.device.peers.get(member.public_key) if self.device else None
-        if peer is None:
-            return
-        self._endpoint_turn[member.id] = self._endpoint_turn.get(member.id, 0) + 1
-        endpoint = self.transport_endpoint(member) or await self._own_endpoint(member)
-        again = anew(peer, endpoint or peer.endpoint)
-        log.info("%s: starting the session with %s anew", self._mesh.name, member.name)
-        try:
-            await self._mesh.machine.backend.apply(
-                self._mesh.choices.interface, DeviceChange(peers=(PeerChange(member.public_key, remove=True), again))
-            )
-        except MeshError as error:
-            log.warning("%s: %s", self._mesh.name, error)

@@ -6,12 +6,17 @@ import time
 from collections.abc import Iterable
 
 from meshproto import PROTOCOL_VERSION, local_pb2, state_pb2
+from meshproto.durations import format_age
 from meshproto.keys import PublicKey
 
 from meshd.assembly.mesh import Mesh
+from meshd.clocks import boottime
 from meshd.cluster.certificates import fingerprint
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
+
+CLOCK_SLACK = 120.0
+"""Seconds that clocks may differ without a word."""
 
 GRACE = 15.0
 """Seconds after a start in which a mesh that has not answered yet is connecting, not stale."""
@@ -52,11 +57,24 @@ def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
     else:
         others = f"no answer from {', '.join(sorted(node.name for node in nodes)[:3])}"
     if mesh.sessions.last_answer:
-        age = max(int(time.time() - mesh.sessions.last_answer), 0)
-        return local_pb2.STALE, f"{others} for {age} s"
+        age = int(boottime() - mesh.sessions.last_answer)
+        return local_pb2.STALE, f"{others} for {age} s{clock_problem(mesh)}"
     if mesh.sessions.running_for() < GRACE:
-        return local_pb2.CONNECTING, others
-    return local_pb2.STALE, f"{others} since the start"
+        return local_pb2.CONNECTING, others + clock_problem(mesh)
+    return local_pb2.STALE, f"{others} since the start{clock_problem(mesh)}"
+
+
+def clock_problem(mesh: Mesh) -> str:
+    """Why nodes may refuse this machine: its clock was set back, or is before what the mesh knows to have happened."""
+    now = time.time()
+    behind = mesh.sessions.handshakes.set_back(now)
+    known = max((member.joined_ms / 1000 for member in mesh.members.values()), default=0.0) - now
+    if not behind and known > CLOCK_SLACK:
+        behind = known
+    if not behind:
+        return ""
+    fix = "set it right: timedatectl set-ntp true"
+    return f"; this machine's clock is {format_age(int(behind * 1000)).removesuffix(' ago')} behind what it was; {fix}"
 
 
 def states_line(meshes: Iterable[Mesh]) -> str:
@@ -116,8 +134,14 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
         wanted=mesh.choices.up,
         connected_by=mesh.choices.connected_by,
         paused_until_ms=mesh.choices.paused_until_ms,
-        stale_since_ms=int(mesh.sessions.last_answer * 1000) if state == local_pb2.STALE else 0,
+        stale_since_ms=_stale_since_ms(mesh) if state == local_pb2.STALE else 0,
     )
+
+
+def _stale_since_ms(mesh: Mesh) -> int:
+    """By the clock as it is now, to the second, so that it does not look new each time; 0: no node ever answered."""
+    answer = mesh.sessions.last_answer
+    return int(time.time() - boottime() + answer) * 1000 if answer else 0
 
 
 def invite_status(invite: state_pb2.Invite) -> local_pb2.InviteStatus:
@@ -187,7 +211,7 @@ def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
         admin=member.admin,
         path=path,
         relay=relay,
-        latest_handshake_ms=int(peer.latest_handshake * 1000) if peer and peer.latest_handshake else 0,
+        latest_handshake_ms=0 if is_self else int(mesh.sessions.handshake_shown(member) * 1000),
         rx_bytes=peer.rx_bytes if peer else 0,
         tx_bytes=peer.tx_bytes if peer else 0,
         rx_rate=rate.rx,

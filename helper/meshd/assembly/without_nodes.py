@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING
 
+from meshd.clocks import boottime
 from meshd.cluster.outside_view import ask_for_view
 from meshd.dataplane.desired import UdpEndpoint
 from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange, anew
@@ -36,7 +36,7 @@ class WithoutNodes:
         self._sessions = sessions
         self._asking: asyncio.Task[None] | None = None
         self._asked = 0.0
-        self._turns: dict[str, tuple[int, float]] = {}  # which endpoint, and since when (CLOCK_MONOTONIC)
+        self._turns: dict[str, tuple[int, float]] = {}  # which endpoint, and since when (boottime)
 
     async def look(self, me: Member) -> None:
         """Raises MeshError."""
@@ -46,7 +46,7 @@ class WithoutNodes:
         if not alone or sessions.running_for() < ALIVE:
             await self._undo()
             return
-        now, changes = time.monotonic(), []
+        now, changes = boottime(), []
         if now - self._asked > ASK_EVERY and (self._asking is None or self._asking.done()):
             self._asked = now
             self._asking = asyncio.create_task(self._ask(nodes), name=f"{self._mesh.name}: asking outside")

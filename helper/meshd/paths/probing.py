@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from google.protobuf.message import DecodeError
 from meshproto import paths_pb2
 
+from meshd.clocks import boottime
 from meshd.model.errors import Failed
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ PENDING_KEPT = 4096
 
 @dataclass(slots=True)
 class Contact:
-    """What is known about the path to one overlay address. Times are CLOCK_MONOTONIC seconds, 0: never."""
+    """What is known about the path to one overlay address. Times are boottime seconds, 0: never."""
 
     heard: float = 0.0  # any datagram from there
     answered: float = 0.0  # an answer to one of our probes
@@ -47,7 +48,7 @@ class Contact:
     @property
     def alive(self) -> bool:
         """Whether anything came from there within `ALIVE` seconds."""
-        return self.heard > 0 and time.monotonic() - self.heard < ALIVE
+        return self.heard > 0 and boottime() - self.heard < ALIVE
 
 
 _NONE = Contact()
@@ -115,7 +116,7 @@ class Prober(asyncio.DatagramProtocol):
     def answered(self, address: IPv4Address) -> bool:
         """Whether a probe was answered within `ALIVE` seconds."""
         at = self.contact(address).answered
-        return at > 0 and time.monotonic() - at < ALIVE
+        return at > 0 and boottime() - at < ALIVE
 
     def forget(self, keep: Iterable[IPv4Address]) -> None:
         """Drops what is known about addresses that are no member's any more."""
@@ -126,7 +127,7 @@ class Prober(asyncio.DatagramProtocol):
     def ping(self, address: IPv4Address, waiter: asyncio.Future[float] | None = None) -> int:
         """Sends one probe; returns its nonce. `waiter` gets the round trip in milliseconds."""
         nonce = int.from_bytes(self._random(8), "big")
-        now = time.monotonic()
+        now = boottime()
         contact = self._contacts.setdefault(address, Contact())
         if not contact.first_unanswered:
             contact.first_unanswered = now
@@ -164,7 +165,7 @@ class Prober(asyncio.DatagramProtocol):
         except DecodeError:
             log.debug("unreadable datagram from %s", address)
             return
-        now = time.monotonic()
+        now = boottime()
         contact = self._contacts.setdefault(address, Contact())
         appeared = not contact.alive
         contact.heard = now

@@ -7,10 +7,11 @@ import contextlib
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from meshd.clocks import boottime
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +51,18 @@ class Resolver:
     async def resolve(self, host: str) -> list[Address]:
         """The addresses; empty when none is known. Never raises, and waits `FIRST_WAIT` seconds at most."""
         name = self._known.setdefault(host, _Name())
-        if name.running is None and time.monotonic() >= name.due:
+        if name.running is None and boottime() >= name.due:
             self._start(host, name)
         if not name.due and name.running is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_WAIT):
                     await name.running.wait()
         return list(name.addresses)
+
+    def look_again(self) -> None:
+        """Every name is looked up again when it is asked for next: this machine was away, or is in another network."""
+        for name in self._known.values():
+            name.due = min(name.due, boottime())
 
     def _start(self, host: str, name: _Name) -> None:
         """In a thread that nobody waits for at the end: the system's resolver can't be interrupted."""
@@ -77,7 +83,7 @@ class Resolver:
     def _done(self, name: _Name, found: list[Address] | None) -> None:
         if found is not None:
             name.addresses = found
-        name.due = time.monotonic() + (RETRY if found is None else FRESH)
+        name.due = boottime() + (RETRY if found is None else FRESH)
         if name.running is not None:
             name.running.set()
             name.running = None
