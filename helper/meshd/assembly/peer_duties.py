@@ -67,7 +67,7 @@ class PeerDuties:
 
     def renew(self) -> None:
         """Watches anew: the node may have given this stream up."""
-        if self._silence is not None:
+        if self._silence is not None and not self._silence.expired():
             self._silence.reschedule(asyncio.get_running_loop().time())
 
     @property

@@ -190,6 +190,8 @@ class Prober(asyncio.DatagramProtocol):
         if pending is None or pending.address != address:
             return
         del self._pending[pong.nonce]
+        if now - pending.sent > ALIVE:  # it waited while this machine slept: it says nothing about now
+            return
         rtt = (now - pending.sent) * 1000
         contact.rtt_ms = rtt
         contact.answered = now

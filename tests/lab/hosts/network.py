@@ -57,10 +57,14 @@ class Network:
         self.attach(name)
         return self.hosts[name]
 
+    def unplug(self, name: str) -> None:
+        """Takes the cable away, and with it the host's addresses."""
+        self.router.run(f"ip link del lk{self._links[name].number} 2>/dev/null", check=False)
+
     def move(self, name: str) -> None:
         """Takes the host to another subnet: another cable, other addresses."""
         old = self._links[name]
-        self.router.run(f"ip link del lk{old.number}")
+        self.unplug(name)
         self._links[name] = _link(old.ipv4 is not None, old.ipv6 is not None, old.nat)
         self.attach(name)
 
@@ -102,6 +106,10 @@ class Network:
         """The host's underlay IPv4 address, else its IPv6 one."""
         link = self._links[name]
         return (link.ipv4 or link.ipv6 or "").split("/")[0]
+
+    def gateway(self, name: str) -> str:
+        """The router's IPv4 address on the host's subnet."""
+        return (self._links[name].gateway4 or "").split("/")[0]
 
     def address6(self, name: str) -> str:
         """The host's underlay IPv6 address."""
