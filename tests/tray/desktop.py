@@ -7,6 +7,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -220,7 +221,11 @@ class Desktop:
         config.write_text(BUS)
         address = f"--address={self.address}"
         self.bus = self.start("dbus-daemon", f"--config-file={config}", "--nofork", address, log="bus.log")
-        await until((self.folder / "bus").exists, "the session bus")
+        await until(self._bus_answers, "the session bus")
+
+    def _bus_answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as one:
+            return one.connect_ex(str(self.folder / "bus")) == 0
 
     def start_tray(self, *options: str, **environment: str) -> Any:
         return self.start(

@@ -96,7 +96,7 @@ class Bus:
     async def closed(self) -> None:
         """Until the bus ends the connection, or we do."""
         try:
-            await self._bus.wait_for_disconnect()
+            await asyncio.shield(self._bus.wait_for_disconnect())  # of one future for all who wait
         except (OSError, EOFError) as error:
             log.debug("the bus is gone: %s", error)
 
@@ -106,7 +106,7 @@ class Bus:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._bus.connected:
             self._bus.disconnect()
-            await self.closed()
+        await self.closed()
         _let_go(self._bus)
 
     # --- others -----------------------------------------------------------------------------------------------------

@@ -58,13 +58,10 @@ def main(arguments: list[str]) -> int:
             "this is for the person at the desktop, not for root",
             "start it without sudo; group mesh may connect: sudo usermod -aG mesh USER, then log in again",
         )
-    logging.basicConfig(
-        level=logging.DEBUG if options.debug else logging.WARNING, format="meshtray: %(message)s", stream=sys.stderr
-    )
-    if not options.debug:
-        logging.getLogger("pystray").setLevel(logging.CRITICAL)  # it prints tracebacks of what it then repairs itself
-    for name in ("asyncio", "PIL", "Xlib", "keyring"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="meshtray: %(message)s", stream=sys.stderr)
+    logging.getLogger("pystray").setLevel(logging.CRITICAL)  # it prints tracebacks of what it then repairs by itself
+    if options.debug:
+        logging.getLogger("meshtray").setLevel(logging.DEBUG)
     try:
         return _run_inner(inner, arguments[1:]) if inner else _run(options)
     except ModuleNotFoundError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from meshtray.deeds import (
@@ -60,7 +60,13 @@ def menu(state: State) -> tuple[Item, ...]:
     if items:
         items.append(Item("line/meshes"))
     items += _always(state)
-    return tuple(items)
+    return tuple(map(_closed, items))
+
+
+def _closed(item: Item, enabled: bool = True) -> Item:
+    """With nothing to choose below what can't be chosen: a panel may still show it open."""
+    enabled = enabled and item.enabled
+    return replace(item, enabled=enabled, children=tuple(_closed(one, enabled) for one in item.children))
 
 
 def _note(key: str, text: str) -> Item:

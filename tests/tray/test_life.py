@@ -1,0 +1,176 @@
+"""The tray as a program: one for each session, panels and helpers that come and go, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+from meshproto import local_pb2
+from tray.desktop import BIN, Desktop, Panel, until
+from tui.recorded_meshd import RecordedMeshd
+
+from tui import recordings
+
+
+async def test_it_registers_with_each_new_watcher(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    desktop.start_tray()
+    await panel.registered()
+    for _ in range(3):
+        await panel.stop()
+        panel.bus = (new := await Panel.start(desktop.address)).bus
+        await new.registered()
+        await new.until_icon("connected")
+        assert len(new.items) == 1
+
+
+async def test_changes_are_shown_within_a_second_of_the_push(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    states = {
+        "degraded": (local_pb2.STALE, "no answer from gw-berlin for 7 s"),
+        "connecting": (local_pb2.CONNECTING, "no answer yet"),
+        "disconnected": (local_pb2.DOWN, "disconnected"),
+        "connected": (local_pb2.CONNECTED, ""),
+    }
+    for icon, (state, reason) in states.items():
+        panel.changes.clear()
+        began = time.monotonic()
+        one = recordings.mesh(state=state, reason=reason, members=[])
+        meshd.push(local_pb2.WatchUpdate(differences=[local_pb2.MeshDifference(mesh_id=one.id, head=one)]))
+        await until(lambda: "NewIcon" in panel.changes, f"{icon} to be announced")
+        assert time.monotonic() - began < 1.0
+        assert await panel.icon() == icon
+        assert reason in (await panel.menu()).text().lower()
+
+
+async def test_a_silent_helper_is_not_green_and_is_believed_again(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    """The recorded one says nothing after the snapshot: as meshd when it is frozen, its socket still open."""
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    began = time.monotonic()
+    await panel.until_icon("disconnected", 8)
+    assert time.monotonic() - began < 6.5
+    assert "The helper is not answering" in await panel.tooltip()
+    assert "home" not in (await panel.menu()).text().replace("Join", "")
+    meshd.push(local_pb2.WatchUpdate(at_ms=1))
+    await panel.until_icon("connected", 1)
+
+
+async def test_a_helper_that_comes_goes_and_comes(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    meshd.stop()
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_menu("Meshd is not running")
+    assert await panel.icon() == "disconnected"
+    assert (await panel.find("Copy: sudo systemctl start meshd")).enabled
+    meshd.start()
+    desktop.socket.chmod(0o666)
+    await panel.until_icon("connected")
+    meshd.stop()
+    await panel.until_icon("disconnected", 3)
+    meshd.start()
+    desktop.socket.chmod(0o666)
+    await panel.until_icon("connected")
+
+
+async def test_there_is_one_and_it_gets_the_invite(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    terminal = desktop.folder / "terminal"
+    terminal.write_text('#!/bin/sh\nfor one; do last=$one; done\ncp "$last" "$HOME/dialog"; rm "$last"\n')
+    terminal.chmod(0o755)
+    desktop.start_tray(TERMINAL=str(terminal))
+    await panel.registered()
+    second = desktop.start_tray("mesh://join/mesh1-abc")
+    assert await until(lambda: second.poll() is not None, "the second to end") is True
+    assert second.returncode == 0
+    assert "it runs already; the invite is handed to it" in desktop.log()
+    dialog = desktop.folder / "dialog"
+    await until(dialog.exists, "a terminal with the dialog")
+    await until(lambda: "mesh1-abc" in dialog.read_text(), "what it is about")
+    assert len(panel.items) == 1
+
+
+async def test_quit_leaves_the_mesh_as_it_is(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    tray = desktop.start_tray()
+    await panel.registered()
+    await panel.until_menu("Quit (home stays as it is)")
+    await panel.click("Quit")
+    await until(lambda: tray.poll() is not None, "the tray to end")
+    assert (tray.returncode, meshd.calls) == (0, [])
+
+
+async def test_the_end_of_the_session_is_its_end(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    tray = desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    desktop.bus.send_signal(signal.SIGKILL)
+    await until(lambda: tray.poll() is not None, "the tray to end")
+    assert tray.returncode == 0
+    assert meshd.calls == []
+
+
+async def test_start_at_login(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    assert (await panel.find("Start at login")).checked is False
+    await panel.click("Start at login")
+    file = desktop.folder / ".config/autostart/meshtray.desktop"
+    await until(file.exists, "the file")
+    program = re.search(r"^Exec=(.*)$", file.read_text(), re.MULTILINE)
+    assert program is not None
+    assert program[1] == str(BIN / "meshtray")
+    await until(lambda: len([one for one in panel.changes if one == "ItemsPropertiesUpdated"]), "the check mark")
+    assert (await panel.find("Start at login")).checked is True
+    await panel.click("Start at login")
+    await until(lambda: not file.exists(), "the file to be gone")
+
+
+async def test_without_a_place_for_it_it_says_what_to_do(desktop: Desktop, meshd: RecordedMeshd) -> None:
+    tray = desktop.start_tray("--wait", "0.2")
+    await until(lambda: tray.poll() is not None, "the tray to end")
+    assert tray.returncode == 1
+    assert "meshtray: this session has no place for a tray icon" in desktop.log()
+    assert "AppIndicator" in desktop.log()
+    nothing = desktop.start_tray("--wait", "0.2", DBUS_SESSION_BUS_ADDRESS="unix:path=/nowhere")
+    await until(lambda: nothing.poll() is not None, "the tray to end")
+    assert nothing.returncode == 1
+    assert desktop.log().count("this session has no place for a tray icon") == 2
+
+
+def test_root_is_refused() -> None:
+    assert os.geteuid() == 0
+    done = subprocess.run([BIN / "meshtray"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "meshtray: this is for the person at the desktop, not for root\nfix: start it without sudo"
+    )
+
+
+async def test_who_may_only_look(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    meshd.status = recordings.status(recordings.mesh(connected_by="nobody"), tier=local_pb2.TIER_OBSERVE)
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_menu("nobody may only look")
+    assert not (await panel.find("Disconnect")).enabled
+    await panel.click("Disconnect")
+    assert meshd.calls == []
+
+
+async def test_what_the_helper_refuses_is_shown(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    meshd.status = recordings.status(recordings.mesh(connected_by="nobody"))
+    meshd.refuse = ("home is busy", "try again in a moment")
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_menu("Disconnect")
+    await panel.click("Disconnect")
+    await panel.until_menu("home is busy → try again in a moment")
+    assert await panel.icon() == "connected"
