@@ -11,6 +11,8 @@ import pytest
 from lab.cluster import ONE_VIEW, REDIS_PID, TAKEN_OVER, Cluster, three_gateways
 from lab.hosts.host import wait_until
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:

@@ -10,6 +10,8 @@ import pytest
 from lab.cluster import REDIS_PID, TAKEN_OVER, Cluster, three_gateways
 from lab.hosts.host import Host, wait_until
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:

@@ -8,6 +8,8 @@ import pytest
 from lab.conftest import Lab
 from lab.hosts.host import Host, wait_until
 
+pytestmark = pytest.mark.alone
+
 
 def reboot(lab: Lab, *hosts: Host) -> None:
     for host in hosts:

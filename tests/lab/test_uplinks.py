@@ -9,6 +9,8 @@ from lab.conftest import Lab, make_lab
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
