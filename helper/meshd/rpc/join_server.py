@@ -4,6 +4,7 @@ message is checked and counted here before `JoinApi` sees it."""
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol, TypeVar
@@ -63,11 +64,11 @@ class JoinApi(Protocol):
 
 
 class _Servicer(JoinServicer):
-    def __init__(self, api: JoinApi) -> None:
+    def __init__(self, api: JoinApi, now: Callable[[], float]) -> None:
         self._api = api
         # By whether it is a try to join, and whether it comes from inside the mesh.
         self._limits = {
-            (tries, inside): RateLimit(factor=(1 if tries else LOOKS) * (CROWD if inside else 1))
+            (tries, inside): RateLimit(now, factor=(1 if tries else LOOKS) * (CROWD if inside else 1))
             for tries in (True, False)
             for inside in (True, False)
         }
@@ -107,11 +108,11 @@ class _Servicer(JoinServicer):
 class JoinServer:
     """One server for all addresses of one mesh's join service."""
 
-    def __init__(self, identity: Identity, api: JoinApi) -> None:
+    def __init__(self, identity: Identity, api: JoinApi, now: Callable[[], float] = time.monotonic) -> None:
         self._credentials = grpc.ssl_server_credentials(
             [(private_key_pem(identity.keys.certificate), certificate_pem(identity.certificate))]
         )
-        self._servicer = _Servicer(api)
+        self._servicer = _Servicer(api, now)
         self._server: grpc.aio.Server | None = None
 
     async def start(self, addresses: Sequence[Source], port: int) -> None:
