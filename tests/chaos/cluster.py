@@ -22,6 +22,7 @@ from chaos.history import Copy
 
 NAMES = ("gw-berlin", "gw-paris", "gw-oslo", "gw-rome", "gw-wien", "gw-bern", "gw-riga")
 DISK = "48m"
+CLOCK = "/run/clock-offset"
 REDIS_PID = "$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /var/lib/meshd/home/redis/server.json)"
 
 
@@ -35,6 +36,7 @@ class Cluster:
         for name in NAMES[:count]:
             host = self.nodes[name] = self.network.host(name, ipv6=False)
             host.run(f"mount -t tmpfs -o size={DISK},mode=700 tmpfs /var/lib/meshd")
+            self.set_clock(host, 0)
             host.run("nft add table inet chaos")
             host.run("nft 'add chain inet chaos cut { type filter hook input priority -300; }'")
             host.start_meshd()
@@ -42,8 +44,25 @@ class Cluster:
         key = first.meshctl("create", "home")["cluster_key"]
         for host in others:
             host.meshctl("join", "-", self.network.address(first.name), input=key)
-        wait_until(lambda: self._voters() == count, 20, f"{count} nodes to vote")
+        wait_until(lambda: self._voters() == count, 60, f"{count} nodes to vote")
         self.visitor = self.network.host("visitor", ipv6=False)
+
+        for host in self.nodes.values():
+            host.stop_meshd()  # faketime breaks time.sleep(), which starting wireguard-go needs: it runs by now
+            self.start_meshd(host)
+        wait_until(lambda: self.primary() and self._voters() == count, 60, f"{count} nodes to vote again")
+
+    def start_meshd(self, host: Host) -> None:
+        """With a wall clock that `set_clock` moves, and a Redis of the same clock where it starts one. CLOCK_MONOTONIC
+        and CLOCK_BOOTTIME stay true, as on a machine whose clock is set."""
+        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+        environment = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": CLOCK,
+            "FAKETIME_CACHE_DURATION": "1",  # seconds until a jump is seen
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        host.start_meshd(environment=environment)
 
     def _voters(self) -> int:
         status = self.status(next(iter(self.nodes.values())))
@@ -105,6 +124,10 @@ class Cluster:
 
     def empty_disk(self, host: Host) -> None:
         host.run("rm -f /var/lib/meshd/filler")
+
+    def set_clock(self, host: Host, ahead: float) -> None:
+        """The wall clock of a node jumps to so many seconds before or behind the true time."""
+        host.run(f"echo {ahead:+} > {CLOCK}.new; mv {CLOCK}.new {CLOCK}")
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

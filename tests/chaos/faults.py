@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from lab.hosts.host import Host
 
@@ -24,13 +25,13 @@ def _victim(cluster: Cluster, dice: random.Random) -> Host:
 def meshd_killed(cluster: Cluster, dice: random.Random) -> tuple[str, Cure]:
     host = _victim(cluster, dice)
     host.stop_meshd(signal.SIGKILL)
-    return f"meshd of {host.name} killed", host.start_meshd
+    return f"meshd of {host.name} killed", partial(cluster.start_meshd, host)
 
 
 def meshd_restarted(cluster: Cluster, dice: random.Random) -> tuple[str, Cure]:
     host = _victim(cluster, dice)
     host.stop_meshd()
-    return f"meshd of {host.name} stopped", host.start_meshd
+    return f"meshd of {host.name} stopped", partial(cluster.start_meshd, host)
 
 
 def meshd_stands_still(cluster: Cluster, dice: random.Random) -> tuple[str, Cure]:
@@ -55,7 +56,7 @@ def both_killed(cluster: Cluster, dice: random.Random) -> tuple[str, Cure]:
     host = _victim(cluster, dice)
     cluster.signal_redis(host, signal.SIGKILL)
     host.stop_meshd(signal.SIGKILL)
-    return f"meshd and redis of {host.name} killed", host.start_meshd
+    return f"meshd and redis of {host.name} killed", partial(cluster.start_meshd, host)
 
 
 def everything_killed(cluster: Cluster, dice: random.Random) -> tuple[str, Cure]:
@@ -67,7 +68,7 @@ def everything_killed(cluster: Cluster, dice: random.Random) -> tuple[str, Cure]
 
     def cure() -> None:
         for host in hosts:
-            host.start_meshd()
+            cluster.start_meshd(host)
 
     return "meshd and redis of all nodes killed", cure
 
@@ -76,6 +77,14 @@ def disk_full(cluster: Cluster, dice: random.Random) -> tuple[str, Cure]:
     host = _victim(cluster, dice)
     cluster.fill_disk(host)
     return f"disk of {host.name} full", lambda: cluster.empty_disk(host)
+
+
+def clock_set(cluster: Cluster, dice: random.Random) -> tuple[str, Cure]:
+    """Wrong, and right again. Not by more than the day that certificates are made to bear."""
+    host = _victim(cluster, dice)
+    ahead = dice.choice((-1, 1)) * dice.choice((0.7, 30, 3600, 72000))
+    cluster.set_clock(host, ahead)
+    return f"clock of {host.name} {ahead:+} s", partial(cluster.set_clock, host, 0)
 
 
 def _cut(cluster: Cluster, one: Sequence[Host], other: Sequence[Host]) -> None:
@@ -129,6 +138,6 @@ def _names(hosts: Sequence[Host]) -> str:
 
 OF_MACHINES: tuple[Fault, ...] = (
     meshd_killed, meshd_restarted, meshd_stands_still, redis_killed, redis_stands_still, both_killed,
-    everything_killed, disk_full,
+    everything_killed, disk_full, clock_set,
 )  # fmt: skip
 OF_THE_NETWORK: tuple[Fault, ...] = (isolated, isolated, halves, bridge, one_way, loss)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import statistics
 import subprocess
@@ -21,14 +22,23 @@ HEALED_WITHIN = 30.0
 
 
 @dataclass(slots=True)
+class Struck:
+    """A fault, from when it struck until its cure was through (CLOCK_MONOTONIC)."""
+
+    text: str
+    began: float
+    ended: float = math.inf
+
+
+@dataclass(slots=True)
 class Result:
     seed: int
     nodes: int
     seconds: float
-    faults: list[str]
+    faults: list[Struck]
     findings: Findings
     healed: list[float] = field(default_factory=list)  # seconds to one view after a cure that was waited for
-    pauses: list[float] = field(default_factory=list)  # seconds between two changes that were done, the longest ones
+    pauses: list[tuple[float, float]] = field(default_factory=list)  # two changes that were done, the farthest apart
 
     def text(self) -> str:
         outcomes = ", ".join(f"{count} {what}" for what, count in sorted(self.findings.outcomes.items()))
@@ -37,9 +47,17 @@ class Result:
             f"{self.findings.epochs} epochs; changes: {outcomes}",
             f"one view after a cure: median {statistics.median(self.healed):.1f} s, worst {max(self.healed):.1f} s "
             f"({len(self.healed)} times)",
-            f"longest pauses without a change: {', '.join(f'{one:.1f}' for one in self.pauses)} s",
+            *(f"{until - since:.1f} s without a change: {self._during(since, until)}" for since, until in self.pauses),
         ]
         return "\n".join([*lines, *self.findings.wrong])
+
+    def _during(self, since: float, until: float) -> str:
+        """What was wrong then, in seconds from the start of that pause."""
+        return "; ".join(
+            f"{one.text} ({one.began - since:+.1f} to {one.ended - since:+.1f} s)"
+            for one in self.faults
+            if one.began < until and one.ended > since - 1
+        )
 
 
 def storm(nodes: int, seconds: float, seed: int, verbose: bool = False) -> Result:
@@ -72,26 +90,30 @@ def storm(nodes: int, seconds: float, seed: int, verbose: bool = False) -> Resul
                 host.destroy()  # what they logged was looked at
             cluster.network.router.destroy()
     ends = sorted(one.ended for one in operations if one.outcome == DONE)
-    pauses = sorted((after - before for before, after in itertools.pairwise(ends)), reverse=True)[:5]
+    pauses = sorted(itertools.pairwise(ends), key=lambda pair: pair[0] - pair[1])[:5]
     return Result(seed, nodes, seconds, faults, findings, healed, pauses)
 
 
-def _faults(cluster: Cluster, dice: random.Random, seconds: float, verbose: bool) -> tuple[list[str], list[float]]:
+def _faults(cluster: Cluster, dice: random.Random, seconds: float, verbose: bool) -> tuple[list[Struck], list[float]]:
     """Until the time is over; in the end everything is cured."""
-    told, healed = [], []
+    told: list[Struck] = []
+    healed = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        cures = []
+        cures, present = [], len(told)
         chosen = [dice.choice(OF_MACHINES), dice.choice(OF_THE_NETWORK)]
         for fault in chosen if dice.random() < 0.25 else [dice.choice(chosen)]:
+            began = time.monotonic()
             text, cure = fault(cluster, dice)
-            told.append(text)
+            told.append(Struck(text, began))
             cures.append(cure)
             if verbose:
                 print(f"{until - time.monotonic():6.1f} s left: {text}", flush=True)
         time.sleep(dice.uniform(0.5, 7.0))
         for cure in cures:
             cure()
+        for one in told[present:]:
+            one.ended = time.monotonic()
         if verbose:
             print("             cured", flush=True)
         if dice.random() < 0.5:
