@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from meshproto.keys import PublicKey
 
 from meshd import defaults
 from meshd.assembly.cluster_keys import ClusterKeys
-from meshd.assembly.invite_keys import forget_closed
+from meshd.assembly.kept_view import keep_view
 from meshd.assembly.machine import Duties, Machine
 from meshd.assembly.names import Names
 from meshd.assembly.own_endpoints import OwnEndpoints
@@ -42,7 +43,6 @@ from meshd.model.errors import MeshError
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
-from meshd.store.view_file import save_view
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,6 @@ class Mesh:
         self._wake = asyncio.Event()
         self._reconciling = asyncio.Lock()
         self._last_desired: Desired | None = None
-        self._unkept = False  # the view could not be written to disk
         self._watch = KernelWatch(self._kernel_changed)
         self._tasks: list[asyncio.Task[None]] = []
         self.starting = Starting(self)
@@ -279,6 +278,7 @@ class Mesh:
         self._watch.start()
         self._tasks = [
             self.keep_running(self._follow_plan, "plan"),
+            self.keep_running(partial(keep_view, self), "view"),
             self.keep_running(self.sessions.run, "sessions"),
             self.keep_running(self._names.run, "names"),
         ]
@@ -335,7 +335,6 @@ class Mesh:
     # --- the plan ---------------------------------------------------------------------------------------------------
 
     async def _follow_plan(self) -> None:
-        saved = Position()
         while True:
             try:
                 async with asyncio.timeout(defaults.COMPARE_INTERVAL):
@@ -344,21 +343,6 @@ class Mesh:
                 pass
             self._wake.clear()
             await self.reconcile()
-            if self.state.position > saved and await self._keep_view():
-                saved = self.state.position
-
-    async def _keep_view(self) -> bool:
-        """Whether the view is on disk now. On a full disk the plan is followed all the same, and this tried again."""
-        try:
-            await asyncio.to_thread(save_view, self.folder / "view", self.state.to_view())
-            await asyncio.to_thread(forget_closed, self.folder, self.state)
-        except (MeshError, OSError) as error:
-            if not self._unkept:
-                self.event("store", str(error), severity="error")
-            self._unkept = True
-            return False
-        self._unkept = False
-        return True
 
     async def reconcile(self) -> None:
         """Brings the machine to the plan once. What fails is kept as `problem` and tried again."""

@@ -67,18 +67,17 @@ class HostNetwork:
 
     def _read_with_interface(self, desired: Desired, device: DeviceState) -> Actual:
         interface = desired.interface
-        link = kernel_network.link_state(interface)
-        if link is None:
+        found = kernel_network.read_interface(interface, self._owned.read(interface) | _unreachable(desired))
+        if found is None:
             raise Failed(f"interface {interface} is gone", "meshd makes it again by itself")
-        unreachable = self._owned.read(interface) | _unreachable(desired)
         return Actual(
             device=device,
-            up=link[1],
-            mtu=link[2],
-            addresses=kernel_network.addresses_of(interface),
-            routes=kernel_network.routes_of(interface, unreachable),
+            up=found.up,
+            mtu=found.mtu,
+            addresses=found.addresses,
+            routes=found.routes,
             firewall=self._tables.read(interface),
-            sysctls=sysctls.read_settings(interface, kernel_network.uplinks()),
+            sysctls=sysctls.read_settings(interface, found.uplinks),
             ipv6=kernel_network.has_ipv6(interface),
         )
 

@@ -12,10 +12,12 @@ import json
 import logging
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any
 
 from meshd.dataplane.desired import Address, DesiredFirewall, Network
+from meshd.dataplane.nftables_generation import generation
 from meshd.model.errors import Failed
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,27 @@ def script(interface: str, wanted: DesiredFirewall) -> str:
             if elements:
                 lines.append(f"add element {table} {name}{version} {{ {', '.join(elements)} }}")
     lines += [f"add rule {table} {rule}" for rule in _rules(interface, wanted)]
+    return "\n".join(lines) + "\n"
+
+
+def additions(interface: str, before: DesiredFirewall, wanted: DesiredFirewall) -> str | None:
+    """A transaction for a table that holds `before`, where only elements are to be added; None where more differs.
+
+    It takes 3 ms. The whole one takes 20: emptying one interval set is 8 to 16 ms in the kernel. Single elements are
+    not deleted: Linux 6.12 says of some that lie beside others that they don't exist.
+    """
+    if _rules(interface, before) != _rules(interface, wanted):
+        return None
+    lines = []
+    old, new = sets(before), sets(wanted)
+    for name in new:
+        for _, version in _FAMILIES:
+            there, elements = _elements(old[name], version), _elements(new[name], version)
+            if set(there) - set(elements):
+                return None
+            added = [one for one in elements if one not in there]
+            if added:
+                lines.append(f"add element inet {table_name(interface)} {name}{version} {{ {', '.join(added)} }}")
     return "\n".join(lines) + "\n"
 
 
@@ -139,24 +162,46 @@ def _postrouting(mesh: str, wanted: DesiredFirewall) -> list[str]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A table as it was last seen with what we put into it."""
+
+    contents: DesiredFirewall
+    digest: str  # of its listing
+    generation: int | None  # of all tables, before it was listed
+
+
 class Tables:
     """The tables of all meshes, and what this process put into each. Everything blocks."""
 
     def __init__(self) -> None:
-        self._set: dict[str, tuple[DesiredFirewall, str]] = {}  # interface -> (contents, digest of the listing)
+        self._set: dict[str, _Known] = {}  # by interface
 
     def read(self, interface: str) -> DesiredFirewall | None:
-        """The contents; None when the table is missing, was changed by somebody, or is of an earlier process."""
+        """The contents; None when the table is missing, was changed by somebody, or is of an earlier process.
+
+        While no program changed anything in nftables, it is not listed: that takes 5 to 10 ms and more.
+        """
         known = self._set.get(interface)
         if known is None:
             return None
+        present = generation()
+        if present is not None and present == known.generation:
+            return known.contents
         listing = _list(interface)
-        return known[0] if listing is not None and _digest(listing) == known[1] else None
+        if listing is None or _digest(listing) != known.digest:
+            return None
+        self._set[interface] = replace(known, generation=present)
+        return known.contents
 
     def set(self, interface: str, wanted: DesiredFirewall) -> None:
         """Makes or changes the table, in one transaction."""
         text = script(interface, wanted)
-        done = _nft(["-f", "-"], text)
+        before = self.read(interface)
+        fewer = additions(interface, before, wanted) if before is not None else None
+        done = _nft(["-f", "-"], fewer) if fewer is not None else None
+        if done is None or done.returncode != 0:
+            done = _nft(["-f", "-"], text)
         if done.returncode != 0 and _list(interface) is not None:
             # Somebody gave the table another shape. Only then it is replaced.
             log.warning("the firewall table of %s can't be changed and is made anew", interface)
@@ -168,9 +213,10 @@ class Tables:
                 "look at `nft list ruleset`; the kernel needs nf_tables with nat and conntrack",
             )
         self._set.pop(interface, None)
+        present = generation()
         listing = _list(interface)
         if listing is not None and sum("rule" in item for item in listing) == text.count("\nadd rule "):
-            self._set[interface] = (wanted, _digest(listing))
+            self._set[interface] = _Known(wanted, _digest(listing), present)
 
     def remove(self, interface: str) -> None:
         """Deletes the table; nothing happens when it is gone."""

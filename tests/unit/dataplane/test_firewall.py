@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv6Network, ip_address, ip_network
 
 from meshd.dataplane.desired import DesiredFirewall
-from meshd.dataplane.firewall import script
+from meshd.dataplane.firewall import additions, script
 
 NODE = DesiredFirewall(
     own_addresses=frozenset({ip_address("10.11.0.1"), ip_address("fd00::1")}),
@@ -56,3 +56,19 @@ def test_without_a_redis_its_port_is_nobodys_business() -> None:
 def test_the_same_plan_gives_the_same_text() -> None:
     shuffled = replace(NODE, forward_to=frozenset(sorted(NODE.forward_to, key=str, reverse=True)))
     assert script("home", NODE) == script("home", shuffled)
+
+
+def test_what_is_only_more_is_added_alone() -> None:
+    more = NODE.masquerade_to | {ip_network("192.0.2.0/24")}
+    text = additions("home", NODE, replace(NODE, masquerade_to=more))
+    assert text == "add element inet meshd-home masquerade_to4 { 192.0.2.0/24 }\n"
+
+
+def test_anything_else_takes_the_whole_transaction() -> None:
+    others = (
+        replace(NODE, nodes=frozenset()),
+        replace(NODE, masquerade_to=frozenset({ip_network("10.10.0.0/15")})),  # takes the place of one in it
+        replace(NODE, redis_port=0),
+        replace(NODE, masquerade_to=frozenset()),
+    )
+    assert [additions("home", NODE, other) for other in others] == [None] * len(others)
