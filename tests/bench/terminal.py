@@ -48,6 +48,7 @@ class Screen:
         self.pid, self._screen = pty.fork()
         if self.pid == 0:
             os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+            os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is compiled
             os.execvp(command[0], command)
         fcntl.ioctl(self._screen, termios.TIOCSWINSZ, struct.pack("HHHH", 48, 160, 0, 0))
 

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 MANY = 200
 """Members in an update from which on it is folded in a thread, so that no key waits for it."""
 
+STEADY_MS = 1900
+"""A frame this old is drawn anew: as often as meshd says new figures, so that most frames bring both."""
+MOVING_MS = 900
+"""The same while somebody waits for meshd, or looks at a recording, whose clock shows seconds."""
+
 
 def _commands() -> type[Provider]:
     from meshtui.commands import Commands
@@ -72,8 +77,10 @@ class MeshtuiApp(App[None]):
         replay: Path | None = None,
         speed: float = 1.0,
         preferences: Path | None = None,
+        seen: Callable[[], None] = lambda: None,
     ) -> None:
-        """Without `theme` the one that was used last; without `preferences` nothing is kept. Raises NoRecording."""
+        """Without `theme` the one that was used last; without `preferences` nothing is kept. `seen` is called once
+        there is something to see. Raises NoRecording."""
         super().__init__()
         for one in THEMES:
             self.register_theme(one)
@@ -90,6 +97,7 @@ class MeshtuiApp(App[None]):
         self._wanted = mesh
         self._mesh_id = self._awaited = ""
         self._begun = False
+        self._seen: Callable[[], None] | None = seen
         self.link = Link()
         self.model = Model()
         self._history = History()
@@ -178,7 +186,8 @@ class MeshtuiApp(App[None]):
     def _tick(self) -> None:
         """Ages grow, and values that nobody corrected still hold."""
         now_ms = self._clock.now_ms()
-        if now_ms - self._presented_ms >= 900:
+        steady = self.link.state is LinkState.LIVE and self._replay is None
+        if now_ms - self._presented_ms >= (STEADY_MS if steady else MOVING_MS):
             self._history.learn(self.model, now_ms)
             self.present()
 
@@ -211,6 +220,9 @@ class MeshtuiApp(App[None]):
         return next(iter(self.model.meshes), None)
 
     def present(self) -> None:
+        if self._seen is not None and (self.model.known or self.link.state is LinkState.LOST):
+            self.call_after_refresh(self._seen)
+            self._seen = None
         if self.model.known and not self._begun:
             self._begun = True
             if len(self.model.meshes) > 1 and not self._wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
+    gc.disable()  # until there is something to see: what is imported stays anyway
     parser = make_parser()
     options = parser.parse_args(arguments)
     if options.record and options.replay:
@@ -74,6 +76,7 @@ def main(arguments: list[str]) -> int:
             replay=options.replay,
             speed=options.speed,
             preferences=default_path(),
+            seen=_collect_from_now_on,
         )
     except NoRecording as error:
         sys.stderr.write(f"meshtui: {error}\n")
@@ -81,6 +84,12 @@ def main(arguments: list[str]) -> int:
     sys.setswitchinterval(SWITCH_S)
     app.run()
     return app.return_code or 0
+
+
+def _collect_from_now_on() -> None:
+    """What is there now is never looked through again, so that collecting takes no longer than a frame."""
+    gc.freeze()
+    gc.enable()
 
 
 def _speed(text: str) -> float:

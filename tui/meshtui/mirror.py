@@ -6,7 +6,7 @@ the harmless one. Names no generated module at run time, so that the first frame
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -135,7 +135,7 @@ def _member(status: wire.MemberStatus) -> Member:
         ipv4=_ipv4(status.ipv4),
         ipv6=_ipv6(status.ipv6),
         public_key=plain(status.public_key),
-        subnets=tuple(plain(subnet) for subnet in status.subnets),
+        subnets=_texts(status.subnets),
         endpoint=plain(status.endpoint),
         online=status.online,
         enabled=status.enabled,
@@ -143,12 +143,12 @@ def _member(status: wire.MemberStatus) -> Member:
         path=_path(status),
         relay=plain(status.relay),
         path_reason=plain(status.path_reason),
-        candidates=tuple(plain(candidate) for candidate in status.candidates),
+        candidates=_texts(status.candidates),
         handshake_ms=status.latest_handshake_ms,
         rx_bytes=status.rx_bytes,
         tx_bytes=status.tx_bytes,
-        rx_rate=max(status.rx_rate, 0.0),
-        tx_rate=max(status.tx_rate, 0.0),
+        rx_rate=status.rx_rate if status.rx_rate > 0 else 0.0,
+        tx_rate=status.tx_rate if status.tx_rate > 0 else 0.0,
         latency_ms=status.latency_ms if status.latency_ms > 0 else None,
         primary=status.primary,
         voter=status.voter,
@@ -158,6 +158,10 @@ def _member(status: wire.MemberStatus) -> Member:
         joined_by=plain(status.joined_by),
         is_self=status.is_self,
     )
+
+
+def _texts(foreign: Sequence[str]) -> tuple[str, ...]:
+    return tuple([plain(text) for text in foreign]) if foreign else ()
 
 
 def _path(status: wire.MemberStatus) -> Path:

@@ -122,7 +122,7 @@ class Listing(ABC, Generic[Row]):
     columns: tuple[Column[Row], ...]
 
     @abstractmethod
-    def rows(self, view: View) -> dict[str, Row]:
+    def rows(self, view: View) -> Mapping[str, Row]:
         """By a key that a row keeps, in the order that it has until a person sorts."""
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from meshtui.format import NOTHING, age, milliseconds, rate, short_ipv6, shortened, size, sparkline
@@ -96,8 +97,8 @@ class Members(Listing[Member]):
         Column("15 MIN", 12, _spark, rank=3, stretches=(15, 20, 30, 60)),
     )  # fmt: skip
 
-    def rows(self, view: View) -> dict[str, Member]:
-        return dict(view.mesh.members) if view.mesh else {}
+    def rows(self, view: View) -> Mapping[str, Member]:
+        return view.mesh.members if view.mesh else {}
 
     def words(self, row: Member) -> tuple[str, str]:
         state = "disabled" if not row.enabled else "online" if row.online or row.is_self else "offline"

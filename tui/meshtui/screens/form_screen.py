@@ -18,6 +18,7 @@ from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.paint import content
 from meshtui.widgets.choice import Choice
+from meshtui.widgets.entry import Entry
 
 Values = Mapping[str, str]
 
@@ -64,7 +65,7 @@ class FormScreen(ModalScreen[Values | None]):
                         yield Choice(field.choices, field.value, id=field.name)
                     else:
                         suggester = SuggestFromList(field.suggestions) if field.suggestions else None
-                        yield Input(
+                        yield Entry(
                             field.value, placeholder=field.hint, password=field.hidden, max_length=field.longest,
                             suggester=suggester, compact=True, id=field.name,
                         )  # fmt: skip

@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Static
 
 from meshtui.actions.actions import Actions
 from meshtui.listings.day import Day, day_lines
@@ -20,6 +19,7 @@ from meshtui.offers import KEYS, Offer, offers
 from meshtui.paint import content
 from meshtui.view import View
 from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints
+from meshtui.widgets.lines import Lines
 from meshtui.widgets.listing_pane import ListingPane
 from meshtui.widgets.status_line import StatusLine
 from meshtui.widgets.story_panel import StoryPanel
@@ -41,7 +41,7 @@ class StoryScreen(Screen[None]):
         self._view = view
         self._day = Day((), ())
         self._top = TopLine(markup=False)
-        self._crumbs = Static(id="crumbs", markup=False)
+        self._crumbs = Lines(id="crumbs", markup=False)
         self._story = StoryPanel(markup=False)
         self._status = StatusLine()
         self._keys = KeyHints()
@@ -84,7 +84,7 @@ class StoryScreen(Screen[None]):
             at = next((place for place, line in enumerate(lines, 1) if line.label == "Traffic"), len(lines))
             story = replace(story, lines=(*lines[:at], *day_lines(self._day), *lines[at:]))
             self._story.present_whole(story, max(self.app.size.width - 4, 1))
-        self._crumbs.update(content(crumbs))
+        self._crumbs.show(content(crumbs))
         hints = [*offer_hints(self.offers()), Hint("esc", "back", "app.pop_screen")]
         self._keys.present(hints, self.app.size.width)
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from textual import events
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from meshtui.offers import Offer
 from meshtui.permissions import Deed
+from meshtui.widgets.lines import Lines
 
 
 class Hint(NamedTuple):
@@ -39,7 +39,7 @@ def offer_hints(found: Sequence[Offer]) -> list[Hint]:
     return [Hint(one.key, one.word, f"do('{one.key}')", one.refusal is None, RANKS.get(one.deed, 0)) for one in found]
 
 
-class KeyHints(Static):
+class KeyHints(Lines):
     class Chosen(Message):
         def __init__(self, action: str) -> None:
             super().__init__()
@@ -61,7 +61,7 @@ class KeyHints(Static):
             parts.append(Content.assemble((hint.key, key), (f" {hint.text}", text), "  "))
             at += _wide(hint)
             self._hints.append((at, hint.action))
-        self.update(Content("").join(parts))
+        self.show(Content("").join(parts))
 
     def on_click(self, event: events.Click) -> None:
         for end, action in self._hints:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Any
 
 from meshproto.filter import Filter
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from meshtui.listings.listing import Listing, Story
 from meshtui.model import Member
 from meshtui.paint import content
 from meshtui.permissions import Subject
 from meshtui.view import View
+from meshtui.widgets.lines import Lines
 from meshtui.widgets.story_panel import StoryPanel
 from meshtui.widgets.table import Table
 
@@ -35,13 +37,14 @@ class ListingPane(Vertical):
         super().__init__()
         self.listing = listing
         self.table = Table(listing)
-        self._summary = Static(classes="summary", markup=False)
-        self._empty = Static(classes="empty", markup=False)
+        self._summary = Lines(classes="summary", markup=False)
+        self._empty = Lines(classes="empty", markup=False)
         self._story = StoryPanel(markup=False)
         self.filter_text = ""
         self.marks: set[str] = set()
-        self._rows: dict[str, Any] = {}
+        self._rows: Mapping[str, Any] = {}
         self._order: list[str] = []
+        self._listed: Set[str] = frozenset()
         self._sorted: tuple[str, bool] | None = None
         self._chosen_before = order
         self._view: View | None = None
@@ -112,10 +115,10 @@ class ListingPane(Vertical):
         # Rows keep their order until a person asks for another; new ones come at the end.
         if self.listing.keeps_order and self._sorted is None:
             self._order = list(rows)
-        else:
-            known = set(self._order)
+        elif rows.keys() != self._listed:
             self._order = [key for key in self._order if key in rows]
-            self._order += [key for key in rows if key not in known]
+            self._order += [key for key in rows if key not in self._listed]
+        self._listed = rows.keys()
         self.marks &= rows.keys()
         if self._chosen_before is not None and rows:
             before, self._chosen_before = self._chosen_before, None
@@ -126,11 +129,11 @@ class ListingPane(Vertical):
         cells = self.listing.summary(view)
         self._summary.display = bool(cells)
         if cells:
-            self._summary.update(content(cells))
+            self._summary.show(content(cells))
         self._empty.display = not rows
         self.table.display = bool(rows)
         if not rows:
-            self._empty.update(self.listing.empty(view))
+            self._empty.show(Content(self.listing.empty(view)))
         hint = f"No {self.listing.noun} match /{self.filter_text}. Escape shows all." if rows and not keys else ""
         hint = hint or self.listing.hint(view, len(rows))
         self.table.present(view, rows, keys, self._sorted, hint, frozenset(self.marks))
@@ -158,7 +161,7 @@ class ListingPane(Vertical):
         if column is not None and column.order is not None and self._view is not None:
             order, view = column.order, self._view
             self._sorted = title, reverse
-            self._order.sort(key=lambda key: order(self._rows[key], view), reverse=reverse)
+            self._order = sorted(self._order, key=lambda key: order(self._rows[key], view), reverse=reverse)
 
     def sort_next(self) -> None:
         """By the next column that is shown."""

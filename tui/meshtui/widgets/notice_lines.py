@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.widgets import Static
 
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.paint import content
 from meshtui.situations import notices
 from meshtui.view import View
+from meshtui.widgets.lines import Lines
 
 MOST = 3
 
 
-class NoticeLines(Static):
+class NoticeLines(Lines):
     def present(self, view: View) -> None:
         found = notices(view)
         lines = []
@@ -26,4 +26,4 @@ class NoticeLines(Static):
         if len(found) > MOST:
             lines.append(content([Cell(f"  and {len(found) - MOST + 1} more: meshctl doctor", Tone.DIM)]))
         self.display = bool(lines)
-        self.update(Content("\n").join(lines))
+        self.show(Content("\n").join(lines))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.paint import content
+from meshtui.widgets.entry import Entry
+from meshtui.widgets.lines import Lines
 
 
 class StatusLine(Horizontal):
     def __init__(self) -> None:
         super().__init__()
         self._slash = Static("/", id="slash")
-        self.input = Input(id="filter", compact=True, select_on_focus=False)
-        self._message = Static(id="message", markup=False)
-        self._count = Static(id="count", markup=False)
+        self.input = Entry(id="filter", compact=True, select_on_focus=False)
+        self._message = Lines(id="message", markup=False)
+        self._count = Lines(id="count", markup=False)
         self.show_filter(False)
 
     def compose(self) -> ComposeResult:
@@ -32,7 +34,7 @@ class StatusLine(Horizontal):
         self._message.display = not shown
 
     def say(self, *cells: Cell) -> None:
-        self._message.update(content(cells))
+        self._message.show(content(cells))
 
     def count(self, text: str) -> None:
-        self._count.update(content([Cell(text, Tone.DIM)]))
+        self._count.show(content([Cell(text, Tone.DIM)]))

@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from meshtui.listings.listing import Listing
 from meshtui.paint import STYLES
 from meshtui.view import View
+from meshtui.widgets.lines import Lines
 
 BADGE = "\0"
 """Stands for the shape of what waits behind a tab."""
@@ -31,7 +31,7 @@ def _narrow(at: int, name: str, badge: bool, active: bool) -> str:
     return _close(at, name, badge, active) if active else f"{at + 1}{BADGE if badge else ''} "
 
 
-class TabBar(Static):
+class TabBar(Lines):
     class Chosen(Message):
         def __init__(self, number: int) -> None:
             super().__init__()
@@ -62,7 +62,7 @@ class TabBar(Static):
             parts += [part, Content(text[len(own) :])]
             at += cell_len(text)
             self._ends.append(at)
-        self.update(Content("").join(parts))
+        self.show(Content("").join(parts))
 
     def on_click(self, event: events.Click) -> None:
         for number, end in enumerate(self._ends):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -23,11 +23,18 @@ from meshtui.view import View
 GUTTER = 2
 """Cells before the first column: the cursor, and the mark of a marked row."""
 
-MEASURED = 200
+MEASURED = 40
 """Rows whose width is looked at again in each frame."""
 
-Drawn = tuple[str, bool, bool, tuple[Cell, ...]]
-"""A line on screen: key, under the cursor, marked, and its cells."""
+
+class Drawn(NamedTuple):
+    """A line on screen."""
+
+    key: str
+    chosen: bool
+    """Under the cursor."""
+    marked: bool
+    cells: tuple[Cell, ...]
 
 
 class Table(ScrollView, can_focus=True):
@@ -65,14 +72,18 @@ class Table(ScrollView, can_focus=True):
         """Of the row under the cursor; "" when there is none."""
         self._keys: Sequence[str] = ()
         self._places: dict[str, int] = {}
-        self._rows: dict[str, Any] = {}
+        self._rows: Mapping[str, Any] = {}
         self._view: View | None = None
         self._needs: dict[str, int] = {}
         self._measured: Collection[str] = ()
         self._measure_from = 0
         self._layout_of: tuple[int, tuple[int, ...]] | None = None
         self._placed: list[Placed] = []
-        self._drawn: dict[int, Drawn] = {}
+        self._lines: dict[int, Drawn | None] = {}
+        """By row, those that were on screen last."""
+        self._strips: dict[int, Strip] = {}
+        """The same as they are drawn, by their place on screen."""
+        self._styles: dict[tuple[Tone, bool], Style] = {}
         self._sorted: tuple[str, bool] | None = None
         self._hint = ""
         self._marks: frozenset[str] = frozenset()
@@ -82,7 +93,7 @@ class Table(ScrollView, can_focus=True):
     def present(
         self,
         view: View,
-        rows: dict[str, Any],
+        rows: Mapping[str, Any],
         keys: Sequence[str],
         order: tuple[str, bool] | None,
         hint: str,
@@ -91,8 +102,10 @@ class Table(ScrollView, can_focus=True):
         """`keys` are those of `rows` to be shown, in order; `order` is (column title, reversed) for the arrow."""
         follows = self.listing.follows and (not self.key or self._index() >= len(self._keys) - 1)
         at = self._index()
-        self._view, self._rows, self._keys, self._marks = view, rows, keys, marks
-        self._places = {key: place for place, key in enumerate(keys)}
+        self._view, self._rows, self._marks = view, rows, marks
+        if keys != self._keys:
+            self._keys = keys
+            self._places = {key: place for place, key in enumerate(keys)}
         if order != self._sorted or hint != self._hint:
             self._sorted, self._hint = order, hint
             self._redraw()
@@ -134,32 +147,60 @@ class Table(ScrollView, can_focus=True):
         return [rows[key] for key in keys]
 
     def _redraw(self) -> None:
-        self._drawn.clear()
+        self._forget_drawn()
         self.refresh()
 
-    def _refresh_changed(self) -> None:
-        """Asks for the lines whose text differs from what is on screen."""
-        for y in range(1, self.size.height):
-            if self._drawn.get(y) != self._line_of(y):
-                self.refresh(Region(0, y, self.size.width, 1))
+    def _forget_drawn(self) -> None:
+        self._lines.clear()
+        self._strips.clear()
+        self._styles.clear()
 
-    def _line_of(self, y: int) -> Drawn | None:
-        index = self.scroll_offset.y + y - 1
+    def _refresh_changed(self) -> None:
+        """Asks for what differs from what is on screen: of most lines a few cells."""
+        first = self.scroll_offset.y
+        before, self._lines = self._lines, {}
+        for y in range(1, self.size.height):
+            index = first + y - 1
+            line = self._lines[index] = self._line_of(index)
+            was = before.get(index)
+            if line != was or index not in before:
+                self._strips.pop(y, None)
+                self.refresh(*self._difference(y, was, line))
+
+    def _difference(self, y: int, was: Drawn | None, now: Drawn | None) -> list[Region]:
+        if was is None or now is None or was[:3] != now[:3] or len(was.cells) != len(now.cells):
+            return [Region(0, y, self.size.width, 1)]
+        changed = zip(self._placed, was.cells, now.cells, strict=True)
+        return [Region(GUTTER + one.at, y, one.width, 1) for one, old, new in changed if old != new]
+
+    def _line_of(self, index: int) -> Drawn | None:
         if index >= len(self._keys) or self._view is None:
             return None
         key = self._keys[index]
         row, view = self._rows[key], self._view
         cells = tuple(one.column.draw(row, view, one.width) for one in self._placed)
-        return key, key == self.key, key in self._marks, cells
+        return Drawn(key, key == self.key, key in self._marks, cells)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Textual's own looks for border, padding and links around every line, which there are not."""
+        background, filters = self.background_colors[1], self.get_line_filters()
+        strips = []
+        for y in crop.line_range:
+            if (strip := self._strips.get(y)) is None:
+                strip = self._strips[y] = self.render_line(y)
+            for one in filters:
+                strip = strip.apply_filter(one, background)
+            strips.append(strip.crop(crop.x, crop.right))
+        return strips
 
     def render_line(self, y: int) -> Strip:
         if y == 0:
             return self._header()
-        line = self._line_of(y)
+        index = self.scroll_offset.y + y - 1
+        line = self._lines[index] if index in self._lines else self._line_of(index)
+        self._lines[index] = line
         if line is None:
-            self._drawn.pop(y, None)
             return self._below(y)
-        self._drawn[y] = line
         _, chosen, marked, cells = line
         gutter = f"{'▸' if chosen else ' '}{'✓' if marked else ' '}"
         segments = [Segment(gutter, self._style(Tone.STRONG, chosen))]
@@ -195,11 +236,14 @@ class Table(ScrollView, can_focus=True):
         return Strip.blank(self.size.width, base)
 
     def _style(self, tone: Tone, chosen: bool) -> Style:
-        style = self.get_component_rich_style(f"table--{tone.value}")
-        if chosen:
-            cursor = self.get_component_rich_style("table--cursor" if self.has_focus else "table--cursor-blur")
-            style += Style(bgcolor=cursor.bgcolor)
-        return style
+        found = self._styles.get((tone, chosen))
+        if found is None:
+            found = self.get_component_rich_style(f"table--{tone.value}")
+            if chosen:
+                cursor = self.get_component_rich_style("table--cursor" if self.has_focus else "table--cursor-blur")
+                found += Style(bgcolor=cursor.bgcolor)
+            self._styles[tone, chosen] = found
+        return found
 
     # --- moving -----------------------------------------------------------------------------------------------------
 
@@ -275,4 +319,8 @@ class Table(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._drawn.clear()
+        self._forget_drawn()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        self._strips.clear()
+        super().watch_scroll_y(old_value, new_value)

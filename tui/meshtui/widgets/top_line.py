@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from textual.widgets import Static
-
 from meshtui.format import rate
 from meshtui.listings.listing import Cell
 from meshtui.look import MESHES, Tone
@@ -11,9 +9,10 @@ from meshtui.model import Mesh, MeshState
 from meshtui.paint import beside
 from meshtui.situations import answer, broken_link, census, replay_words
 from meshtui.view import View
+from meshtui.widgets.lines import Lines
 
 
-class TopLine(Static):
+class TopLine(Lines):
     def present(self, view: View) -> None:
         width = max(self.app.size.width - 2, 20)
         left = [Cell("⬡ ", Tone.GOOD), *([Cell("meshtui   ")] if width >= 100 or view.mesh is None else [])]
@@ -35,7 +34,7 @@ class TopLine(Static):
         right = _traffic(view.mesh) if view.mesh is not None and connected and width >= 78 else []
         form = "%m-%d %H:%M:%S" if view.replayed is not None else "%H:%M"
         right.append(Cell(format(view.clock.local(view.now_ms), form), Tone.DIM))
-        self.update(beside(left, right, width))
+        self.show(beside(left, right, width))
 
 
 def _traffic(mesh: Mesh) -> list[Cell]:
