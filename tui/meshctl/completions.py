@@ -1,4 +1,4 @@
-"""Completion scripts, made from the parser."""
+"""Completion scripts, made from the parser. Names of members and the like they ask for when they are wanted."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from meshctl.names import COMMAND, kind_of
+
 FILES = ("PATH", "FILE", "DIR", "WHAT")
 """What the parser calls a value that is the name of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`choices` are its values, where it has a few; `files` says that it takes the name of one."""
+    """`choices` are its values, where it has a few; `files` says that it takes the name of a file, `names` of what."""
 
     name: str
     text: str
     takes_value: bool
     choices: tuple[str, ...] = ()
     files: bool = False
+    names: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Place:
     options: tuple[Option, ...]
     values: tuple[str, ...]  # of the positional arguments
     files: bool
+    names: str = ""  # the kind that the first of them is, where it is a name
 
 
 _HELP = Option("--help", "show help", takes_value=False)
@@ -80,7 +84,7 @@ OTHER_PROGRAMS: dict[str, list[Place]] = {
             (
                 _HELP,
                 Option("--socket", "meshd's socket", takes_value=True, files=True),
-                Option("--mesh", "the mesh to show first", takes_value=True),
+                Option("--mesh", "the mesh to show first", takes_value=True, names="meshes"),
                 Option("--theme", "dark, light or high contrast", True, ("dark", "light", "contrast")),
                 Option("--record", "write what meshd says to a file", takes_value=True, files=True),
                 Option("--replay", "show a recording", takes_value=True, files=True),
@@ -107,22 +111,22 @@ def places(parser: argparse.ArgumentParser, path: str = "") -> Iterator[Place]:
     inner = _subcommands(parser)
     options: list[Option] = []
     values: list[str] = []
-    files = False
+    files, names = False, ""
     for action in parser._actions:
         choices = tuple(str(one) for one in action.choices or ()) if not inner or action.option_strings else ()
         if action.option_strings:
             text = "" if action.help in (None, argparse.SUPPRESS) else str(action.help)
             options += [
-                Option(name, text, action.nargs != 0, choices, action.metavar in FILES)
+                Option(name, text, action.nargs != 0, choices, action.metavar in FILES, kind_of(action, path))
                 for name in action.option_strings
                 if name.startswith("--")
             ]
         else:
+            names = names or (kind_of(action, path) if not values else "")
             values += choices
             files |= action.metavar in FILES
-    yield Place(
-        path, {name: one.description or "" for name, one in inner.items()}, tuple(options), tuple(values), files
-    )
+    words = {name: one.description or "" for name, one in inner.items()}
+    yield Place(path, words, tuple(options), tuple(values), files, names)
     for name, one in inner.items():
         yield from places(one, f"{path} {name}".strip())
 
@@ -153,20 +157,22 @@ def _bash(program: str, found: list[Place]) -> str:
         taking = [one.name for one in place.options if one.takes_value]
         lines.append(
             f"    '{place.path}') offered='{' '.join(offered)}' taking=' {' '.join(taking)} ' "
-            f"files={int(place.files)} ;;"
+            f"files={int(place.files)} names='{place.names}' ;;"
         )
     lines += ["    *) return 1 ;;", "    esac", "}", f"__{program}_values() {{", "    case $1 in"]
     for place in found:
         for one in place.options:
-            if one.choices or one.files:
+            if one.choices or one.files or one.names:
                 choices = " ".join(one.choices)
-                lines.append(f"    '{place.path} {one.name}') offered='{choices}' files={int(one.files)} ;;")
+                facts = f"offered='{choices}' files={int(one.files)} names='{one.names}'"
+                lines.append(f"    '{place.path} {one.name}') {facts} ;;")
     lines += [
-        "    *) offered='' files=0 ;;",
+        "    *) offered='' files=0 names='' ;;",
         "    esac",
         "}",
         f"__{program}_complete() {{",
-        "    local place='' offered taking files=0 word before='' index current=${COMP_WORDS[COMP_CWORD]}",
+        "    local place='' offered taking files=0 names='' said=0 word before='' index",
+        "    local current=${COMP_WORDS[COMP_CWORD]}",
         f"    __{program}_at ''",
         "    for ((index = 1; index < COMP_CWORD; index++)); do",
         "        word=${COMP_WORDS[index]}",
@@ -174,11 +180,15 @@ def _bash(program: str, found: list[Place]) -> str:
         "        if [[ $before ]]; then before=''; continue; fi",
         "        case $word in",
         '        -*) [[ $taking == *" $word "* ]] && before=$word ;;',
-        f'        *) __{program}_at "${{place:+$place }}$word" && place="${{place:+$place }}$word" ;;',
+        '        *) word="${place:+$place }$word"',
+        f'            if __{program}_at "$word"; then place=$word; else said=1; fi ;;',
         "        esac",
         "    done",
         "    if [[ $current == '=' ]]; then current=''; fi",
-        f'    if [[ $before ]]; then __{program}_values "$place $before"; fi',
+        f'    if [[ $before ]]; then __{program}_values "$place $before"; elif [[ $said == 1 ]]; then names=; fi',
+        "    if [[ $names && $current != -* ]]; then",
+        f'        offered+=" $(command meshctl {COMMAND} $names "${{COMP_WORDS[@]:1}}" 2>/dev/null | cut -f1)"',
+        "    fi",
         '    COMPREPLY=($(compgen -W "$offered" -- "$current"))',
         "    if [[ $files == 1 ]]; then",
         "        compopt -o filenames 2>/dev/null",
@@ -192,7 +202,8 @@ def _bash(program: str, found: list[Place]) -> str:
 
 def _fish(program: str, found: list[Place]) -> str:
     lines = [
-        f"function __{program}_at -a wanted",
+        f"function __{program}_at -a wanted most",
+        "    set -l said 0",
         "    set -l place",
         "    set -l taking",
         "    set -l before 0",
@@ -215,9 +226,14 @@ def _fish(program: str, found: list[Place]) -> str:
         if place.path:
             lines.append("                set -a place $word")
     lines += [
+        "            case '*'",
+        "                set said 1",
         "        end",
         "    end",
-        '    test "$place" = "$wanted"',
+        '    test "$place" = "$wanted"; and test "$most" != first -o $said = 0',
+        "end",
+        f"function __{program}_names -a kind",
+        f"    command -q meshctl; and command meshctl {COMMAND} $kind (commandline -opc)[2..-1] 2>/dev/null",
         "end",
         f"complete -c {program} -f",
     ]
@@ -225,12 +241,16 @@ def _fish(program: str, found: list[Place]) -> str:
         condition = f"complete -c {program} -n \"__{program}_at '{place.path}'\""
         lines += [f"{condition} -a {name} -d {_quoted(text)}" for name, text in place.commands.items()]
         lines += [f"{condition} -a {name}" for name in place.values]
+        if place.names:
+            first = f"complete -c {program} -n \"__{program}_at '{place.path}' first\""
+            lines.append(f"{first} -a '(__{program}_names {place.names})'")
         if place.files:
             lines.append(f"{condition} -F")
         for one in place.options:
             kind = ""
             if one.takes_value:
-                kind = " -r -F" if one.files else f" -x -a {_quoted(' '.join(one.choices))}" if one.choices else " -x"
+                words = f"(__{program}_names {one.names})" if one.names else " ".join(one.choices)
+                kind = " -r -F" if one.files else f" -x -a {_quoted(words)}" if words else " -x"
             lines.append(f"{condition} -l {one.name[2:]}{kind}" + (f" -d {_quoted(one.text)}" if one.text else ""))
     return "\n".join(lines)
 

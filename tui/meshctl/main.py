@@ -39,6 +39,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _main(arguments: list[str]) -> int:
+    if arguments[:1] == ["__names"]:
+        from meshctl.names import print_names
+
+        print_names(arguments[1:])
+        return 0
     if any("\udc80" <= letter <= "\udcff" for argument in arguments for letter in argument):
         raise WrongUsage("meshctl", "the arguments are not UTF-8")
     try:
