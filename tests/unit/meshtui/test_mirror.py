@@ -10,7 +10,7 @@ from unicodedata import category
 from hypothesis import given
 from hypothesis import strategies as st
 from meshproto import local_pb2
-from meshtui.format import UNSAFE
+from meshproto.plain_text import UNSAFE
 from meshtui.mirror import EVENTS_KEPT, fold
 from meshtui.model import Model, Path
 
