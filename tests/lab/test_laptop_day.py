@@ -7,12 +7,9 @@ minutes; without it for less, though longer than every time-out but those of Wir
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from lab.conftest import Lab, make_lab
@@ -79,32 +76,6 @@ def day(lab: Lab) -> Iterator[Day]:
         day.is_honest()
 
 
-def processes(host: Host, namespace: str = "pid") -> list[int]:
-    """Everything in the host but its init, as the machine outside numbers it."""
-    own = os.readlink(f"/proc/{host.pid}/ns/pid")
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.readlink(folder / "ns" / namespace) == own and int(folder.name) != host.pid:
-                found.append(int(folder.name))
-        except OSError:  # it ended
-            continue
-    return found
-
-
-@contextmanager
-def lid_closed(host: Host) -> Iterator[None]:
-    frozen = processes(host)
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        # Each nsenter outside stops with what it runs.
-        for pid in [*frozen, *processes(host, "pid_for_children")]:
-            os.kill(pid, signal.SIGCONT)
-
-
 def report(what: str, back: tuple[float, float], record: object) -> None:
     print(f"{what}: packets after {back[0]:.1f} s, connected after {back[1]:.1f} s")
     record("back", [what, *back])  # type: ignore[operator]  # pytest's record_property
@@ -151,7 +122,7 @@ def test_a_network_that_leads_nowhere_for_a_while(day: Day, record_property: obj
 def test_a_lid_that_was_closed_while_another_node_came_to_lead(day: Day, record_property: object) -> None:
     berlin = day.lab.gateways[0]
     primary = day.lab.status(berlin)["primary"]
-    with lid_closed(day.ada):
+    with day.ada.frozen():
         time.sleep(FREEZE / 2)
         other = next(name for name in ("gw-paris", "gw-oslo") if name != primary)
         berlin.meshctl("nodes", "promote", other)
@@ -165,7 +136,7 @@ def test_a_lid_that_was_closed_while_another_node_came_to_lead(day: Day, record_
 
 
 def test_a_lid_that_is_opened_elsewhere(day: Day, record_property: object) -> None:
-    with lid_closed(day.ada):
+    with day.ada.frozen():
         time.sleep(FREEZE / 2)
         day.network.move("laptop-ada")
         time.sleep(FREEZE / 2)

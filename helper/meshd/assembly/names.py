@@ -41,7 +41,7 @@ SERVERS = 3
 LOOK_EVERY = 2.0
 """Seconds between looks at which nodes are there."""
 
-CHECK_EVERY = 15.0
+CHECK_EVERY = 8.0
 """Seconds between checks that their DNS answers and that resolved still has what it was told, and new tries."""
 
 GOODBYE_LIMIT = 1.0

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,36 @@ class Host:
         """What must be as before once a mesh is left, and before meshd is started: compare two of them."""
         return {name: self.run(command, check=False).stdout for name, command in NETWORK_STATE.items()}
 
+    # --- standing still ---------------------------------------------------------------------------------------------
+
+    def _processes(self, namespace: str) -> list[int]:
+        """Those whose namespace of that kind is this host's, but its init, as the machine outside numbers them."""
+        own = os.readlink(f"/proc/{self.pid}/ns/pid")
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(folder / "ns" / namespace) == own and int(folder.name) != self.pid:
+                    found.append(int(folder.name))
+            except OSError:  # it ended
+                continue
+        return found
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Every process stands still, as in a laptop whose lid is closed."""
+        for pid in self._processes("pid"):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    def thaw(self) -> None:
+        """Everything goes on that stands still, and each nsenter outside, which stops with what it runs."""
+        for pid in [*self._processes("pid"), *self._processes("pid_for_children")]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     def power_off(self) -> None:
@@ -233,6 +264,7 @@ class Host:
         os.kill(self.pid, signal.SIGKILL)
         self._init.wait(10 * PATIENCE)
         for process in self._daemons:
+            process.send_signal(signal.SIGCONT)  # one whose command stood still does, too
             process.wait(10 * PATIENCE)
         self._daemons, self.meshd = [], None
 
