@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -37,9 +38,13 @@ class PrivateBus:
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 10
-        while not self.path.exists():
+        while not self._listens():
             assert time.monotonic() < deadline, "dbus-daemon does not start"
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as plain:
+            return plain.connect_ex(str(self.path)) == 0
 
     def signal(self, number: int) -> None:
         assert self.daemon is not None
