@@ -241,6 +241,10 @@ class Desktop:
         process.send_signal(signal.SIGTERM)
         return int(await asyncio.to_thread(process.wait, 20))
 
+    def own(self, process: subprocess.Popen[bytes]) -> None:
+        """Ends with the desktop."""
+        self._processes.append(process)
+
     def close(self) -> None:
         for process in reversed(self._processes):
             if process.poll() is None:

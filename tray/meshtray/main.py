@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -18,7 +19,16 @@ DIALOG, X11_COPY, X11_PASTE = INNER = ("--dialog", "--x11-copy", "--x11-paste")
 
 
 def run() -> None:
-    sys.exit(main(sys.argv[1:]))
+    """Ends without waiting for threads: one may stand before a keyring that a person is asked to unlock."""
+    try:
+        status = main(sys.argv[1:])
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:
+        status = 130  # as shells have it for SIGINT
+    with contextlib.suppress(OSError):  # whoever read us has gone; or the clipboard's process closed it
+        sys.stdout.flush()
+    os._exit(status)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -89,9 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     if what and not what.startswith("file:") and os.path.isfile(what):
         what = os.path.abspath(what)  # the tray that runs already is in another folder
     try:
-        asyncio.run(serve(options.socket, what, options.wait))
+        asyncio.new_event_loop().run_until_complete(serve(options.socket, what, options.wait))
     except NoTray as error:
         return complain(str(error), error.fix)
-    except KeyboardInterrupt:
-        return 130
     return 0

@@ -62,15 +62,25 @@ class X11Icon:
         self.chosen: Callable[[Deed], None] = lambda deed: None
         self._worker = ThreadPoolExecutor(1, "icon")
         self._icon: Any = pystray.Icon("meshtray", self._picture(Icon.DISCONNECTED.value), "meshtray", self._menu(()))
+        self._ask_for_clicks()
         log.debug("the tray is one of X11, through pystray (%s)", pystray.Icon.__module__.rpartition("_")[2])
+
+    def _ask_for_clicks(self) -> None:
+        """pystray 0.19 has a handler for clicks on X11, and never tells X11 that it wants them."""
+        window = getattr(self._icon, "_window", None)
+        if window is not None:
+            from Xlib import X
+
+            window.change_attributes(event_mask=X.ExposureMask | X.StructureNotifyMask | X.ButtonPressMask)
 
     def __enter__(self) -> X11Icon:
         self._icon.run_detached()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Without waiting: pystray's own thread may not answer any more. The process ends without it."""
         self._worker.submit(self._icon.stop)
-        self._worker.shutdown(wait=True)
+        self._worker.shutdown(wait=False)
 
     def present(self, new: Appearance) -> None:
         self._worker.submit(self._present, new)

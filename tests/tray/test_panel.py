@@ -1,0 +1,76 @@
+"""Xfce's own panel under Xvfb: the icon of each state, and the open menu, as a person sees them."""
+
+from __future__ import annotations
+
+import pytest
+from meshproto import local_pb2
+from tray.desktop import Desktop, until
+from tray.xvfb import Screen, free_display
+from tui.recorded_meshd import RecordedMeshd
+
+from tui import recordings
+
+HOME = recordings.mesh(connected_by="nobody", members=recordings.members())
+
+
+@pytest.fixture
+async def screen(desktop: Desktop) -> Screen:
+    one = Screen(desktop, free_display())
+    await one.start()
+    await one.start_panel()
+    return one
+
+
+def push(meshd: RecordedMeshd, **fields: object) -> None:
+    mesh = recordings.mesh(**{"connected_by": "nobody", "members": [], **fields})
+    meshd.push(local_pb2.WatchUpdate(differences=[local_pb2.MeshDifference(mesh_id=mesh.id, head=mesh)], at_ms=1))
+
+
+async def shown(screen: Screen, meshd: RecordedMeshd, colour: str) -> tuple[int, int]:
+    def look() -> tuple[int, int] | None:
+        meshd.push(local_pb2.WatchUpdate(at_ms=1))  # the recorded one has no heart of its own
+        return screen.find(screen.picture(), colour)
+
+    found: tuple[int, int] = await until(look, f"something {colour} in the panel\n{screen.desktop.log()}", 30)
+    return found
+
+
+STATES = {
+    "connecting": ("amber", {"state": local_pb2.CONNECTING, "reason": "no answer from gw-berlin yet"}),
+    "degraded": ("amber", {"state": local_pb2.STALE, "reason": "no answer from gw-berlin, gw-paris for 8 s"}),
+    "disconnected": ("grey", {"state": local_pb2.DOWN, "reason": "disconnected; connect with `meshctl up home`"}),
+    "attention": ("red", {"pending": recordings.pending()}),
+    "connected": ("green", {}),
+}
+
+
+async def test_each_state_and_the_menu(desktop: Desktop, screen: Screen, meshd: RecordedMeshd) -> None:
+    meshd.status = recordings.status(HOME)
+    desktop.start_tray(**screen.environment())
+    await shown(screen, meshd, "green")
+    assert "StatusNotifierItem with com.canonical.dbusmenu" in desktop.log()
+    for name, (colour, fields) in STATES.items():
+        push(meshd, **fields)
+        at = await shown(screen, meshd, colour)
+        if name != "connected":
+            assert screen.find(screen.picture(), "green") is None, f"green while {name}"
+        picture = screen.picture()
+        screen.keep(picture, f"meshtray-{name}", (640, 0, 800, 32))
+    before = screen.picture()
+    screen.click(at)
+
+    def open_menu() -> bool:
+        meshd.push(local_pb2.WatchUpdate(at_ms=1))
+        now = screen.picture()
+        return sum(a != b for a, b in zip(before.tobytes(), now.tobytes(), strict=True)) > 30_000
+
+    await until(open_menu, "the menu to open", 20)
+    screen.keep(screen.picture(), "meshtray-menu", (400, 0, 800, 420))
+
+
+async def test_a_helper_that_dies_is_grey_at_once(desktop: Desktop, screen: Screen, meshd: RecordedMeshd) -> None:
+    desktop.start_tray(**screen.environment())
+    await shown(screen, meshd, "green")
+    meshd.stop()
+    await until(lambda: screen.find(screen.picture(), "green") is None, "green to go", 5)
+    assert screen.find(screen.picture(), "grey") is not None

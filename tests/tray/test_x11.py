@@ -1,0 +1,79 @@
+"""Without a StatusNotifierHost: a system tray of X11 through pystray, in Xfce's panel; and the clipboard of X11."""
+
+from __future__ import annotations
+
+import pytest
+from meshproto import local_pb2
+from tray.desktop import BIN, Desktop, Panel, until
+from tray.test_panel import push
+from tray.xvfb import Screen, free_display
+from tui.recorded_meshd import RecordedMeshd
+
+from tui import recordings
+
+
+@pytest.fixture
+async def screen(desktop: Desktop) -> Screen:
+    one = Screen(desktop, free_display())
+    await one.start()
+    return one
+
+
+async def test_pystray_shows_the_state_and_a_click_opens_meshtui(
+    desktop: Desktop, screen: Screen, meshd: RecordedMeshd
+) -> None:
+    terminal = desktop.folder / "terminal"
+    terminal.write_text('#!/bin/sh\necho "$@" > "$HOME/opened"\n')
+    terminal.chmod(0o755)
+    elsewhere = Desktop()
+    try:
+        await elsewhere.start_bus()
+        panel = {**screen.environment(), "DBUS_SESSION_BUS_ADDRESS": elsewhere.address}
+        desktop.start("xfce4-panel", "--disable-wm-check", log="panel.log", environment=panel)
+        await until(lambda: "_NET_SYSTEM_TRAY" in screen.run("xlsatoms").stdout, "the panel", 30)
+        tray = desktop.start_tray("--wait", "1", TERMINAL=str(terminal), **screen.environment())
+
+        def sees(colour: str) -> tuple[int, int] | None:
+            meshd.push(local_pb2.WatchUpdate(at_ms=1))
+            return screen.find(screen.picture(), colour)
+
+        at = await until(lambda: sees("green"), f"a green icon\n{desktop.log()}", 30)
+        assert "the tray is one of X11, through pystray (xorg)" in desktop.log()
+        push(meshd, state=local_pb2.STALE, reason="no answer from gw-berlin for 8 s")
+        await until(lambda: sees("amber"), "an amber icon", 10)
+        assert sees("green") is None
+        screen.keep(screen.picture(), "meshtray-x11", (at[0] - 60, 0, 800, 32))
+        screen.click(at)
+        opened = desktop.folder / "opened"
+        await until(lambda: opened.exists() and opened.read_text(), "meshtui in a terminal")
+        assert opened.read_text().split() == ["-e", str(BIN / "meshtui")]
+        assert await desktop.stop(tray) == 0
+    finally:
+        elsewhere.close()
+
+
+async def test_an_address_goes_to_the_clipboard_and_an_invite_comes_from_it(
+    desktop: Desktop, screen: Screen, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    terminal = desktop.folder / "terminal"
+    terminal.write_text('#!/bin/sh\nfor one; do last=$one; done\ncp "$last" "$HOME/dialog"; rm "$last"\n')
+    terminal.chmod(0o755)
+    desktop.start_tray(TERMINAL=str(terminal), **screen.environment())
+    await panel.registered()
+    await panel.until_menu("laptop-grace")
+    await panel.click("laptop-grace")
+
+    def pasted() -> str:
+        done = screen.run(str(BIN / "python"), "-c", "from meshtray.x11_selection import read; read()")
+        return done.stdout
+
+    await until(lambda: pasted() == "10.51.0.5", "the address on the clipboard")
+    await panel.click("With the invite on the clipboard")
+    await panel.until_menu("there is no invite on the clipboard")
+    meshd.status = recordings.status(recordings.mesh())
+    await panel.click("On the clipboard")
+    await until(lambda: pasted().startswith("mesh1-"), "the invite on the clipboard")
+    await panel.click("With the invite on the clipboard")
+    dialog = desktop.folder / "dialog"
+    await until(lambda: dialog.exists() and "mesh1-" in dialog.read_text(), "the dialog")
+    assert oct(dialog.stat().st_mode & 0o077) == "0o0"
