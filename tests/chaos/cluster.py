@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from lab.hosts.host import Host, wait_until
+from lab.hosts.host import BIN, Host, wait_until
 from lab.hosts.network import Network
 from meshd.store import settings
 from meshd.store.connection import Connection
@@ -23,6 +23,9 @@ from chaos.history import Copy
 NAMES = ("gw-berlin", "gw-paris", "gw-oslo", "gw-rome", "gw-wien", "gw-bern", "gw-riga")
 DISK = "48m"
 CLOCK = "/run/clock-offset"
+WITHOUT_FAKETIME = "import os; del os.environ['LD_PRELOAD']; from meshd.main import run; run()"
+"""For what meshd starts: it has the library already."""
+
 REDIS_PID = "$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /var/lib/meshd/home/redis/server.json)"
 
 
@@ -53,8 +56,8 @@ class Cluster:
         wait_until(lambda: self.primary() and self._voters() == count, 60, f"{count} nodes to vote again")
 
     def start_meshd(self, host: Host) -> None:
-        """With a wall clock that `set_clock` moves, and a Redis of the same clock where it starts one. CLOCK_MONOTONIC
-        and CLOCK_BOOTTIME stay true, as on a machine whose clock is set."""
+        """With a wall clock that `set_clock` moves. CLOCK_MONOTONIC and CLOCK_BOOTTIME stay true, as on a machine whose
+        clock is set. Redis, which asks for no time here, keeps the true one: with libfaketime it hangs at its start."""
         library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         environment = {
             "LD_PRELOAD": str(library),
@@ -62,7 +65,7 @@ class Cluster:
             "FAKETIME_CACHE_DURATION": "1",  # seconds until a jump is seen
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        host.start_meshd(environment=environment)
+        host.start_meshd(environment=environment, program=[str(BIN / "python"), "-c", WITHOUT_FAKETIME])
 
     def _voters(self) -> int:
         status = self.status(next(iter(self.nodes.values())))

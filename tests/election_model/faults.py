@@ -113,7 +113,7 @@ def hang(simulation: Simulation) -> None:
     node = some(simulation)
     length = simulation.chance.choice((0.1, 0.6, 2.0))
     simulation.tell(f"{node.id} redis hangs for {length} s")
-    node.redis.hung_until = simulation.now + length
+    node.redis.hung_until = max(node.redis.hung_until, simulation.now + length)  # what waits is carried out then
     if length > 0.5:
         node.later(0.5, lambda: node.redis_failed("redis hangs"))
     node.later(length + 0.01, node.look)
@@ -126,7 +126,7 @@ def pause(simulation: Simulation) -> None:
     simulation.tell(f"{node.id} helper pauses for {length} s")
     node.paused_until = simulation.now + length
     if simulation.chance.random() < 0.5:
-        node.redis.hung_until = simulation.now + length
+        node.redis.hung_until = max(node.redis.hung_until, simulation.now + length)
 
 
 def cut(simulation: Simulation) -> None:
