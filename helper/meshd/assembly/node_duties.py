@@ -20,6 +20,7 @@ from meshd.assembly.forwarding import Forwarding, refused
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_calls import NodeCalls
 from meshd.assembly.node_dns import NodeDns
+from meshd.assembly.refusals import Refusals
 from meshd.cluster.admission import Challenges, check_proof
 from meshd.cluster.certificates import check_await_signature, check_view_signature
 from meshd.cluster.channels import MemberChannels
@@ -76,6 +77,7 @@ class NodeDuties:
                 mesh.folder / "redis", socket_path(run_dir, choices.mesh), on_exit=self._redis_ended
             )
         self._challenges = Challenges(os.urandom)
+        self._refusals = Refusals(partial(mesh.event, "audit", severity="warning"))
         self._tasks: list[asyncio.Task[None]] = []
         self._recent: list[tuple[Position, state_pb2.ChangeEntry]] = []
         self._primary_commits = False
@@ -214,6 +216,9 @@ class NodeDuties:
             text = f"{member.name} is refused: it speaks protocol version {version}, this node {PROTOCOL_VERSION}"
             self._mesh.event("alarm", text, subject=member.name, severity="warning")
 
+    def refused(self, source: str, what: str, reason: str) -> None:
+        self._refusals.note(source, what, reason)
+
     async def _follow(self) -> None:
         """Every committed change of our Redis goes to the mesh, in order."""
         mesh = self._mesh
@@ -270,6 +275,8 @@ class NodeDuties:
     # --- MeshApi ----------------------------------------------------------------------------------------------------
 
     async def heartbeat(self, member: Member, request: node_pb2.HeartbeatRequest) -> node_pb2.HeartbeatReply:
+        if request.redis_host not in ("", str(member.ipv4)):
+            raise NotPermitted(f"{member.name} names a redis that is not its own")
         return await self._replica.heartbeat(self._elector, member.id, request)
 
     async def confirm(self, member: Member, request: node_pb2.ConfirmRequest) -> node_pb2.ConfirmReply:
@@ -287,6 +294,7 @@ class NodeDuties:
             check_right(member, request.change, self._mesh.name)
         except MeshError as error:
             log.warning("%s may not %s", member.name, request.change.WhichOneof("what"))
+            self.refused(str(member.ipv4), str(request.change.WhichOneof("what")), error.message)
             return node_pb2.SubmitReply(result=refused(error))
         timeout = min(request.timeout_ms / 1000 or defaults.COMMIT_TIMEOUT, 30.0)
         if request.change.WhichOneof("what") == "remove_member" and request.change.remove_member.id == member.id:

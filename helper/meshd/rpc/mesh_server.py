@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 from meshproto import node_pb2
 from meshproto.node_pb2_grpc import MeshNodeServicer, add_MeshNodeServicer_to_server
 
@@ -24,11 +25,16 @@ from meshd.rpc.status_codes import abort
 log = logging.getLogger(__name__)
 
 SERVER_OPTIONS = (
-    *CHANNEL_OPTIONS,
+    *(one for one in CHANNEL_OPTIONS if one[0] != "grpc.max_receive_message_length"),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 2000),
     ("grpc.http2.max_ping_strikes", 0),
 )
+
+REQUEST_LIMIT = 4 * 1024 * 1024
+"""Bytes in one request: a heartbeat that says where 3,000 members are has about 1 MB. gRPC itself ends what is far more
+than that, before anybody is asked who sent it."""
 
 Reply = TypeVar("Reply")
 
@@ -38,6 +44,9 @@ class MeshApi(Protocol):
 
     def spoke(self, member: Member, version: int) -> None:
         """Called first: the caller speaks this version of the messages, 0 when it does not say."""
+
+    def refused(self, source: str, what: str, reason: str) -> None:
+        """Takes note of a call that the caller had no right to: from which address, of which message, and why."""
 
     async def heartbeat(self, member: Member, request: node_pb2.HeartbeatRequest) -> node_pb2.HeartbeatReply: ...
 
@@ -66,42 +75,56 @@ class _Servicer(MeshNodeServicer):
         check_version(member, version)
         return member
 
-    async def _serve(self, context: Any, call: Callable[[Member], Awaitable[Reply]], nodes_only: bool = False) -> Reply:
+    async def _serve(
+        self, context: Any, request: Message, call: Callable[[Member], Awaitable[Reply]], nodes_only: bool = False
+    ) -> Reply:
         try:
             member = self._caller(context)
-            if nodes_only and member.role is not Role.NODE:
-                raise NotPermitted(f"{member.name} is not a node")
+            self._check(member, request, nodes_only)
             return await call(member)
         except MeshError as error:
-            if isinstance(error, NotPermitted):
-                log.warning("refused a call from %s: %s", context.peer(), error)
-            await abort(context, error)
+            await self._refuse(context, request, error)
+
+    def _check(self, member: Member, request: Message, nodes_only: bool) -> None:
+        if nodes_only and member.role is not Role.NODE:
+            raise NotPermitted(f"{member.name} is not a node")
+        size = request.ByteSize()
+        if size > REQUEST_LIMIT:
+            raise NotPermitted(f"{member.name} sent {size} bytes, more than any message has")
+
+    async def _refuse(self, context: Any, request: Message, error: MeshError) -> NoReturn:
+        if isinstance(error, NotPermitted):
+            source = context.peer()
+            log.warning("refused a call from %s: %s", source, error)
+            self._api.refused(source, type(request).__name__.removesuffix("Request"), error.message)
+        await abort(context, error)
 
     async def Heartbeat(self, request: node_pb2.HeartbeatRequest, context: Any) -> node_pb2.HeartbeatReply:
-        return await self._serve(context, lambda member: self._api.heartbeat(member, request), nodes_only=True)
+        return await self._serve(context, request, lambda member: self._api.heartbeat(member, request), nodes_only=True)
 
     async def Confirm(self, request: node_pb2.ConfirmRequest, context: Any) -> node_pb2.ConfirmReply:
-        return await self._serve(context, lambda member: self._api.confirm(member, request), nodes_only=True)
+        return await self._serve(context, request, lambda member: self._api.confirm(member, request), nodes_only=True)
 
     async def Vote(self, request: node_pb2.VoteRequest, context: Any) -> node_pb2.VoteReply:
-        return await self._serve(context, lambda member: self._api.vote(member, request), nodes_only=True)
+        return await self._serve(context, request, lambda member: self._api.vote(member, request), nodes_only=True)
 
     async def TakeOver(self, request: node_pb2.TakeOverRequest, context: Any) -> node_pb2.TakeOverReply:
-        return await self._serve(context, lambda member: self._api.take_over(member, request), nodes_only=True)
+        return await self._serve(context, request, lambda member: self._api.take_over(member, request), nodes_only=True)
 
     async def Submit(self, request: node_pb2.SubmitRequest, context: Any) -> node_pb2.SubmitReply:
-        return await self._serve(context, lambda member: self._api.submit_for(member, request))
+        return await self._serve(context, request, lambda member: self._api.submit_for(member, request))
 
     async def Report(self, request: node_pb2.MemberReport, context: Any) -> node_pb2.ReportReply:
-        return await self._serve(context, lambda member: self._api.report(member, request))
+        return await self._serve(context, request, lambda member: self._api.report(member, request))
 
     async def WatchView(self, request: node_pb2.WatchViewRequest, context: Any) -> AsyncIterator[node_pb2.ViewUpdate]:
         try:
             member = self._caller(context)
+            self._check(member, request, nodes_only=False)
             async for update in self._api.watch_view(member, request):
                 yield update
         except MeshError as error:
-            await abort(context, error)
+            await self._refuse(context, request, error)
 
 
 class MeshServer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import socket
 import uuid
@@ -26,7 +28,7 @@ from meshd.cluster.identity import Choices, Identity, Keys
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
-from meshd.rpc.mesh_server import MeshServer
+from meshd.rpc.mesh_server import REQUEST_LIMIT, MeshServer
 from meshproto import node_pb2, state_pb2
 from meshproto.keys import PrivateKey
 
@@ -51,6 +53,7 @@ class Api:
     def __init__(self) -> None:
         self.versions: dict[str, int] = {}
         self.called: list[tuple[str, str]] = []
+        self.refusals: list[tuple[str, str]] = []
 
     def __getattr__(self, name: str) -> Any:
         reply = {
@@ -70,6 +73,10 @@ class Api:
 
     def spoke(self, member: Member, version: int) -> None:
         self.versions[member.name] = version
+
+    def refused(self, source: str, what: str, reason: str) -> None:
+        assert source.startswith("ipv4:127.0.0.1:")
+        self.refusals.append((what, reason))
 
     async def watch_view(self, member: Member, request: Any) -> AsyncIterator[node_pb2.ViewUpdate]:
         self.called.append(("watch_view", member.name))
@@ -180,6 +187,7 @@ async def test_a_peer_may_not_call_what_nodes_say_to_each_other(served: Served) 
     assert found["Confirm"][1] == "laptop-ada is not a node"
     assert {name for name, (code, _) in found.items() if code is grpc.StatusCode.OK} == set(found) - FOR_NODES
     assert {name for name, _ in served.api.called}.isdisjoint({"heartbeat", "confirm"})
+    assert sorted(served.api.refusals) == [(name, "laptop-ada is not a node") for name in sorted(FOR_NODES)]
 
 
 @pytest.mark.parametrize("role", [Role.NODE, Role.PEER])
@@ -188,6 +196,7 @@ async def test_a_good_certificate_of_nobody(served: Served, role: Role) -> None:
     found = await outcomes(served.channel_of(served.holder("gw-oslo", role)))
     assert set(found.values()) == {(grpc.StatusCode.PERMISSION_DENIED, "the certificate is no member's")}
     assert served.api.called == []
+    assert {reason for _, reason in served.api.refusals} == {"the certificate is no member's"}
 
 
 @pytest.mark.parametrize(
@@ -241,6 +250,9 @@ async def test_a_certificate_used_from_another_members_address(served: Served) -
     found = await outcomes(served.channel_of(node))
     message = "the certificate of gw-paris is used from another member's address"
     assert set(found.values()) == {(grpc.StatusCode.PERMISSION_DENIED, message)}
+    assert {reason for _, reason in served.api.refusals} == {message}
+    assert len(served.api.refusals) == len(METHODS)
+    assert served.api.called == []
 
 
 def made_by_hand(
@@ -335,3 +347,61 @@ async def test_a_member_is_not_taken_for_another(served: Served) -> None:
         assert served.api.called == [("report", "laptop-ada")]
     finally:
         await channels.close()
+
+
+@pytest.mark.parametrize("role", [Role.NODE, Role.PEER])
+async def test_a_message_far_larger_than_any_is_refused(served: Served, role: Role) -> None:
+    """Just over what a message may have it is told who sent it; gRPC ends what is far more, and serves others on."""
+    member = served.holder("gw-paris", role)
+    served.admit(member)
+    async with served.channel_of(member) as channel:
+        submit = channel.unary_unary("/meshproto.MeshNode/Submit")
+        metadata = ((VERSION_KEY, "1"),)
+        for size, code in ((REQUEST_LIMIT, "PERMISSION_DENIED"), (17 << 20, "RESOURCE_EXHAUSTED")):
+            change = node_pb2.Change(actor="a" * size)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await submit(node_pb2.SubmitRequest(change=change).SerializeToString(), timeout=20, metadata=metadata)
+            assert caught.value.code().name == code
+        assert served.api.called == []
+        ((what, reason),) = served.api.refusals
+        assert what == "Submit"
+        assert "bytes, more than any message has" in reason
+        await submit(b"", timeout=10, metadata=metadata)
+    assert served.api.called == [("submit_for", "gw-paris")]
+
+
+async def test_what_was_overheard_and_is_sent_again_is_no_call(served: Served) -> None:
+    """Every byte of a node's connection, once more: TLS makes another key for each connection."""
+    node = served.holder("gw-paris", Role.NODE)
+    served.admit(node)
+    overheard = bytearray()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keep: bytearray | None) -> None:
+        while data := await reader.read(65536):
+            if keep is not None:
+                keep += data
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", served.port)
+        await asyncio.gather(carry(reader, forth, overheard), carry(back, writer, None))
+
+    between = await asyncio.start_server(listen, "127.0.0.1", 0)
+    right, served.port = served.port, between.sockets[0].getsockname()[1]
+    channel = served.channel_of(node)
+    served.port = right
+    async with channel:
+        assert (await outcome(channel, "Heartbeat"))[0] is grpc.StatusCode.OK
+    between.close()
+    assert served.api.called == [("heartbeat", "gw-paris")]
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(overheard)
+    await writer.drain()
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(5):
+            while await reader.read(65536):
+                pass
+    writer.close()
+    assert served.api.called == [("heartbeat", "gw-paris")]
