@@ -495,15 +495,19 @@ class WatchRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MESH_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
     mesh: _builtins.str
+    days: _builtins.bool
+    """also the last 24 hours of every member: 3 kB each"""
     def __init__(
         self,
         *,
         mesh: _builtins.str = ...,
+        days: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "mesh", b"mesh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -523,6 +527,7 @@ class WatchUpdate(_message.Message):
     AT_MS_FIELD_NUMBER: _builtins.int
     PAST_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
     at_ms: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Status: ...
@@ -538,6 +543,10 @@ class WatchUpdate(_message.Message):
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]:
         """in files of `meshctl report` only"""
 
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberDay]:
+        """with the snapshot only, where asked for"""
+
     def __init__(
         self,
         *,
@@ -547,10 +556,11 @@ class WatchUpdate(_message.Message):
         at_ms: _builtins.int = ...,
         past: _abc.Iterable[Global___MemberPast] | None = ...,
         checks: _abc.Iterable[Global___Check] | None = ...,
+        days: _abc.Iterable[Global___MemberDay] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "checks", b"checks", "differences", b"differences", "events", b"events", "past", b"past", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "checks", b"checks", "days", b"days", "differences", b"differences", "events", b"events", "past", b"past", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -593,6 +603,42 @@ class MemberPast(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemberPast: _TypeAlias = MemberPast  # noqa: Y015
+
+@_typing.final
+class MemberDay(_message.Message):
+    """One member over the last 24 hours, a byte for each minute on the scale of meshproto/byte_scale.py, oldest first, 0
+    where nothing is known.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    NEWEST_MINUTE_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    mesh_id: _builtins.str
+    member_id: _builtins.str
+    newest_minute: _builtins.int
+    """number of the last one, counted from the Unix epoch"""
+    traffic: _builtins.bytes
+    latency_ms: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        mesh_id: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        newest_minute: _builtins.int = ...,
+        traffic: _builtins.bytes = ...,
+        latency_ms: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_ms", b"latency_ms", "member_id", b"member_id", "mesh_id", b"mesh_id", "newest_minute", b"newest_minute", "traffic", b"traffic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberDay: _TypeAlias = MemberDay  # noqa: Y015
 
 @_typing.final
 class GetPastRequest(_message.Message):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meshproto import local_pb2
+from meshproto.byte_scale import packed
 from meshproto.recording import Recorder
 from meshtui.app import MeshtuiApp
 from tui.conftest import press, screen_text, settled, shows, until
@@ -99,3 +100,24 @@ async def test_a_damaged_update_ends_it_with_a_reason(make_app: MakeApp, tmp_pat
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         await shows(app, "is damaged at byte", "105.0 ms")
+
+
+async def test_a_recording_has_the_last_day_of_everybody(make_app: MakeApp, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "day")
+    member = recordings.members()[4]
+    day = local_pb2.MemberDay(
+        mesh_id="mesh-home",
+        member_id=member.id,
+        newest_minute=NOW_MS // 60_000,
+        traffic=bytes([packed(2e6)] * 1440),
+        latency_ms=bytes([0] * 1439 + [packed(48)]),
+    )
+    snapshot = recordings.status(recordings.mesh())
+    update = local_pb2.WatchUpdate(snapshot=snapshot, at_ms=NOW_MS, days=[day])
+    recorder.write(NOW_MS, update.SerializeToString())
+    recorder.close()
+    app = make_app(replay=tmp_path / "day")
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, "j", "j", "j", "j", "enter")
+        await shows(app, "24 hours", "latency, 48", "traffic, 2.0 MB/s at most")

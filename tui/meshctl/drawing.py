@@ -43,7 +43,7 @@ def graph(session: Session) -> None:
 def report(session: Session) -> None:
     """What everybody on this machine may see, in one file: no secret is in it."""
     path = Path(session.options.file)
-    update = next(session.stream("Watch", local_pb2.WatchRequest(mesh=session.mesh)), None)
+    update = next(session.stream("Watch", local_pb2.WatchRequest(mesh=session.mesh, days=True)), None)
     if update is None:
         raise HelperError("failed", "meshd ended the report", "see the log of meshd")
     update.checks.extend(session.call("Doctor", local_pb2.DoctorRequest(mesh=session.mesh)).checks)

@@ -105,7 +105,9 @@ class MeshtuiApp(App[None]):
         self._main = MainScreen(Actions(self), self.preferences.orders)
         self._presented_ms = 0
         self.gate = KeyGate(self, super().on_event)
-        self.connection = self._replay or Connection(socket, self, self._clock.now_ms, retry_s)
+        self.connection = self._replay or Connection(
+            socket, self, self._clock.now_ms, retry_s, whole_past=record is not None
+        )
 
     def get_default_screen(self) -> MainScreen:
         return self._main

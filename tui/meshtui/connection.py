@@ -44,11 +44,20 @@ class Listener(Protocol):
 class Connection:
     """Owned by the app: `run()` is its task, the rest are the actions."""
 
-    def __init__(self, socket: Path, listener: Listener, now_ms: Callable[[], int], retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        listener: Listener,
+        now_ms: Callable[[], int],
+        retry_s: float = RETRY_S,
+        whole_past: bool = False,
+    ) -> None:
+        """With `whole_past` the watch also tells the last 24 hours of everybody, as recordings have it."""
         self._socket = socket
         self._listener = listener
         self._now_ms = now_ms
         self._retry_s = retry_s
+        self._whole_past = whole_past
         self._lost_since_ms = 0
 
     async def run(self) -> None:
@@ -63,7 +72,7 @@ class Connection:
             await asyncio.sleep(self._retry_s)
 
     async def _watch(self, stub: Any, local: Any) -> None:
-        async for update in stub.Watch(local.WatchRequest()):
+        async for update in stub.Watch(local.WatchRequest(days=self._whole_past)):
             if update.HasField("snapshot"):
                 self._lost_since_ms = 0
                 self._listener.link_changed(Link(LinkState.LIVE))

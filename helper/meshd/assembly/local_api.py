@@ -68,13 +68,13 @@ class LocalApi:
         events = journal.after(sequence)
         sequence = journal.last_sequence
         said_at = time.monotonic()
-        past = [
-            one
-            for mesh in self._daemon.meshes.values()
-            if request.mesh in ("", mesh.name)
-            for one in mesh.sessions.past.messages(mesh.choices.mesh_id)
-        ]
-        yield local_pb2.WatchUpdate(snapshot=sent, events=events, at_ms=int(time.time() * 1000), past=past)
+        update = local_pb2.WatchUpdate(snapshot=sent, events=events, at_ms=int(time.time() * 1000))
+        for mesh in self._daemon.meshes.values():
+            if request.mesh in ("", mesh.name):
+                update.past.extend(mesh.sessions.past.messages(mesh.choices.mesh_id))
+                if request.days:
+                    update.days.extend(mesh.sessions.day.messages(mesh.choices.mesh_id))
+        yield update
         while True:
             for _ in range(LOOKS):
                 await asyncio.sleep(LOOK_INTERVAL)

@@ -280,6 +280,7 @@ class Mesh:
             self.keep_running(self._follow_plan, "plan"),
             self.keep_running(partial(keep_view, self), "view"),
             self.keep_running(self.sessions.run, "sessions"),
+            self.keep_running(self.sessions.past_file.run, "past"),
             self.keep_running(self._names.run, "names"),
         ]
         self.duties = make_duties(self)

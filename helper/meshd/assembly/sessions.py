@@ -14,6 +14,7 @@ from meshproto import node_pb2
 
 from meshd import defaults
 from meshd.assembly.direct_paths import DirectPaths
+from meshd.assembly.past_file import PastFile
 from meshd.assembly.renewals import Renewals
 from meshd.assembly.without_nodes import WithoutNodes
 from meshd.clocks import boottime
@@ -64,6 +65,7 @@ class Sessions:
         self._resolver = Resolver()
         self.past = Past()
         self.day = Day()
+        self.past_file = PastFile(mesh.folder / "past", self.past, self.day)
         self.last_answer = 0.0  # boottime() when a node last answered
         self._started = boottime()
         self._endpoint_turn: dict[str, int] = {}
@@ -80,6 +82,7 @@ class Sessions:
     async def start(self) -> None:
         """Listens for probes."""
         self._started = boottime()
+        await self.past_file.read()
         if self._mesh.me is not None:
             await self.prober.start(self._mesh.me.ipv4, defaults.MESH_PORT)
 
@@ -89,6 +92,7 @@ class Sessions:
         await self._without_nodes.stop()
         self.prober.stop()
         self.last_answer = 0.0
+        await self.past_file.write()
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 

@@ -1,23 +1,17 @@
 """Traffic and latency of each member over the last 24 hours, a minute each, in fixed memory: 2,880 bytes a member.
 
-A value is one byte on a logarithmic scale, within 6 % of what was measured. No I/O, no clock.
+A value is one byte on the scale of meshproto.byte_scale. No I/O, no clock.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 from meshproto import local_pb2
+from meshproto.byte_scale import packed, unpacked
 
 MINUTE_MS = 60_000
 MINUTES = 24 * 60
-UNKNOWN = -1.0
-
-STEPS = 6
-"""For each doubling."""
-FINEST = 0.01
-"""Milliseconds, or bytes per second, from which on values differ. 254 steps then end at 55 GB/s."""
 
 
 class Day:
@@ -58,16 +52,34 @@ class Day:
         reply = local_pb2.GetPastReply(newest_minute=self._minute)
         known = self._values.get(member_id)
         if known is not None:
-            first = (self._minute + 1) % MINUTES
             for values, into in ((known[0], reply.traffic), (known[1], reply.latency_ms)):
-                into.extend(map(unpacked, values[first:] + values[:first]))
+                into.extend(map(unpacked, self._in_order(values)))
         return reply
 
+    def _in_order(self, values: bytearray) -> bytes:
+        first = (self._minute + 1) % MINUTES
+        return bytes(values[first:] + values[:first])
 
-def packed(value: float) -> int:
-    """1 to 255; 0 stands for unknown."""
-    return 1 + min(round(math.log2(1 + max(value, 0.0) / FINEST) * STEPS), 254)
+    def messages(self, mesh_id: str) -> list[local_pb2.MemberDay]:
+        """Of everybody."""
+        return [
+            local_pb2.MemberDay(
+                mesh_id=mesh_id,
+                member_id=member_id,
+                newest_minute=self._minute,
+                traffic=self._in_order(traffic),
+                latency_ms=self._in_order(latency),
+            )
+            for member_id, (traffic, latency) in self._values.items()
+        ]
 
-
-def unpacked(value: int) -> float:
-    return UNKNOWN if value == 0 else (2 ** ((value - 1) / STEPS) - 1) * FINEST
+    def recall(self, told: Iterable[local_pb2.MemberDay]) -> None:
+        """What `messages` said before a restart, before anything is sampled. Those of another length are left out."""
+        for one in told:
+            if len(one.traffic) == len(one.latency_ms) == MINUTES:
+                self._minute = one.newest_minute
+                first = (one.newest_minute + 1) % MINUTES
+                traffic, latency = (bytearray(MINUTES), bytearray(MINUTES))
+                for values, into in ((one.traffic, traffic), (one.latency_ms, latency)):
+                    into[first:], into[:first] = values[: MINUTES - first], values[MINUTES - first :]
+                self._values[one.member_id] = traffic, latency

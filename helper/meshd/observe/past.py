@@ -6,7 +6,7 @@ Values go into parts of 15 s, of which the largest is kept. No I/O, no clock.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from meshproto import local_pb2
@@ -61,6 +61,16 @@ class Past:
                 for series in self._series.values():
                     series.traffic[between % PARTS] = series.latency[between % PARTS] = UNKNOWN
         self._part = part
+
+    def recall(self, told: Iterable[local_pb2.MemberPast]) -> None:
+        """What `messages` said before a restart, before anything is sampled. Those of another length are left out."""
+        for one in told:
+            if len(one.traffic) == len(one.latency_ms) == PARTS:
+                self._part = one.newest_part
+                series = self._series[one.member_id] = _Series()
+                for number in range(PARTS):
+                    place = (one.newest_part + 1 + number) % PARTS
+                    series.traffic[place], series.latency[place] = one.traffic[number], one.latency_ms[number]
 
     def messages(self, mesh_id: str) -> list[local_pb2.MemberPast]:
         order = [(self._part + 1 + number) % PARTS for number in range(PARTS)]

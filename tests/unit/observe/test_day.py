@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshd.observe.day import MINUTE_MS, MINUTES, UNKNOWN, Day, packed, unpacked
+from meshd.observe.day import MINUTE_MS, MINUTES, Day
+from meshproto.byte_scale import UNKNOWN, packed, unpacked
 
 steps = st.lists(st.tuples(st.integers(0, 900), st.sampled_from("ab"), st.integers(0, 10**9)), min_size=1, max_size=30)
 
