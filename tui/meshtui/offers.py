@@ -132,7 +132,7 @@ def _words(deed: Deed, subjects: Sequence[Subject]) -> tuple[str, str, str]:
         case Deed.REMOVE:
             return "remove", f"Remove {name}", "Asks first; it would have to join anew"
         case Deed.PROMOTE:
-            return "promote", f"Make {name} the primary", "Asks first; no change is lost"
+            return "promote", f"Make {name} the primary", "Asks first, and says what may be lost where no majority is"
         case Deed.USE:
             word = "don't use" if off else "use"
             return word, f"{'Don’t use' if off else 'Use'} {name} on this machine", "A choice of this machine alone"

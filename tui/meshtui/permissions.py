@@ -82,11 +82,21 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
         user = getpass.getuser()
         return Refusal(f"{user} may only look", f"sudo usermod -aG mesh {user}, then log in again")
     mesh = subject if isinstance(subject, Mesh) else view.mesh
+    if deed is Deed.PROMOTE and mesh is not None and not mesh.writable and isinstance(subject, Member):
+        if leads_by_force(mesh, subject):
+            return None
+        why = f"{mesh.name} can't be changed now: no majority of its nodes answers"
+        return Refusal(why, f"on {subject.name}: meshctl nodes promote {subject.name} --force")
     if mesh is None:
         return None if deed in (Deed.CREATE, Deed.JOIN, Deed.EXAMINE) else Refusal("this machine is in no mesh")
     if deed not in ANYBODY and deed not in OWN_MACHINE and (refused := _no_change(mesh)) is not None:
         return refused
     return _about(deed, mesh, subject)
+
+
+def leads_by_force(mesh: Mesh, subject: Member) -> bool:
+    """Whether to make it the primary would be without a majority: only a node itself can do that."""
+    return subject.is_self and subject.role is Role.NODE and not mesh.writable and mesh.state is not MeshState.DOWN
 
 
 def _no_change(mesh: Mesh) -> Refusal | None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from meshproto.plain_text import plain
+
 from meshtui import forms
 from meshtui.actions.dialogue import Dialogue
 from meshtui.format import milliseconds
 from meshtui.model import Member, Mesh, Pending
 from meshtui.offers import named, switches_off
+from meshtui.permissions import leads_by_force
+
+FORCED_S = 25.0
+"""Seconds: the node looks for the others once more before it leads alone."""
 
 MOST_NAMED = 12
 """Names that a question lists; more are counted."""
@@ -104,12 +110,26 @@ async def admin(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
 
 async def promote(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
     name = members[0].name
+    if leads_by_force(mesh, members[0]):
+        await _lead_by_force(talk, mesh, members[0])
+        return
     before = mesh.primary or "The primary"
     effect = f"{before} hands over to it. Changes wait for a moment and none is lost; tunnels don't notice."
     if not await talk.ask(f"Make {name} the primary of {mesh.name}?", effect, "make it that"):
         return
     await talk.call("PromoteNode", mesh=mesh.name, who=members[0].id)
     talk.good(f"{name} is the primary")
+
+
+async def _lead_by_force(talk: Dialogue, mesh: Mesh, member: Member) -> None:
+    """The helper says what may be lost, before and after it is asked."""
+    told = await talk.call("ForcePromotion", mesh=mesh.name, who=member.id)
+    effect = "\n".join(plain(warning) for warning in told.warnings)
+    question = f"No majority answers. Have {member.name} lead {mesh.name} by force?"
+    if not await talk.ask(question, effect, "lead by force"):
+        return
+    await talk.call("ForcePromotion", FORCED_S, mesh=mesh.name, who=member.id, confirmed=True)
+    talk.good(f"{member.name} leads {mesh.name}", "by force")
 
 
 async def remove(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
