@@ -3,76 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.hosts.host import BIN, CommandFailed, Host, wait_until
+from lab.hosts.host import BIN, wait_until
 from lab.hosts.network import Network
+from lab.hosts.person import Person
 from lab.terminal import Screen
 
-UID = 4000
 
-ENTRY = """
-import keyring, sys
-found = keyring.get_password("meshtui", sys.argv[1])
-print(found or "none")
-"""
-
-
-class Ada:
-    """A person without root, in group mesh, with a desktop's session on a host that starts and stops."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.home = Path(tempfile.mkdtemp(prefix="meshlab-ada-"))
-        os.chown(self.home, UID, UID)
-
-    def log_in(self) -> None:
-        """After each boot: the account (its /etc is new each time), a session bus, an unlocked keyring."""
-        self.host.run(f"groupadd -f mesh; useradd -u {UID} -G mesh -d {self.home} ada")
-        bus = self.home / "bus"
-        bus.unlink(missing_ok=True)
-        nowhere = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.host.popen(
-            [*self._prefix(), "dbus-daemon", "--session", "--nofork", f"--address=unix:path={bus}"], **nowhere
-        )
-        wait_until(bus.exists, 10, "the session bus")
-        daemon = ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"]
-        keyring = self.host.popen([*self._prefix(), *daemon], **{**nowhere, "stdin": subprocess.PIPE})
-        assert keyring.stdin is not None
-        keyring.stdin.write(b"a password")
-        keyring.stdin.close()
-        wait_until(lambda: self.entry("nothing") == "none", 20, "the keyring")
-
-    def _prefix(self, session: bool = True) -> list[str]:
-        folder = self.home if session else "/nowhere"
-        return [
-            "setpriv", f"--reuid={UID}", f"--regid={UID}", "--init-groups",
-            "env", "-u", "PYTHON_KEYRING_BACKEND", f"HOME={self.home}", f"XDG_RUNTIME_DIR={folder}", "USER=ada",
-            f"DBUS_SESSION_BUS_ADDRESS=unix:path={folder}/bus",
-        ]  # fmt: skip
-
-    def run(self, *command: str, session: bool = True, input: str = "") -> subprocess.CompletedProcess[str]:
-        return self.host.run([*self._prefix(session), *command], check=False, input=input)
-
-    def meshctl(self, *arguments: str, input: str = "") -> Any:
-        done = self.run(str(BIN / "meshctl"), "--json", *arguments, input=input)
-        if done.returncode != 0:
-            raise CommandFailed(f"meshctl {arguments} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return json.loads(done.stdout)
-
-    def entry(self, name: str) -> str:
-        """What the keyring itself has under that name; "none" for nothing, "" when it can't be asked."""
-        return self.run(str(BIN / "python"), "-c", ENTRY, name).stdout.strip()
-
+class Ada(Person):
     def meshtui(self, *, session: bool = True) -> Screen:
-        return Screen([*self.host.enter, *self._prefix(session), str(BIN / "meshtui")], width=140, height=60)
+        return Screen([*self.host.enter, *self.prefix(session), str(BIN / "meshtui")], width=140, height=60)
 
 
 class World:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from meshtray.bus import Bus, BusError, Variant
 from meshtray.deeds import Deed
+from meshtray.pictures import PROGRAM
 from meshtray.state import Notify
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Notifications:
         hints = {"urgency": Variant("y", CRITICAL if one.urgent else NORMAL), "desktop-entry": Variant("s", "meshtray")}
         (number,) = await self._bus.call(
             NAME, PATH, NAME, "Notify", "susssasa{sv}i",
-            "meshtray", self._ids.get(one.key, 0), "meshtray", one.title, body, actions, hints, -1, limit_s=LIMIT_S,
+            "meshtray", self._ids.get(one.key, 0), str(PROGRAM), one.title, body, actions, hints, -1, limit_s=LIMIT_S,
         )  # fmt: skip
         self._ids[one.key] = number
         self._actions[number] = one.actions

@@ -14,6 +14,8 @@ from pathlib import Path
 
 THEMES = Path(__file__).parent / "icons"
 """A folder as the Icon Theme Specification has them, for hosts to look into."""
+PROGRAM = THEMES / "hicolor" / "48x48" / "apps" / "meshtray.png"
+"""For notifications."""
 SIZES = (16, 22, 24, 32, 48)
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
