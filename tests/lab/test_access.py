@@ -156,3 +156,25 @@ def test_an_invite_for_six_machines_lets_six_in_at_once(lab: Lab) -> None:
         one["state"] for one in lab.gateways[0].meshctl("invites", "list") if one["id"] == made["invite"]["id"]
     )
     assert state == "redeemed"
+
+
+def test_a_peer_that_is_enabled_again_is_back_at_once(lab: Lab) -> None:
+    """Its nodes start the sessions, and it hears them."""
+    berlin, (ada, grace) = lab.gateways[0], lab.laptops
+    addresses = lab.addresses()
+    for host in (ada, grace):
+        wait_until(lambda h=host: lab.status(h)["state"] == "connected", 20, f"{host.name} to be connected")
+        berlin.meshctl("peers", "disable", host.name)
+        wait_until(lambda h=host: lab.status(h)["state"] != "connected", 20, f"{host.name} to be out")
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() > began + 10, 20, "them to have been out for a while")
+    for host in (ada, grace):
+        berlin.meshctl("peers", "enable", host.name)
+        began = time.monotonic()
+        assert berlin.ping(addresses[host.name], 1), f"{host.name} does not answer its node"
+        reached = time.monotonic() - began
+        wait_until(lambda h=host: lab.status(h)["state"] == "connected", 20, f"{host.name} to be connected")
+        took = time.monotonic() - began
+        print(f"{host.name} answers {reached:.2f} s after it was enabled, and is connected after {took:.2f} s")
+        assert reached < 2.5
+        assert took < 5.5

@@ -29,6 +29,9 @@ class Duties(Protocol):
     def renew(self) -> None:
         """This machine slept: connections to others are made anew."""
 
+    def heard(self) -> None:
+        """Somebody who was silent is heard again."""
+
     @property
     def writable(self) -> bool: ...
 

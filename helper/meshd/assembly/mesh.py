@@ -219,6 +219,8 @@ class Mesh:
                 self.say_goodbye(member.id)
             elif self.is_node and member.enabled and (after is None or not after.enabled):
                 self.say_goodbye(member.id, FAREWELL)
+            elif self.is_node and not member.enabled and after is not None and after.enabled:
+                self.sessions.returning.expect(member.id)
 
     def say_goodbye(self, member_id: str, seconds: float = GOODBYE) -> None:
         """Keeps a member that loses access in the data plane for a moment."""

@@ -165,6 +165,9 @@ class NodeDuties:
             await self._database.close()
         await (self._server.detach() if keep else self._server.stop())
 
+    def heard(self) -> None:
+        """Calls between nodes find out by themselves."""
+
     def renew(self) -> None:
         """The election counts a sleep by itself (CLOCK_BOOTTIME), and what was cut is made anew when it is used."""
 

@@ -70,6 +70,11 @@ class PeerDuties:
         if self._silence is not None and not self._silence.expired():
             self._silence.reschedule(asyncio.get_running_loop().time())
 
+    def heard(self) -> None:
+        """A connection that hung while no node was heard would wait seconds more."""
+        if self._attached is None:
+            self.renew()
+
     @property
     def writable(self) -> bool:
         return self._node_writable and boottime() - self._heard < SILENCE
@@ -96,6 +101,7 @@ class PeerDuties:
                     self._ended(node, error_of(failure))
                 except TimeoutError:
                     log.info("%s: %s has gone silent", self._mesh.name, node.name)
+                    await self._channels.renew(node.id)
                 self._attached, self._node_writable = None, False
             await asyncio.sleep(PAUSE)
 

@@ -16,6 +16,7 @@ from meshd import defaults
 from meshd.assembly.direct_paths import DirectPaths
 from meshd.assembly.past_file import PastFile
 from meshd.assembly.renewals import Renewals
+from meshd.assembly.returning import Returning
 from meshd.assembly.without_nodes import WithoutNodes
 from meshd.clocks import boottime
 from meshd.dataplane.desired import Desired, UdpEndpoint, network
@@ -58,7 +59,8 @@ class Sessions:
         self._mesh = mesh
         self.direct = DirectPaths(mesh, self)
         self._without_nodes = WithoutNodes(mesh, self)
-        self.prober = Prober(mesh.is_overlay, os.urandom, self.direct.received, mesh.wake)
+        self.prober = Prober(mesh.is_overlay, os.urandom, self.direct.received, self._heard)
+        self.returning = Returning(self)
         self.ways: dict[str, Way] = {}
         self.device: DeviceState | None = None
         self.rates = Rates()
@@ -93,6 +95,12 @@ class Sessions:
         self.prober.stop()
         self.last_answer = 0.0
         await self.past_file.write()
+
+    def _heard(self) -> None:
+        """Somebody who was silent is there again."""
+        self._mesh.wake()
+        if self._mesh.duties is not None:
+            self._mesh.duties.heard()
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
@@ -248,7 +256,7 @@ class Sessions:
         rest = [one for one in others if one.role is Role.NODE and one.id not in found]
         own = await asyncio.gather(*map(self._own_endpoint, rest))
         found.update({one.id: endpoint for one, endpoint in zip(rest, own, strict=True) if endpoint is not None})
-        return found
+        return self.returning.endpoints() | found if self._mesh.is_node else found
 
     def transport_endpoint(self, member: Member) -> UdpEndpoint | None:
         """Where the member is reached through its relay, when its session shall be relayed now."""
@@ -291,6 +299,7 @@ class Sessions:
         """Moves the sessions whose way changed between straight and relayed, or between relays. Moves to a straight
         path between peers, and back from a relay, belong to `direct_paths`, which tests first."""
         device = await self.read()
+        self.returning.greet(self._mesh.members)
         self._first_relays = {key: endpoint for key, endpoint in self._first_relays.items() if key in self.ways}
         moves = []
         for member_id in self.ways:

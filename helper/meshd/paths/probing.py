@@ -64,7 +64,7 @@ class _Pending:
 
 class Prober(asyncio.DatagramProtocol):
     """`is_member` says whether an overlay address belongs to a member; datagrams from others are dropped. `on_heard` is
-    called when somebody is heard who was not `alive`."""
+    called when somebody is heard who was not for longer than one probe takes to come."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class Prober(asyncio.DatagramProtocol):
             return
         now = boottime()
         contact = self._contacts.setdefault(address, Contact())
-        appeared = not contact.alive
+        appeared = now - contact.heard > 1.5 * INTERVAL
         contact.heard = now
         if appeared and self._on_heard is not None:
             self._on_heard()
