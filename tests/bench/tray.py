@@ -30,12 +30,14 @@ def measure() -> list[Figure]:
         berlin = network.host("gw-berlin").with_meshd()
         berlin.meshctl("create", "home")
         wait_until(lambda: writable(berlin), 30, "the mesh")
-        figures = _look(berlin, people, "alone in a mesh")
+        people.append(Person(berlin, BUS))
+        people[0].log_in()
+        figures = asyncio.run(_watched(berlin, people[0], "alone in a mesh"))
         berlin.stop_meshd()
         fill(berlin, CROWD)
         berlin.start_meshd()
         wait_until(lambda: writable(berlin), 60, "the mesh to be writable")
-        figures += _look(berlin, people, f"with {CROWD} members")
+        figures += asyncio.run(_watched(berlin, people[0], f"with {CROWD} members"))
         bare = berlin.run([str(BIN / "python"), "-c", BARE]).stdout
         figures.append(Figure.of("Python with gRPC and nothing else, memory", "MB", [float(bare)]))
     finally:
@@ -50,13 +52,6 @@ import grpc.aio
 line = next(one for one in open("/proc/self/status") if one.startswith("VmRSS"))
 print(int(line.split()[1]) * 1024 / 1e6)
 """
-
-
-def _look(host: Host, people: list[Person], what: str) -> list[Figure]:
-    person = Person(host, BUS)
-    people.append(person)
-    person.log_in()
-    return asyncio.run(_watched(host, person, what))
 
 
 async def _watched(host: Host, person: Person, what: str) -> list[Figure]:

@@ -174,3 +174,37 @@ async def test_what_the_helper_refuses_is_shown(desktop: Desktop, panel: Panel, 
     await panel.click("Disconnect")
     await panel.until_menu("home is busy → try again in a moment")
     assert await panel.icon() == "connected"
+
+
+async def test_an_invite_becomes_a_file_for_its_person_alone(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_menu("As a file")
+    await panel.click("As a file")
+    file = desktop.folder / "home-4f1cab90.mesh"
+    await until(file.exists, "the file")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert isinstance(meshd.calls[0], local_pb2.CreateInviteRequest)
+
+
+async def test_a_report_is_written(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    await panel.click("Report a problem")
+    (file,) = await until(lambda: list(desktop.folder.glob("meshtui-*.report")), "the report")
+    assert file.stat().st_mode & 0o777 == 0o600
+    await until(lambda: file.stat().st_size > 100, "what is in it")
+
+
+async def test_a_file_given_at_the_start_opens_its_dialog(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    terminal = desktop.folder / "terminal"
+    terminal.write_text('#!/bin/sh\nfor one; do last=$one; done\ncp "$last" "$HOME/dialog"; rm "$last"\n')
+    terminal.chmod(0o755)
+    (desktop.folder / "home.mesh").write_text('invite = "mesh1-abc"\n')
+    desktop.start_tray("home.mesh", TERMINAL=str(terminal))
+    dialog = desktop.folder / "dialog"
+    await until(lambda: dialog.exists() and "mesh1-abc" in dialog.read_text(), "the dialog")
+    assert meshd.calls == []

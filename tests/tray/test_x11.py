@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from meshproto import local_pb2
 from tray.desktop import BIN, Desktop, Panel, until
+from tray.test_dialogs import invite
 from tray.test_panel import push
 from tray.xvfb import Screen, free_display
 from tui.recorded_meshd import RecordedMeshd
@@ -77,3 +78,27 @@ async def test_an_address_goes_to_the_clipboard_and_an_invite_comes_from_it(
     dialog = desktop.folder / "dialog"
     await until(lambda: dialog.exists() and "mesh1-" in dialog.read_text(), "the dialog")
     assert oct(dialog.stat().st_mode & 0o077) == "0o0"
+
+
+async def test_joining_asks_in_a_real_terminal(
+    desktop: Desktop, screen: Screen, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    (desktop.folder / "home.mesh").write_text(invite().to_file())
+    before = screen.picture()
+    desktop.start_tray("home.mesh", TERMINAL="xterm", **screen.environment())
+
+    def asks() -> bool:
+        words = screen.run("xdotool", "search", "--class", "xterm").stdout
+        if not words:
+            return False
+        dark = sum(pixel < 100 for pixel in screen.picture().convert("L").tobytes())
+        return dark != sum(pixel < 100 for pixel in before.convert("L").tobytes()) and not dialogs()
+
+    def dialogs() -> list[str]:
+        return [one.name for one in desktop.folder.glob("*.dialog")]
+
+    await until(asks, "the terminal")
+    await panel.registered()
+    await panel.until_icon("connected")  # nothing waits for the answer
+    screen.keep(screen.picture(), "meshtray-join", (0, 0, 500, 330))
+    assert meshd.calls == []

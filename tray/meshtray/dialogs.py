@@ -137,7 +137,7 @@ def question(invite: Invite, now_ms: int) -> str:
     keys = (
         "It becomes a node, and connects whenever it starts."
         if invite.role == ROLE_NODE
-        else "Its keys go into your keyring: it connects when you say so."
+        else "Its keys go into your keyring: after a restart it connects when you log in."
     )
     return "\n".join(
         [
@@ -150,6 +150,7 @@ def question(invite: Invite, now_ms: int) -> str:
             f"  CA       {invite.ca_fingerprint.hex()[:32]}…",
             f"  good for {left}",
             "",
-            f"This machine will reach the members of {plain(invite.mesh_name)}, and they will reach it. {keys}",
+            f"This machine will reach the members of {plain(invite.mesh_name)}, and they will reach it.",
+            keys,
         ]
     )

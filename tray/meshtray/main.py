@@ -95,6 +95,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from meshtray.session import NoTray, serve
 
+    os.environ["MESHD_SOCKET"] = str(options.socket)  # for meshctl and meshtui, when we start them
     what = options.what
     if what and not what.startswith("file:") and os.path.isfile(what):
         what = os.path.abspath(what)  # the tray that runs already is in another folder

@@ -84,7 +84,7 @@ def _request_key(mesh: Mesh, request_id: str) -> str:
     return f"request/{mesh.id}/{request_id}"
 
 
-def of_change(before: Snapshot, after: Snapshot, now_ms: int, user: str) -> Iterator[Notify]:
+def of_change(before: Snapshot, after: Snapshot, now_ms: int) -> Iterator[Notify]:
     """What a person may want to know of, whether it was said already or not. Each has a key of its own."""
     for mesh in after.meshes:
         if mesh.may_change and after.may_operate:

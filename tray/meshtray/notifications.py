@@ -33,8 +33,9 @@ class Notifications:
 
     async def start(self) -> None:
         """Raises BusError."""
-        await self._bus.listen(PATH, NAME, "ActionInvoked", self._invoked)
-        await self._bus.listen(PATH, NAME, "NotificationClosed", self._closed)
+        sender = f",sender='{NAME}'"
+        await self._bus.listen(PATH, NAME, "ActionInvoked", self._invoked, sender)
+        await self._bus.listen(PATH, NAME, "NotificationClosed", self._closed, sender)
         await self._bus.listen_for_owner(NAME, self._service_changed)
 
     def show(self, one: Notify) -> None:

@@ -33,6 +33,8 @@ TOLD_KEPT = 300
 LOST_AFTER_MS = 10_000
 """A mesh that is away for less comes back by itself as a rule (meshd repairs a path within 6 s), and nobody is told."""
 
+MINUTE_MS = 60_000
+
 T = TypeVar("T")
 Result = tuple[State, list[Effect]]
 
@@ -50,7 +52,9 @@ def _happened(state: State, event: Event) -> Result:
         case LinkChanged():
             return replace(state, now_ms=event.now_ms, link=event.link), []
         case Ticked():
-            return replace(state, now_ms=event.now_ms), []
+            minute_is_over = event.now_ms // MINUTE_MS != state.now_ms // MINUTE_MS
+            state = replace(state, now_ms=event.now_ms)
+            return _news(state, state.snapshot) if minute_is_over else (state, [])
         case Chosen():
             return _chosen(replace(state, now_ms=event.now_ms), event.deed)
         case Ended():
@@ -75,8 +79,15 @@ def _heard(state: State, snapshot: Snapshot) -> Result:
     before = state.snapshot
     state = replace(state, snapshot=snapshot)
     waiting = notices.requests(snapshot)
-    effects: list[Effect] = [Withdraw(key) for key in notices.requests(before) if key not in waiting]
-    for news in notices.of_change(before, snapshot, state.now_ms, state.user):
+    withdrawn: list[Effect] = [Withdraw(key) for key in notices.requests(before) if key not in waiting]
+    state, effects = _news(state, before)
+    return state, withdrawn + effects
+
+
+def _news(state: State, before: Snapshot) -> Result:
+    """What the person was not told yet: of changes, and of invites whose time comes."""
+    effects: list[Effect] = []
+    for news in notices.of_change(before, state.snapshot, state.now_ms):
         if news.key not in state.preferences.told:
             told = (*state.preferences.told, news.key)[-TOLD_KEPT:]
             state = replace(state, preferences=replace(state.preferences, told=told))

@@ -242,6 +242,14 @@ def test_an_invite_about_to_expire(fields: dict[str, object], expected: list[str
     assert told(hear(state(mesh()), mesh(invites=(invite(1, **fields),)))[1]) == expected
 
 
+def test_an_invite_whose_time_comes_while_nothing_happens() -> None:
+    now, effects = hear(state(mesh()), mesh(invites=(invite(1, expires_ms=NOW + 25 * HOUR),)))
+    assert told(effects) == []
+    now, effects = step(now, Ticked(NOW + 2 * HOUR))
+    assert told(effects) == ["Your invite to home ends in 23h"]
+    assert told(step(now, Ticked(NOW + 3 * HOUR))[1]) == []
+
+
 def test_an_alarm_is_told_once_and_urgently() -> None:
     alarm = Alarm("home", "the key of gw-oslo changed; it is left out", NOW - 1000)
     now, effects = hear(state(mesh()), mesh(), alarms=(alarm,))

@@ -1,0 +1,141 @@
+"""Preferences, autostart, programs, downloads: files and programs of a person."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from meshproto.format_error import FormatError
+from meshtray import actions, autostart, dialogs, preferences, programs
+from meshtray.values import Kind, Preferences
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    return tmp_path
+
+
+def test_preferences_are_found_again() -> None:
+    kept = Preferences(frozenset({Kind.ALARM, Kind.REQUEST}), True, ("request/x",), ("alarm/y",))
+    preferences.save(preferences.default_path(), kept)
+    assert preferences.load(preferences.default_path()) == kept
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"muted": 3, "told": {"a": 1}, "seen": [1, null], "symbolic": "yes"}', '{"muted": ["x"]}']
+)
+def test_preferences_that_can_not_be_read_are_none(text: str, home: Path) -> None:
+    path = home / "tray.json"
+    path.write_text(text)
+    assert preferences.load(path) == Preferences()
+
+
+def test_preferences_that_can_not_be_written_stop_nothing(home: Path) -> None:
+    (home / "file").write_text("")
+    preferences.save(home / "file" / "tray.json", Preferences())
+
+
+def test_autostart_is_what_its_file_says(home: Path) -> None:
+    assert not autostart.is_on()
+    autostart.set_on(True)
+    assert autostart.is_on()
+    file = home / ".config/autostart/meshtray.desktop"
+    text = file.read_text()
+    (line,) = (one for one in text.splitlines() if one.startswith("Exec="))
+    assert shlex.split(line.removeprefix("Exec="))[0].endswith("meshtray")
+    file.write_text(text + "Hidden=true\n")  # how a desktop's own settings switch it off
+    assert not autostart.is_on()
+    autostart.set_on(False)
+    assert not file.exists()
+    autostart.set_on(False)
+
+
+@pytest.mark.parametrize(("path", "quoted"), [("/opt/a/meshtray", "/opt/a/meshtray"), ("/a b/x%", '"/a b/x%%"')])
+def test_what_a_desktop_file_would_misread_is_quoted(path: str, quoted: str) -> None:
+    assert autostart._quoted(path) == quoted
+
+
+def make_program(folder: Path, name: str) -> None:
+    path = folder / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen", "expected"),
+    [
+        (["xterm", "konsole"], "", ["konsole", "-e", "x", "y"]),
+        (["xterm", "gnome-terminal"], "", ["gnome-terminal", "--", "x", "y"]),
+        (["xterm", "foot"], "foot", ["foot", "x", "y"]),
+        (["xterm", "mine"], "mine", ["mine", "-e", "x", "y"]),
+        (["xterm"], "gone", ["xterm", "-e", "x", "y"]),
+        (["xterm", "xdg-terminal-exec"], "", ["xdg-terminal-exec", "x", "y"]),
+    ],
+)
+def test_the_terminal_of_the_person(there: list[str], chosen: str, expected: list[str], home: Path) -> None:
+    for name in there:
+        make_program(home, name)
+    found = programs.terminal_command(["x", "y"], {"PATH": str(home), "TERMINAL": chosen})
+    assert [os.path.basename(found[0]), *found[1:]] == expected
+
+
+def test_without_a_terminal_one_is_named(home: Path) -> None:
+    with pytest.raises(programs.NoProgram, match="no terminal was found") as raised:
+        programs.terminal_command(["x"], {"PATH": str(home)})
+    assert "xterm" in raised.value.fix
+
+
+async def test_a_program_that_fails_says_why() -> None:
+    with pytest.raises(programs.NoProgram, match="it is broken"):
+        await programs.output(["sh", "-c", "echo it is broken >&2; exit 3"])
+    with pytest.raises(programs.NoProgram, match="did not end within"):
+        await programs.output(["sleep", "60"], limit_s=0.05)
+    with pytest.raises(programs.NoProgram, match="can't be started"):
+        await programs.output(["/nowhere/program"])
+    assert await programs.output(["cat"], b"text") == b"text"
+
+
+def test_downloads_are_where_the_desktop_has_them(home: Path) -> None:
+    assert actions.downloads() == home
+    (home / "Downloads").mkdir()
+    assert actions.downloads() == home / "Downloads"
+    (home / ".config").mkdir()
+    (home / "Herunterladen").mkdir()
+    (home / ".config/user-dirs.dirs").write_text('# x\nXDG_DOWNLOAD_DIR="$HOME/Herunterladen"\n')
+    assert actions.downloads() == home / "Herunterladen"
+
+
+def test_secrets_are_for_their_person_alone(home: Path) -> None:
+    path = actions.write_secret(home / "x.mesh", "secret")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        actions.write_secret(home / "x.mesh", "other")
+
+
+def test_what_a_desktop_hands_over(home: Path) -> None:
+    file = home / "home.mesh"
+    file.write_text("invite = 'x'")
+    assert actions.contents(str(file)) == "invite = 'x'"
+    assert actions.contents(f"file://{file}") == "invite = 'x'"
+    assert actions.contents("mesh://join/mesh1-abc") == "mesh://join/mesh1-abc"
+    assert actions.contents("") == ""
+    with pytest.raises(FileNotFoundError):
+        actions.contents(str(home / "gone.mesh"))
+
+
+def test_until_tomorrow_morning() -> None:
+    now = datetime(2026, 11, 21, 23, 30).astimezone()
+    left = actions.until_morning_ms(int(now.timestamp() * 1000))
+    assert left == 7.5 * 3_600_000
+
+
+@pytest.mark.parametrize("what", ["", "hello", "meshkey1-x", "mesh1-", "mesh://join/x", "invite = 3"])
+def test_a_dialog_refuses_what_is_no_invite(what: str) -> None:
+    with pytest.raises(FormatError) as raised:
+        dialogs.readable(what)
+    assert raised.value.fix
