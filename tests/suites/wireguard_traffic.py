@@ -6,6 +6,7 @@ ada (192.0.2.2) ── (192.0.2.1) node (198.51.100.1) ── (198.51.100.2) gra
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -19,7 +20,8 @@ from pathlib import Path
 
 from lab.dataplane.namespaces import Flood, Host, MakeBackend, wire
 from meshd.dataplane.desired import UdpEndpoint
-from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange, PeerState
+from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange, PeerState, anew
+from meshd.paths.handshake import Initiation
 from meshproto.keys import PrivateKey
 
 from suites.wireguard import endpoint, networks, private_key, public_key
@@ -248,6 +250,19 @@ class TrafficSuite:
         assert after is not None
         assert after > before
 
+    def test_a_clock_that_was_set_back_is_refused_until_the_peer_is_made_anew(self, three: Three) -> None:
+        """WireGuard takes no initiation that is older than the last one of that peer; `renewals` relies on the rest."""
+        node, key, now = three.node, private_key(), time.time()
+        peer = PeerChange(key.public, endpoint=endpoint("192.0.2.9", PORT), allowed_ips=networks("10.51.0.9/32"))
+        node.change(peer)
+        assert answers(three.ada, node, key, now)
+        assert answers(three.ada, node, key, now + 1)
+        assert not answers(three.ada, node, key, now - 86400)
+        found = node.host.do(node.host.backend.read(node.interface)).peers[key.public]
+        node.change(PeerChange(key.public, remove=True), anew(found, found.endpoint))
+        assert answers(three.ada, node, key, now - 86400)
+        node.change(PeerChange(key.public, remove=True))
+
     def test_a_removed_peer_gets_nothing_through(self, three: Three) -> None:
         ada, node, grace = three.ada, three.node, three.grace
         node.change(PeerChange(grace.key.public, remove=True))
@@ -255,6 +270,26 @@ class TrafficSuite:
         assert ada.ping(node.ipv4, "-c", "3", "-i", "0.05") == (3, 3)
         node.change(grace.as_peer(grace.transport, at=grace.direct))
         assert node.ping(grace.ipv4, "-c", "1", "-W", "10")[1] == 1
+
+
+def answers(asker: Member, node: Member, key: PrivateKey, now: float) -> bool:
+    """Whether the node answers a handshake of that key, sent from the asker's host and dated `now`."""
+
+    async def ask() -> bool:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+            plain.setblocking(False)
+            await loop.sock_connect(plain, (node.underlay, PORT))
+            await asyncio.sleep(0.1)  # WireGuard takes no two of one peer within 20 ms
+            initiation = Initiation(key, node.key.public, 7, os.urandom(32), now)
+            await loop.sock_sendall(plain, initiation.message)
+            try:
+                async with asyncio.timeout(1):
+                    return initiation.answered_by(await loop.sock_recv(plain, 2048))
+            except TimeoutError:
+                return False
+
+    return asker.host.do(ask())
 
 
 def packets(capture: socket.socket) -> list[bytes]:
