@@ -17,7 +17,7 @@ from lab.hosts.host import PATIENCE, Host, wait_until
 from lab.hosts.network import Network
 from lab.hosts.watching import Watching
 
-FREEZE = float(os.environ.get("LAPTOP_DAY_FREEZE", "25"))
+FREEZE = float(os.environ.get("LAPTOP_DAY_FREEZE", "20"))
 
 SOON = 6.0 * PATIENCE
 """Seconds in which a dead path is noticed, and in which a laptop is back once its network is (DESIGN.md section 8)."""

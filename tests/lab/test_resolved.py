@@ -1,4 +1,7 @@
-"""Names through the real systemd-resolved on a real system bus, and without it: ended, frozen, meddled with."""
+"""Names through the real systemd-resolved on a real system bus, and without it: ended, frozen, meddled with.
+
+And what logind says there, from a small service in its place.
+"""
 
 from __future__ import annotations
 
@@ -170,6 +173,32 @@ def test_a_crash_of_meshd(desktop: Desktop) -> None:
     ada.stop_meshd()
     ada.start_meshd()
     desktop.by_resolved()
+
+
+LOGIND = """
+import asyncio, pathlib, sys
+from dbus_next import Message
+from meshd.system_bus import open_bus
+
+async def main():
+    bus = open_bus(pathlib.Path("/run/dbus/system_bus_socket"))
+    await bus.connect_safely()
+    await bus.request_name("org.freedesktop.login1")
+    for sleeps in (True, False):
+        path, interface = "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
+        await asyncio.sleep(1)
+        await bus.send(Message.new_signal(path, interface, "PrepareForSleep", "b", [sleeps]))
+    bus.close()
+
+asyncio.run(main())
+"""
+
+
+def test_logind_tells_that_the_machine_woke_up(lab: Lab, desktop: Desktop) -> None:
+    desktop.host.run([str(BIN / "python"), "-c", LOGIND])
+    wait_until(lambda: "this machine woke up: sessions" in desktop.host.meshctl_raw("events").stdout, 3, "the event")
+    wait_until(lambda: lab.status(desktop.host)["state"] == "connected", 6, "connected")
+    assert desktop.host.meshctl_raw("events").stdout.count("woke up") == 1, "and not for falling asleep"
 
 
 def test_down_takes_it_all_back(desktop: Desktop) -> None:

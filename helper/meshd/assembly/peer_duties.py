@@ -41,6 +41,7 @@ class PeerDuties:
         self._primary_id = ""
         self._heard = 0.0
         self._silence: asyncio.Timeout | None = None
+        self._slept = False
 
     redis_port = 0
 
@@ -66,7 +67,8 @@ class PeerDuties:
         """A peer keeps nothing outside its folder."""
 
     def renew(self) -> None:
-        """Watches anew: the node may have given this stream up."""
+        """Watches anew, over new connections: nodes may have given these up, and TCP would try them for long."""
+        self._slept = True
         if self._silence is not None and not self._silence.expired():
             self._silence.reschedule(asyncio.get_running_loop().time())
 
@@ -103,6 +105,10 @@ class PeerDuties:
                     log.info("%s: %s has gone silent", self._mesh.name, node.name)
                     await self._channels.renew(node.id)
                 self._attached, self._node_writable = None, False
+                if self._slept:
+                    self._slept = False
+                    self._channels.renew_all()
+                    break  # the nodes that answer are not the same any more
             await asyncio.sleep(PAUSE)
 
     def _ended(self, node: Member, error: MeshError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
@@ -37,6 +38,8 @@ CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+CALLS_END = 10.0
+"""Seconds in which every call but a stream has ended."""
 
 VERSION_KEY = "mesh-protocol"
 """Name of the metadata that says which version of the messages a caller speaks."""
@@ -71,6 +74,7 @@ class MemberChannels:
         self._port = port
         self._own_address = own_address
         self._channels: dict[str, tuple[str, grpc.aio.Channel, MeshNodeAsyncStub]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._credentials = grpc.ssl_channel_credentials(
             certificate_pem(identity.ca_certificate),
             private_key_pem(identity.keys.certificate),
@@ -97,6 +101,14 @@ class MemberChannels:
         if known is not None:
             await known[1].close(None)
 
+    def renew_all(self) -> None:
+        """The same for all, after this machine slept. Calls under way end by themselves, or when their time is over."""
+        channels, self._channels = list(self._channels.values()), {}
+        for _, channel, _ in channels:
+            closing = asyncio.create_task(channel.close(CALLS_END), name="closing an old connection")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
     async def keep_only(self, wanted: Callable[[str], bool]) -> None:
         """Closes the channels of members that are gone."""
         for member_id in [known for known in self._channels if not wanted(known)]:
@@ -105,3 +117,6 @@ class MemberChannels:
 
     async def close(self) -> None:
         await self.keep_only(lambda _: False)
+        for closing in list(self._closing):
+            closing.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)

@@ -21,6 +21,9 @@ EVERY = 1.0
 
 PING_EVERY = 0.1
 
+LONGEST_TRIP = 2000.0
+"""Milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -72,10 +75,13 @@ class Watching:
         return Sample(time.time(), local_pb2.MeshState.Name(mesh.state).lower(), mesh.reason)
 
     def answers(self) -> list[float]:
-        """When packets came back, in Unix seconds."""
+        """When packets came back, in Unix seconds. Not those that had come before a freeze, and were read after it."""
         found: list[float] = []
         for one in self._addresses:
-            found += map(float, re.findall(r"^\[([\d.]+)\].*bytes from", self._host.recorded(f"watched-{one}"), re.M))
+            lines = re.findall(
+                r"^\[([\d.]+)\].*bytes from.* time=([\d.]+) ms", self._host.recorded(f"watched-{one}"), re.M
+            )
+            found += [float(at) for at, trip in lines if float(trip) < LONGEST_TRIP]
         return sorted(found)
 
     def first_answer(self, after: float) -> float | None:

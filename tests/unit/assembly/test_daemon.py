@@ -95,3 +95,19 @@ def test_a_run_folder_is_one_helpers_until_it_ends(tmp_path: Path) -> None:
     os.close(lock_run_dir(tmp_path / "other"))
     os.close(lock)
     os.close(lock_run_dir(tmp_path / "run"))
+
+
+def test_only_the_end_of_a_sleep_renews_sessions(daemon: Daemon) -> None:
+    woken: list[str] = []
+    mesh: Any = SimpleNamespace(sessions=SimpleNamespace(woke_up=lambda: woken.append("home")))
+    daemon.meshes["home"] = mesh
+    for member, arguments in (
+        ("PrepareForSleep", [True]),
+        ("PrepareForSleep", []),
+        ("PrepareForShutdown", [False]),
+        ("PrepareForSleep", ["rubbish"]),
+    ):
+        daemon.prepare_for_sleep(member, arguments)
+    assert woken == []
+    daemon.prepare_for_sleep("PrepareForSleep", [False])
+    assert woken == ["home"]
