@@ -7,12 +7,14 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from lab.hosts.host import PATIENCE, Host, wait_until
 from lab.hosts.network import Network
 from lab.hosts.person import Person
+from meshtray.bus import BusError
 from tray.desktop import BUS, Panel, until
 
 NOTICED = 6.0
@@ -163,3 +165,63 @@ async def test_a_machine_asks_and_is_let_in_from_the_menu(world: World) -> None:
     await panel.until_menu("● laptop-grace")
     await panel.stop()
     wait_until(lambda: passes(world.laptop, grace.meshctl("status")["meshes"][0]["self"]["ipv4"]), 15, "packets")
+
+
+@dataclass
+class Sample:
+    """`icon` is "" when the tray could not be asked: the machine sleeps."""
+
+    at: float
+    icon: str
+    passes: bool
+
+
+async def sample(world: World, panel: Panel, samples: list[Sample]) -> None:
+    """Twice a second, what is shown and whether a packet passes."""
+    while True:
+        began = time.monotonic()
+        ping = asyncio.create_task(asyncio.to_thread(passes, world.laptop, world.far))
+        try:
+            async with asyncio.timeout(1):
+                icon = await panel.icon()
+        except (TimeoutError, BusError):
+            icon = ""
+        at = time.monotonic()
+        samples.append(Sample(at, icon, await ping))
+        await asyncio.sleep(max(0.0, began + 0.5 - time.monotonic()))
+
+
+async def test_a_day_of_a_laptop_is_shown_as_it_is(world: World) -> None:
+    """A cable pulled, another network, a lid closed here and opened elsewhere; compared with packets all the while."""
+    panel = await world.panel()
+    world.ada.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    samples: list[Sample] = []
+    sampling = asyncio.create_task(sample(world, panel, samples))
+
+    async def is_back() -> None:
+        wanted = len(samples)
+        await until(lambda: any(one.passes and one.icon == "connected" for one in samples[wanted:]), "all of it", 30)
+
+    await is_back()
+    world.network.unplug("laptop-ada")
+    await asyncio.sleep(8)
+    world.network.attach("laptop-ada")
+    await is_back()
+    world.network.move("laptop-ada")
+    await is_back()
+    with world.laptop.frozen():
+        await asyncio.sleep(7)
+        world.network.move("laptop-ada")
+        await asyncio.sleep(7)
+    await is_back()
+    sampling.cancel()
+    await asyncio.gather(sampling, return_exceptions=True)
+    green = [one for one in samples if one.icon == "connected"]
+    assert len(green) > 6
+    longest = max(one.at - max((other.at for other in samples if other.passes and other.at <= one.at + 1), default=0.0)
+                  for one in green)  # fmt: skip
+    print(f"{len(samples)} samples, {len(green)} green; longest green without a packet {max(longest, 0):.1f} s")
+    assert longest < NOTICED * PATIENCE + 0.5
+    await panel.stop()

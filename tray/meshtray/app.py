@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -123,9 +124,13 @@ class App:
             self.choose(Join(what))
 
     def happened(self, event: Event) -> None:
-        self.state, effects = step(self.state, event)
+        before = self.state
+        self.state, effects = step(before, event)
         for effect in effects:
             self._carry_out(effect)
+        # Most of the time only the time has changed, and what is shown goes by minutes.
+        if replace(self.state, now_ms=before.now_ms) == before and self.state.minute == before.minute:
+            return
         new = appearance(self.state)
         if new != self._shown:
             self._shown = new

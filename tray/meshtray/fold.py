@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TypeVar
@@ -135,6 +136,7 @@ def _invite(status: wire.InviteStatus) -> Invite:
     )
 
 
+@lru_cache(maxsize=1024)
 def _address(kind: type[A], text: str) -> A | None:
     try:
         return kind(text)

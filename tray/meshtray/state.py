@@ -51,6 +51,10 @@ class State:
     failure: Failure | None = None
 
     @property
+    def minute(self) -> int:
+        return self.now_ms // 60_000
+
+    @property
     def live(self) -> bool:
         return self.link.state is LinkState.LIVE and self.snapshot.known
 

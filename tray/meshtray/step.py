@@ -33,8 +33,6 @@ TOLD_KEPT = 300
 LOST_AFTER_MS = 10_000
 """A mesh that is away for less comes back by itself as a rule (meshd repairs a path within 6 s), and nobody is told."""
 
-MINUTE_MS = 60_000
-
 T = TypeVar("T")
 Result = tuple[State, list[Effect]]
 
@@ -52,9 +50,8 @@ def _happened(state: State, event: Event) -> Result:
         case LinkChanged():
             return replace(state, now_ms=event.now_ms, link=event.link), []
         case Ticked():
-            minute_is_over = event.now_ms // MINUTE_MS != state.now_ms // MINUTE_MS
-            state = replace(state, now_ms=event.now_ms)
-            return _news(state, state.snapshot) if minute_is_over else (state, [])
+            before, state = state.minute, replace(state, now_ms=event.now_ms)
+            return _news(state, state.snapshot) if state.minute != before else (state, [])
         case Chosen():
             return _chosen(replace(state, now_ms=event.now_ms), event.deed)
         case Ended():

@@ -21,6 +21,8 @@ from meshtray.values import Icon
 
 log = logging.getLogger(__name__)
 
+TILE = "#2b2e33"
+
 
 class NoX11Tray(Exception):
     """Raised when there is no X11, or no system tray on it."""
@@ -95,7 +97,11 @@ class X11Icon:
             log.warning("the icon can't be shown: %s", error)
 
     def _picture(self, name: str) -> Any:
-        return self._image.open(pictures.path(name, max(pictures.SIZES))).convert("RGBA")
+        """On a tile: pystray's X11 knows no transparency."""
+        with self._image.open(pictures.path(name, max(pictures.SIZES))) as image:
+            tile = self._image.new("RGBA", image.size, TILE)
+            tile.alpha_composite(image.convert("RGBA"))
+        return tile
 
     def _menu(self, items: Iterable[Item]) -> Any:
         click = self._pystray.MenuItem("Open meshtui", self._choosing(OpenMeshtui()), default=True, visible=False)
