@@ -26,7 +26,7 @@ from meshproto import node_pb2 as meshproto_dot_node__pb2
 from meshproto import state_pb2 as meshproto_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14meshproto/join.proto\x12\tmeshproto\x1a\x14meshproto/node.proto\x1a\x15meshproto/state.proto\"\x12\n\x10\x41uthorityRequest\"U\n\x0e\x41uthorityReply\x12\x16\n\x0e\x63\x61_certificate\x18\x01 \x01(\x0c\x12\x11\n\tmesh_name\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"\x12\n\x10\x43hallengeRequest\"/\n\x0e\x43hallengeReply\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\"n\n\x11JoinAsNodeRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12\'\n\tapplicant\x18\x03 \x01(\x0b\x32\x14.meshproto.Applicant\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"t\n\x13RedeemInviteRequest\x12\x11\n\tinvite_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\'\n\tapplicant\x18\x03 \x01(\x0b\x32\x14.meshproto.Applicant\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"{\n\tAdmission\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x1d\n\x04view\x18\x03 \x01(\x0b\x32\x0f.meshproto.View\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x16\n\x0e\x63luster_secret\x18\x05 \x01(\x0c\"?\n\x14RequestAccessRequest\x12\'\n\tapplicant\x18\x01 \x01(\x0b\x32\x14.meshproto.Applicant\" \n\x12RequestAccessReply\x12\n\n\x02id\x18\x01 \x01(\t\"D\n\x12\x41waitAccessRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07wait_ms\x18\x03 \x01(\r\"]\n\x10\x41waitAccessReply\x12\x0f\n\x07pending\x18\x01 \x01(\x08\x12\x0f\n\x07refused\x18\x02 \x01(\x08\x12\'\n\tadmission\x18\x03 \x01(\x0b\x32\x14.meshproto.Admission\"E\n\x0eGetViewRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"-\n\x0cGetViewReply\x12\x1d\n\x04view\x18\x01 \x01(\x0b\x32\x0f.meshproto.View2\xf9\x03\n\x04Join\x12\x46\n\x0cGetAuthority\x12\x1b.meshproto.AuthorityRequest\x1a\x19.meshproto.AuthorityReply\x12\x46\n\x0cGetChallenge\x12\x1b.meshproto.ChallengeRequest\x1a\x19.meshproto.ChallengeReply\x12@\n\nJoinAsNode\x12\x1c.meshproto.JoinAsNodeRequest\x1a\x14.meshproto.Admission\x12\x44\n\x0cRedeemInvite\x12\x1e.meshproto.RedeemInviteRequest\x1a\x14.meshproto.Admission\x12O\n\rRequestAccess\x12\x1f.meshproto.RequestAccessRequest\x1a\x1d.meshproto.RequestAccessReply\x12I\n\x0b\x41waitAccess\x12\x1d.meshproto.AwaitAccessRequest\x1a\x1b.meshproto.AwaitAccessReply\x12=\n\x07GetView\x12\x19.meshproto.GetViewRequest\x1a\x17.meshproto.GetViewReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14meshproto/join.proto\x12\tmeshproto\x1a\x14meshproto/node.proto\x1a\x15meshproto/state.proto\"\x12\n\x10\x41uthorityRequest\"g\n\x0e\x41uthorityReply\x12\x16\n\x0e\x63\x61_certificate\x18\x01 \x01(\x0c\x12\x11\n\tmesh_name\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\x12\x10\n\x08networks\x18\x04 \x03(\t\"\x12\n\x10\x43hallengeRequest\"/\n\x0e\x43hallengeReply\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\"n\n\x11JoinAsNodeRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12\'\n\tapplicant\x18\x03 \x01(\x0b\x32\x14.meshproto.Applicant\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"t\n\x13RedeemInviteRequest\x12\x11\n\tinvite_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\'\n\tapplicant\x18\x03 \x01(\x0b\x32\x14.meshproto.Applicant\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"{\n\tAdmission\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x1d\n\x04view\x18\x03 \x01(\x0b\x32\x0f.meshproto.View\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x16\n\x0e\x63luster_secret\x18\x05 \x01(\x0c\"?\n\x14RequestAccessRequest\x12\'\n\tapplicant\x18\x01 \x01(\x0b\x32\x14.meshproto.Applicant\" \n\x12RequestAccessReply\x12\n\n\x02id\x18\x01 \x01(\t\"D\n\x12\x41waitAccessRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07wait_ms\x18\x03 \x01(\r\"]\n\x10\x41waitAccessReply\x12\x0f\n\x07pending\x18\x01 \x01(\x08\x12\x0f\n\x07refused\x18\x02 \x01(\x08\x12\'\n\tadmission\x18\x03 \x01(\x0b\x32\x14.meshproto.Admission\"E\n\x0eGetViewRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"-\n\x0cGetViewReply\x12\x1d\n\x04view\x18\x01 \x01(\x0b\x32\x0f.meshproto.View2\xf9\x03\n\x04Join\x12\x46\n\x0cGetAuthority\x12\x1b.meshproto.AuthorityRequest\x1a\x19.meshproto.AuthorityReply\x12\x46\n\x0cGetChallenge\x12\x1b.meshproto.ChallengeRequest\x1a\x19.meshproto.ChallengeReply\x12@\n\nJoinAsNode\x12\x1c.meshproto.JoinAsNodeRequest\x1a\x14.meshproto.Admission\x12\x44\n\x0cRedeemInvite\x12\x1e.meshproto.RedeemInviteRequest\x1a\x14.meshproto.Admission\x12O\n\rRequestAccess\x12\x1f.meshproto.RequestAccessRequest\x1a\x1d.meshproto.RequestAccessReply\x12I\n\x0b\x41waitAccess\x12\x1d.meshproto.AwaitAccessRequest\x1a\x1b.meshproto.AwaitAccessReply\x12=\n\x07GetView\x12\x19.meshproto.GetViewRequest\x1a\x17.meshproto.GetViewReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,29 +36,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHORITYREQUEST']._serialized_start=80
   _globals['_AUTHORITYREQUEST']._serialized_end=98
   _globals['_AUTHORITYREPLY']._serialized_start=100
-  _globals['_AUTHORITYREPLY']._serialized_end=185
-  _globals['_CHALLENGEREQUEST']._serialized_start=187
-  _globals['_CHALLENGEREQUEST']._serialized_end=205
-  _globals['_CHALLENGEREPLY']._serialized_start=207
-  _globals['_CHALLENGEREPLY']._serialized_end=254
-  _globals['_JOINASNODEREQUEST']._serialized_start=256
-  _globals['_JOINASNODEREQUEST']._serialized_end=366
-  _globals['_REDEEMINVITEREQUEST']._serialized_start=368
-  _globals['_REDEEMINVITEREQUEST']._serialized_end=484
-  _globals['_ADMISSION']._serialized_start=486
-  _globals['_ADMISSION']._serialized_end=609
-  _globals['_REQUESTACCESSREQUEST']._serialized_start=611
-  _globals['_REQUESTACCESSREQUEST']._serialized_end=674
-  _globals['_REQUESTACCESSREPLY']._serialized_start=676
-  _globals['_REQUESTACCESSREPLY']._serialized_end=708
-  _globals['_AWAITACCESSREQUEST']._serialized_start=710
-  _globals['_AWAITACCESSREQUEST']._serialized_end=778
-  _globals['_AWAITACCESSREPLY']._serialized_start=780
-  _globals['_AWAITACCESSREPLY']._serialized_end=873
-  _globals['_GETVIEWREQUEST']._serialized_start=875
-  _globals['_GETVIEWREQUEST']._serialized_end=944
-  _globals['_GETVIEWREPLY']._serialized_start=946
-  _globals['_GETVIEWREPLY']._serialized_end=991
-  _globals['_JOIN']._serialized_start=994
-  _globals['_JOIN']._serialized_end=1499
+  _globals['_AUTHORITYREPLY']._serialized_end=203
+  _globals['_CHALLENGEREQUEST']._serialized_start=205
+  _globals['_CHALLENGEREQUEST']._serialized_end=223
+  _globals['_CHALLENGEREPLY']._serialized_start=225
+  _globals['_CHALLENGEREPLY']._serialized_end=272
+  _globals['_JOINASNODEREQUEST']._serialized_start=274
+  _globals['_JOINASNODEREQUEST']._serialized_end=384
+  _globals['_REDEEMINVITEREQUEST']._serialized_start=386
+  _globals['_REDEEMINVITEREQUEST']._serialized_end=502
+  _globals['_ADMISSION']._serialized_start=504
+  _globals['_ADMISSION']._serialized_end=627
+  _globals['_REQUESTACCESSREQUEST']._serialized_start=629
+  _globals['_REQUESTACCESSREQUEST']._serialized_end=692
+  _globals['_REQUESTACCESSREPLY']._serialized_start=694
+  _globals['_REQUESTACCESSREPLY']._serialized_end=726
+  _globals['_AWAITACCESSREQUEST']._serialized_start=728
+  _globals['_AWAITACCESSREQUEST']._serialized_end=796
+  _globals['_AWAITACCESSREPLY']._serialized_start=798
+  _globals['_AWAITACCESSREPLY']._serialized_end=891
+  _globals['_GETVIEWREQUEST']._serialized_start=893
+  _globals['_GETVIEWREQUEST']._serialized_end=962
+  _globals['_GETVIEWREPLY']._serialized_start=964
+  _globals['_GETVIEWREPLY']._serialized_end=1009
+  _globals['_JOIN']._serialized_start=1012
+  _globals['_JOIN']._serialized_end=1517
 # @@protoc_insertion_point(module_scope)

@@ -3,8 +3,10 @@
 isort:skip_file
 Becoming a member: server TLS only, on the join port and on the nodes' overlay address."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from meshproto import node_pb2 as _node_pb2
 from meshproto import state_pb2 as _state_pb2
 import builtins as _builtins
@@ -40,20 +42,26 @@ class AuthorityReply(_message.Message):
     CA_CERTIFICATE_FIELD_NUMBER: _builtins.int
     MESH_NAME_FIELD_NUMBER: _builtins.int
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    NETWORKS_FIELD_NUMBER: _builtins.int
     ca_certificate: _builtins.bytes
     """DER"""
     mesh_name: _builtins.str
     protocol_version: _builtins.int
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the mesh's pools: a machine that uses one of them does not ask to be let in"""
+
     def __init__(
         self,
         *,
         ca_certificate: _builtins.bytes = ...,
         mesh_name: _builtins.str = ...,
         protocol_version: _builtins.int = ...,
+        networks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "mesh_name", b"mesh_name", "protocol_version", b"protocol_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "mesh_name", b"mesh_name", "networks", b"networks", "protocol_version", b"protocol_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

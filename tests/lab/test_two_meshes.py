@@ -61,6 +61,33 @@ def test_pools_that_overlap_are_refused(two: Two) -> None:
     assert "third" not in two.meshes(two.berlin)
 
 
+def test_a_mesh_that_can_not_be_here_is_not_asked_to_let_this_machine_in(two: Two) -> None:
+    """One of the same name and one with the same pools, by key, invite and request: nobody stays behind in them."""
+    oslo = two.network.host("gw-oslo").with_meshd()
+    address = two.network.address("gw-oslo")
+    for mesh, port, pools, says in (
+        ("home", 9000, ["--node-pool", "10.211.0.0/16", "--peer-pool", "10.212.0.0/16"], "is in home already"),
+        ("other", 9002, [], "overlaps 10."),
+    ):
+        key = oslo.meshctl("create", mesh, *pools)["cluster_key"]
+        invite = oslo.meshctl("--mesh", mesh, "invites", "create", "laptop-ada")["text"]
+        where = f"{address}:{port}"
+        for host, arguments, text in (
+            (two.paris, ["-", where], key),
+            (two.ada, ["--always-on", "-"], invite),
+            (two.ada, ["--always-on", "--request", where, "--wait", "5"], None),
+        ):
+            done = host.meshctl_raw("join", *arguments, input=text)
+            assert done.returncode == 1, done.stdout + done.stderr
+            assert says in done.stderr
+        status = next(one for one in oslo.meshctl("status")["meshes"] if one["name"] == mesh)
+        assert [member["name"] for member in status["members"]] == ["gw-oslo"]
+        assert oslo.meshctl("--mesh", mesh, "peers", "pending") == []
+    for host in (two.paris, two.ada):
+        assert set(two.meshes(host)) == {"home", "work"}
+        two.wait_connected(host)
+
+
 def test_each_mesh_has_its_own(two: Two) -> None:
     for host in (two.berlin, two.paris, two.ada):
         two.wait_connected(host)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_interface, ip_network
 
 from meshproto import base32, local_pb2, state_pb2
@@ -20,20 +21,19 @@ from meshproto.keys import PrivateKey, PublicKey
 
 from meshd import defaults
 from meshd.assembly.daemon import Daemon
+from meshd.assembly.mesh_networks import check_free, networks_of
 from meshd.assembly.status import mesh_status
 from meshd.cluster.certificates import fingerprint, new_private_key
 from meshd.cluster.held_keys import parse_keys
 from meshd.cluster.identity import Keys
-from meshd.cluster.join_connection import resolve
+from meshd.cluster.join_connection import JoinConnection, resolve
 from meshd.cluster.joining import Joined, Progress, Wishes, join_as_node, redeem, request_access
 from meshd.cluster.request_keys import forget_request_keys
-from meshd.dataplane import kernel_network
 from meshd.dataplane.desired import Address, Desired, DesiredFirewall, DesiredPeer, DesiredRoute, UdpEndpoint
 from meshd.dataplane.plan import KEEPALIVE
 from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange
-from meshd.model.addresses import Pools, check_local
 from meshd.model.errors import Conflict, InvalidInput, MeshError
-from meshd.model.members import Endpoint
+from meshd.model.members import Endpoint, Member
 from meshd.model.names import check_label, label_from_host
 from meshd.paths.local_endpoints import source_towards
 from meshd.rpc.status_codes import error_of
@@ -148,9 +148,10 @@ async def _become_member(
 async def _wishes(daemon: Daemon, request: local_pb2.JoinMeshRequest, name: str, mesh: str) -> Wishes:
     listen_port = daemon.pick_udp_port(request.listen_port)
     endpoints, private = await daemon.endpoints(list(request.endpoints), listen_port)
+    interface = await daemon.pick_interface(request.interface, mesh)
     return Wishes(
         name=name,
-        interface=await daemon.pick_interface(request.interface, mesh),
+        interface=interface,
         listen_port=listen_port,
         join_port=daemon.pick_join_port(request.join_port if request.HasField("join_port") else None),
         endpoints=endpoints,
@@ -159,7 +160,15 @@ async def _wishes(daemon: Daemon, request: local_pb2.JoinMeshRequest, name: str,
         keys=Keys(PrivateKey.from_random(os.urandom(32)), new_private_key()),
         person="",
         error_of=error_of,
+        check=partial(_check, daemon, interface),
     )
+
+
+async def _check(daemon: Daemon, interface: str, connection: JoinConnection) -> None:
+    """Before this machine asks to be let in: a member that nobody is would stay in the mesh. Raises Conflict."""
+    daemon.check_new(connection.mesh_name)
+    with suppress(ValueError):  # no networks: what came is looked at again afterwards
+        await check_free([ip_network(text) for text in connection.networks], interface, daemon.meshes.values())
 
 
 async def _peer_wishes(daemon: Daemon, request: local_pb2.JoinMeshRequest, name: str, mesh: str, person: str) -> Wishes:
@@ -325,7 +334,7 @@ async def _checked(daemon: Daemon, joined: Joined, request: local_pb2.JoinMeshRe
         listen_port = daemon.pick_udp_port(request.listen_port)
     elif not request.interface and interface == "mesh":
         interface = await daemon.pick_interface("", settings.name)
-    ours = frozenset({interface})
-    check_local(Pools.from_settings(settings), await asyncio.to_thread(kernel_network.local_networks, ours))
+    members = [Member.from_message(one) for one in joined.view.members]
+    await check_free(networks_of(settings, members), interface, daemon.meshes.values())
     identity = joined.identity.with_choices(interface=interface, listen_port=listen_port)
     return Joined(identity, joined.view, joined.node_id)

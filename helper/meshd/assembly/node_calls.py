@@ -40,8 +40,11 @@ class NodeCalls:
         return reply
 
     async def _note_silence(self, member_id: str) -> None:
-        """Connects anew to a node that stays silent: after a partition the old connection may hang."""
+        """Connects anew to a node that stays silent: after a partition the old connection may hang. One that is being
+        made is left alone: gRPC gives it up by itself after 2 s, or a few round trips of a slow link later."""
         now = time.monotonic()
+        if self._channels.connecting(member_id):
+            return
         if now - self._silent.setdefault(member_id, now) > SILENCE:
             self._silent[member_id] = now
             await self._channels.renew(member_id)

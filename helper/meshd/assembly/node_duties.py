@@ -18,6 +18,7 @@ from meshproto import PROTOCOL_VERSION, join_pb2, local_pb2, node_pb2, state_pb2
 from meshd import defaults
 from meshd.assembly.forwarding import Forwarding, refused
 from meshd.assembly.mesh import Mesh
+from meshd.assembly.mesh_networks import networks_of
 from meshd.assembly.node_calls import NodeCalls
 from meshd.assembly.node_dns import NodeDns
 from meshd.assembly.refusals import Refusals
@@ -376,6 +377,7 @@ class NodeDuties:
             ca_certificate=self._mesh.identity.ca_certificate,
             mesh_name=self._mesh.name,
             protocol_version=PROTOCOL_VERSION,
+            networks=map(str, networks_of(self._mesh.state.settings, self._mesh.members.values())),
         )
 
     async def challenge(self) -> join_pb2.ChallengeReply:

@@ -109,6 +109,11 @@ class MemberChannels:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
+    def connecting(self, member_id: str) -> bool:
+        """Whether a connection is being made at this moment: on a slow link that takes seconds."""
+        known = self._channels.get(member_id)
+        return known is not None and known[1].get_state() is grpc.ChannelConnectivity.CONNECTING
+
     async def keep_only(self, wanted: Callable[[str], bool]) -> None:
         """Closes the channels of members that are gone."""
         for member_id in [known for known in self._channels if not wanted(known)]:

@@ -49,6 +49,7 @@ class JoinConnection:
     node_id: str
     mesh_id: str
     mesh_name: str
+    networks: tuple[str, ...] = ()  # its pools, as the node says
 
     async def close(self) -> None:
         await self.channel.close(None)
@@ -149,7 +150,16 @@ async def _verified(address: Address, port: int, where: str, leaf: bytes, expect
         )
     channel = _channel(address, port, authority.ca_certificate, name)
     return JoinConnection(
-        address, port, channel, JoinStub(channel), authority.ca_certificate, leaf, node_id, mesh_id, authority.mesh_name
+        address,
+        port,
+        channel,
+        JoinStub(channel),
+        authority.ca_certificate,
+        leaf,
+        node_id,
+        mesh_id,
+        authority.mesh_name,
+        tuple(authority.networks),
     )
 
 

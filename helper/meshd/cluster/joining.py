@@ -35,6 +35,10 @@ Progress = Callable[[str, str], Awaitable[None]]
 """Called with a stage of JoinProgress and a sentence for people."""
 
 
+async def anything(connection: JoinConnection) -> None:
+    """A check that finds nothing against any mesh."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What the machine that joins brings along."""
@@ -49,6 +53,7 @@ class Wishes:
     keys: Keys
     person: str  # whose keyring has them, "" when files here will
     error_of: Callable[[grpc.aio.AioRpcError], MeshError]
+    check: Callable[[JoinConnection], Awaitable[None]] = anything  # of the mesh, before it is asked; raises Conflict
 
     def applicant(self) -> node_pb2.Applicant:
         return node_pb2.Applicant(
@@ -145,6 +150,7 @@ async def join_as_node(
     pause = 0.3
     while True:
         async with _reach(hosts, expected, progress, deadline) as connection:
+            await wishes.check(connection)
             try:
                 admission = await _prove(key, connection, applicant, request_id, progress, deadline)
                 return _joined(admission, connection, wishes, key.secret)
@@ -216,6 +222,7 @@ async def redeem(
             except Unavailable:
                 continue
             try:
+                await wishes.check(connection)
                 await progress("redeem", f"redeeming the invite at {connection.mesh_name}")
                 admission = await connection.stub.RedeemInvite(
                     request, timeout=max(min(patience + 1.0, deadline - time.monotonic()), 0.5)
@@ -253,6 +260,7 @@ async def request_access(
     stay in `state_dir` until it is decided, unless a person's keyring has them."""
     deadline = time.monotonic() + timeout
     async with _reach(hosts, expected, progress, deadline) as connection:
+        await wishes.check(connection)
         found = fingerprint(connection.ca_certificate)
         if not wishes.person:
             wishes = replace(wishes, keys=await asyncio.to_thread(keep_request_keys, state_dir, found))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from itertools import chain, repeat
 
 from google.protobuf.message import DecodeError
 from meshproto import state_pb2
@@ -125,8 +126,13 @@ def make_pools(mesh_id: str, node_pool: str, node_prefix: int, peer_pool: str, n
 
 def check_local(pools: Pools, local: Iterable[IPv4Network | IPv6Network]) -> None:
     """Raises Conflict naming both prefixes when a pool overlaps a route of this machine."""
+    check_networks(pools.networks, local)
+
+
+def check_networks(networks: Sequence[IPv4Network | IPv6Network], local: Iterable[IPv4Network | IPv6Network]) -> None:
+    """As `check_local`, for `Pools.networks` and whatever other networks of a mesh come after them."""
     routes = [network for network in local if network.prefixlen > 0]  # a default route overlaps everything
-    for ours, option in zip(pools.networks, ("--node-pool", "--peer-pool", "", ""), strict=True):
+    for ours, option in zip(networks, chain(("--node-pool", "--peer-pool"), repeat("")), strict=False):
         for theirs in routes:
             if ours.version == theirs.version and ours.overlaps(theirs):
                 fix = f"choose another one: {option} CIDR" if option else "create the mesh again"
