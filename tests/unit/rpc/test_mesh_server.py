@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -21,10 +22,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from meshd.assembly.node_duties import NodeDuties
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import certificate_pem, new_private_key, private_key_pem, signing_request
 from meshd.cluster.channels import VERSION_KEY, MemberChannels
 from meshd.cluster.identity import Choices, Identity, Keys
+from meshd.cluster.replica import Replica
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
@@ -405,3 +408,54 @@ async def test_what_was_overheard_and_is_sent_again_is_no_call(served: Served) -
                 pass
     writer.close()
     assert served.api.called == [("heartbeat", "gw-paris")]
+
+
+class Duties(NodeDuties):
+    """The part of it that takes heartbeats: no Redis, no election, no mesh."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.heard_from: list[str] = []
+
+        async def received(sender: str, message: Any) -> Any:
+            self.heard_from.append(sender)
+
+        self._replica = Replica(SimpleNamespace(), Position, list, lambda request: None)  # type: ignore[arg-type]
+        self._elector = SimpleNamespace(received=received)  # type: ignore[assignment]
+
+    def spoke(self, member: Member, version: int) -> None:
+        """Nobody asks here."""
+
+    def refused(self, source: str, what: str, reason: str) -> None:
+        self.told.append((what, reason))
+
+
+async def test_a_forged_heartbeat(served: Served) -> None:
+    """Of a node with a good certificate: one that speaks for another, and two that name a redis-server not its own."""
+    await served.server.stop()
+    duties = Duties()
+    served.server = MeshServer(served.identity(served.server_holder), duties, lambda: served.state)
+    await served.server.start([LOOPBACK], served.port)
+    paris = served.holder("gw-paris", Role.NODE)
+    served.admit(paris)
+    metadata = ((VERSION_KEY, "1"),)
+    forged = {
+        f"{paris.id} speaks for {served.server_holder.id}": {"primary_id": served.server_holder.id},
+        "gw-paris names a redis that is not its own": {"primary_id": paris.id, "redis_host": "192.0.2.66"},
+        "gw-paris names a redis that is not its own ": {"primary_id": paris.id, "redis_host": "evil.example"},
+    }
+    async with served.channel_of(paris) as channel:
+        beat = channel.unary_unary("/meshproto.MeshNode/Heartbeat")
+        for reason, fields in forged.items():
+            request = node_pb2.HeartbeatRequest(epoch=7, redis_user="repl-7", redis_password="x", **fields)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await beat(request.SerializeToString(), timeout=10, metadata=metadata)
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            assert caught.value.details() == reason.strip()
+            assert duties.told[-1] == ("Heartbeat", reason.strip())
+        assert duties.heard_from == []
+        own = node_pb2.HeartbeatRequest(epoch=7, primary_id=paris.id, redis_host=str(LOOPBACK), redis_user="repl-7")
+        with pytest.raises(grpc.aio.AioRpcError):  # nothing here answers it
+            await beat(own.SerializeToString(), timeout=10, metadata=metadata)
+    assert duties.heard_from == [paris.id]
+    assert len(duties.told) == 3
