@@ -186,3 +186,16 @@ def test_a_lid_that_is_opened_elsewhere(day: Day) -> None:
     if first.at < opened + back.packets:
         assert first.state != "connected", "what was true before the lid closed is not shown as if it were true now"
     report(f"elsewhere after {FREEZE:g} s", back)
+
+
+def test_a_pause_ends_by_itself(day: Day, world: World) -> None:
+    """With keys from her keyring, which nobody has to unlock again."""
+    paused = world.ada.meshctl("down", "home", "--for", "4s")
+    moment = time.time() + 4
+    assert paused["state"] == "down"
+    assert paused["reason"].startswith("paused until ")
+    assert (paused["connected_by"], paused["paused_until"] is None) == ("ada", False)
+    wait_until(lambda: day.icon() == "disconnected", 3, "the tray to show it")
+    back = day.back_since(moment)
+    report("pause", back)
+    assert world.ada.meshctl("status")["meshes"][0]["paused_until"] is None

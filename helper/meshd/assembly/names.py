@@ -125,7 +125,7 @@ class Names:
     async def _follow(self) -> None:
         """Has resolved know what it should; what it refuses is tried again."""
         owner = self._mesh.machine.bus.owner(RESOLVED)
-        self._problem = ""
+        problem = ""
         try:
             if not owner:
                 await self._use_hosts_file("systemd-resolved does not run here")
@@ -133,9 +133,10 @@ class Names:
                 await self._use_hosts_file("switched off: split_dns")
             else:
                 await self._use_resolved(owner)
-        except BusProblem as problem:
-            self._problem = str(problem)
-            await self._use_hosts_file(self._problem)
+        except BusProblem as error:
+            problem = self._problem = str(error)
+            await self._use_hosts_file(problem)
+        self._problem = problem
 
     async def _use_resolved(self, owner: str) -> None:
         mesh, interface = self._mesh, self._mesh.choices.interface
@@ -166,8 +167,8 @@ class Names:
         await self._set_by_resolved(False)
         try:
             await self._revert()
-        except BusProblem as problem:
-            self._problem = str(problem)
+        except BusProblem as error:
+            log.info("%s: %s", self._mesh.name, error)  # tried again
         self._set = None
 
     async def _set_by_resolved(self, by_resolved: bool) -> None:

@@ -262,9 +262,10 @@ class Host:
     def power_off(self) -> None:
         """As if the plug was pulled: every process ends at once; the disk stays."""
         os.kill(self.pid, signal.SIGKILL)
+        for process in self._daemons:
+            process.send_signal(signal.SIGCONT)  # one whose command stood still does, too, and reaps nothing
         self._init.wait(10 * PATIENCE)
         for process in self._daemons:
-            process.send_signal(signal.SIGCONT)  # one whose command stood still does, too
             process.wait(10 * PATIENCE)
         self._daemons, self.meshd = [], None
 
