@@ -26,6 +26,7 @@ class Canned(local_pb2_grpc.MeshdServicer):
         self.meshes: list[local_pb2.MeshStatus] = []
         self.joins: list[local_pb2.JoinMeshRequest] = []
         self.leaves: list[local_pb2.LeaveMeshRequest] = []
+        self.disconnects: list[local_pb2.DisconnectRequest] = []
         self.forced: list[bool] = []  # whether each call was confirmed
         self.updates: list[local_pb2.WatchUpdate] = []
         self.checks: list[local_pb2.Check] = []
@@ -121,7 +122,11 @@ class Canned(local_pb2_grpc.MeshdServicer):
     def Connect(self, request, context):  # type: ignore[no-untyped-def]
         return local_pb2.MeshReply(mesh=local_pb2.MeshStatus(name="home"))
 
-    Disconnect = SetRoutePreference = Connect
+    SetRoutePreference = Connect
+
+    def Disconnect(self, request, context):  # type: ignore[no-untyped-def]
+        self.disconnects.append(request)
+        return self.Connect(request, context)
 
     def ListEvents(self, request, context):  # type: ignore[no-untyped-def]
         for _ in range(self.events):

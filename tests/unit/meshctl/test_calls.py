@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -260,3 +261,31 @@ def test_force_says_what_may_be_lost_and_asks(helper: Canned, capsys: pytest.Cap
             assert main(["nodes", "promote", "gw-berlin", "--force"]) == status
     assert helper.forced == [False, False, False, True]
     assert main(["nodes", "promote", "gw-berlin", "--force", "--yes"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("by", "terminal", "asks"),
+    [("grace", True, True), ("grace", False, False), ("root", True, False), ("", True, False), (None, True, False)],
+)
+def test_another_users_connection_is_not_cut_without_asking(
+    helper: Canned, capsys: pytest.CaptureFixture[str], by: str | None, terminal: bool, asks: bool
+) -> None:
+    """None: one's own."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    connected_by = user if by is None else by
+    helper.meshes = [local_pb2.MeshStatus(name="home", state=local_pb2.CONNECTED, connected_by=connected_by)]
+    with mock.patch("sys.stdin.isatty", return_value=terminal), mock.patch("builtins.input", return_value="n"):
+        assert main(["down", "home"]) == int(asks)
+    assert len(helper.disconnects) == int(not asks)
+    assert ("grace connected home on this machine. Disconnect it? [y/N]" in capsys.readouterr().err) == asks
+    if asks:
+        with mock.patch("sys.stdin.isatty", return_value=True), mock.patch("builtins.input", return_value="y"):
+            assert main(["down", "home"]) == 0
+
+
+def test_a_pause_has_a_length(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["down", "home", "--for", "1h30m"]) == 0
+    assert helper.disconnects[0].pause_ms == 5_400_000
+    assert main(["down", "home", "--for", "soon"]) == 2
+    assert "is not a duration" in capsys.readouterr().err
+    assert len(helper.disconnects) == 1
