@@ -20,9 +20,10 @@ def run() -> None:
     logs.set_up(settings.log_level, settings.log_format)
     from meshd.assembly.daemon import serve
     from meshd.assembly.local_api import LocalApi
+    from meshd.assembly.taking_down import take_down
 
     try:
-        asyncio.run(serve(settings, LocalApi))
+        asyncio.run(take_down(settings) if settings.take_down else serve(settings, LocalApi))
     except MeshError as error:
         _complain(error)
         sys.exit(1)

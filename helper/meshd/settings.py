@@ -30,6 +30,7 @@ class Settings:
     split_dns: bool = True
     log_level: str = "info"
     log_format: str = "text"
+    take_down: bool = False  # a flag only: end what a stopped helper left running, instead of serving
 
 
 _SWITCHES = {"on": True, "off": False}
@@ -64,6 +65,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"meshd {VERSION}")
     parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (default {CONFIG}, when it exists)")
+    parser.add_argument(
+        "--take-down",
+        action="store_true",
+        help="take down the tunnels, names and Redis that a stopped meshd left, and end; the next start brings them back",
+    )
     for name, text in DESCRIPTIONS.items():
         metavar = "DIR" if name in _PATHS else "URL" if name == "redis" else None
         parser.add_argument("--" + name.replace("_", "-"), choices=CHOICES.get(name), metavar=metavar, help=text)
@@ -83,7 +89,7 @@ def load_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.
             values[name] = _check(name, environment[variable], variable)
         if getattr(flags, name) is not None:
             values[name] = _check(name, getattr(flags, name), "--" + name.replace("_", "-"))
-    return Settings(**values)
+    return Settings(**values, take_down=flags.take_down)
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -82,17 +82,37 @@ def write_block(mesh: str, entries: Iterable[Entry], path: Path = HOSTS) -> bool
         before = _read(path)
         if with_block(before, mesh, entries) == before:
             return False
-        with _locked(path.with_name(path.name + ".meshd")) as temporary:
-            before = _read(path)  # again: another mesh may have written since
-            after = with_block(before, mesh, entries)
-            if after != before:
-                _replace(path, temporary, after)
-            return after != before
+        try:
+            with _locked(path.with_name(path.name + ".meshd")) as temporary:
+                before = _read(path)  # again: another mesh may have written since
+                after = with_block(before, mesh, entries)
+                if after != before:
+                    _replace(path, temporary, after)
+                return after != before
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            return _write_in_place(path, mesh, entries)  # as a service: only the file itself can be written
     except OSError as error:
         kind = ReadOnly if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else Failed
         raise kind(
-            f"{path} can't be written: {error.strerror}", "let meshd write it, or start it with --hosts-file off"
+            f"{path} can't be written: {error.strerror}",
+            "let meshd write it (the service after somebody replaced it: systemctl restart meshd), or start it with "
+            "--hosts-file off",
         ) from error
+
+
+def _write_in_place(path: Path, mesh: str, entries: list[Entry]) -> bool:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        before = _read(path)
+        after = with_block(before, mesh, entries)
+        if after != before:
+            _overwrite(descriptor, after)
+        return after != before
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> bytes:
@@ -143,11 +163,15 @@ def _replace(path: Path, temporary: int, data: bytes) -> None:
             raise
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            _write(descriptor, data)
-            os.ftruncate(descriptor, len(data))
-            os.fsync(descriptor)
+            _overwrite(descriptor, data)
         finally:
             os.close(descriptor)
+
+
+def _overwrite(descriptor: int, data: bytes) -> None:
+    _write(descriptor, data)
+    os.ftruncate(descriptor, len(data))
+    os.fsync(descriptor)
 
 
 def _write(descriptor: int, data: bytes) -> None:

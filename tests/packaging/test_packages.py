@@ -1,0 +1,122 @@
+"""The packages as files: the same each time, complete, and as the distributions want them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+def output(*command: str | Path) -> str:
+    done = subprocess.run([str(one) for one in command], capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def unpacked(packages, tmp_path_factory) -> Path:  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("unpacked")
+    for name in ("meshtui-helper", "meshtui"):
+        output("dpkg-deb", "-x", packages.one(name), folder)
+    return folder
+
+
+def test_two_builds_are_byte_identical(packages, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The second one with another time zone, language, umask and hash seed, in another folder."""
+    old = os.umask(0o077)
+    try:
+        environment = {**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7", "TMPDIR": str(tmp_path)}
+        subprocess.run(
+            [TOP / "packaging/build", "all", "--quick", "--out", tmp_path / "dist"], check=True, env=environment
+        )
+    finally:
+        os.umask(old)
+    found = {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in packages.folder.iterdir()}
+    assert found == {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in (tmp_path / "dist").iterdir()}
+    assert len(found) >= 4
+
+
+def test_the_service_is_locked_up(unpacked: Path) -> None:
+    unit = unpacked / "usr/lib/systemd/system/meshd.service"
+    output("systemd-analyze", "security", "--offline=true", "--threshold=29", "--no-pager", unit)
+    assert "Type=notify" in unit.read_text()
+
+
+def test_programs_run_from_their_own_interpreter(unpacked: Path) -> None:
+    """As it is found in the package: movable, and without anything from this machine's Python."""
+    python = unpacked / "usr/lib/meshtui/bin/python3"
+    modules = "meshd.assembly.daemon, meshd.naming.dns_server, redis.asyncio, meshctl.main, meshtui.main, keyring"
+    shown = output(python, "-I", "-c", f"import {modules}, sys, asyncio, ssl; print(*sys.path, sep='\\n')")
+    assert all(one.startswith(str(unpacked)) for one in shown.split()), shown
+    assert (unpacked / "usr/bin/meshd").read_text().startswith("#!/usr/lib/meshtui/bin/python3 -I\n")
+
+
+def test_everything_that_is_bundled_is_in_the_bill_with_its_licence(unpacked: Path) -> None:
+    for package, requirements in (("meshtui-helper", "helper"), ("meshtui", "meshtui")):
+        folder = unpacked / "usr/share/doc" / package
+        bill = json.loads((folder / "sbom.cdx.json").read_text())
+        named = {one["purl"].partition("?")[0].rpartition("/")[2] for one in bill["components"]}
+        pinned = (TOP / f"packaging/requirements-{requirements}.txt").read_text()
+        assert {one.replace("==", "@") for one in re.findall(r"^[a-z0-9-]+==[^ ]+", pinned, re.MULTILINE)} <= named
+        assert all(one["licenses"] for one in bill["components"])
+        texts = {one.name for one in (folder / "licences").iterdir()}
+        assert len(texts) > len(named) - 3
+    python = unpacked / "usr/share/doc/meshtui-helper/licences/python"
+    assert "PSF LICENSE AGREEMENT" in python.read_text()
+
+
+def test_man_pages_completions_and_settings_are_in_place(unpacked: Path) -> None:
+    for path in (
+        "usr/share/man/man1/meshctl.1.gz",
+        "usr/share/man/man1/meshtui.1.gz",
+        "usr/share/man/man8/meshd.8.gz",
+        "usr/share/bash-completion/completions/meshctl",
+        "usr/share/zsh/vendor-completions/_meshctl",
+        "usr/share/fish/vendor_completions.d/meshctl.fish",
+        "usr/lib/sysusers.d/meshd.conf",
+        "usr/lib/tmpfiles.d/meshd.conf",
+        "etc/meshd/meshd.toml",
+    ):
+        assert (unpacked / path).stat().st_size > 0, path
+
+
+@pytest.mark.parametrize("name", ["meshtui-helper", "meshtui"])
+def test_lintian_has_nothing_to_say(packages, name: str) -> None:  # type: ignore[no-untyped-def]
+    said = output("lintian", "--fail-on=none", "--tag-display-limit=0", packages.one(name))
+    assert said == ""
+
+
+@pytest.mark.parametrize("name", ["meshtui-helper", "meshtui"])
+def test_rpmlint_has_nothing_to_say(packages, name: str) -> None:  # type: ignore[no-untyped-def]
+    said = subprocess.run(
+        ["rpmlint", "--config", TOP / "packaging/rpm/rpmlint.toml", packages.one(name, "rpm")],
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "0 errors, 0 warnings" in said, said
+
+
+def test_the_rpm_installs_into_a_root_and_runs_there(packages, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A root with an rpm database of its own; what it requires of a Fedora is looked at by name."""
+    root = tmp_path / "root"
+    output("rpm", "--root", root, "--initdb")
+    helper, tui = packages.one("meshtui-helper", "rpm"), packages.one("meshtui", "rpm")
+    output("rpm", "--root", root, "-i", "--nodeps", "--noscripts", "--ignorearch", helper, tui)
+    shown = output(root / "usr/lib/meshtui/bin/python3", "-I", "-c", "from meshctl.main import run; run()", "--version")
+    assert shown.startswith("meshctl ")
+    assert (root / "usr/share/zsh/site-functions/_meshctl").exists()
+    needs = output("rpm", "-qp", "--requires", helper)
+    assert "libssl.so.3()(64bit)" in needs
+    assert "libc.so.6(GLIBC_2.35)(64bit)" in needs or "libm.so.6(GLIBC_2.35)(64bit)" in needs
+    foreign = [one for one in needs.split("\n") if "python" in one or "/usr/lib/meshtui" in one]
+    assert foreign == []
+    output("rpm", "--root", root, "-e", "--noscripts", "meshtui", "meshtui-helper")
+    left = [str(one) for one in root.rglob("*") if "meshtui" in one.name or "meshd" in one.name]
+    assert left == []
