@@ -56,6 +56,7 @@ def put_together(root: Path, package: Package, tree: Path, version: str) -> None
         payload.completions(root)
         for source, target in bill.SERVICE_FILES.items():
             payload.write(root / target, (TOP / "packaging/service" / source).read_bytes())
+    payload.plain(root)
     payload.compiled(root)
 
 
@@ -84,7 +85,7 @@ def main() -> None:
                 for package, root in roots.items()
             ]
         if given.kind in ("rpm", "all"):
-            made += redhat.pack(roots, work, given.out, version, when, given.quick)
+            made += redhat.pack(roots, work, given.out, version, given.quick)
     finally:
         shutil.rmtree(work)
     for path in made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import textwrap
+from email.utils import formatdate
 from pathlib import Path
 
 import bill
@@ -20,13 +21,14 @@ RELATIONS = {
     "meshtui": {"Depends": ["meshtui-helper (= {version})"], "Suggests": ["gnome-keyring | keepassxc", "meshtui-tray"]},
     "meshtui-tray": {"Depends": ["meshtui (= {version})"], "Recommends": ["gnome-keyring | keepassxc"]},
 }
+MAINTAINER = "The authors of meshtui <meshtui@example.org>"
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 
 
 def pack(package: Package, tree: Path, work: Path, out: Path, version: str, moment: int, quick: bool) -> Path:
     root = work / f"{package.name}.deb"
     run("cp", "-a", tree, root)
-    _documents(root, package)
+    _documents(root, package, version, moment)
     libraries = {SYSTEM_LIBRARIES[one] for one in check_binaries(root) if one in SYSTEM_LIBRARIES}
     control = root / "DEBIAN"
     write(control / "control", _control(package, root, version, libraries))
@@ -51,11 +53,16 @@ def pack(package: Package, tree: Path, work: Path, out: Path, version: str, mome
     return target
 
 
-def _documents(root: Path, package: Package) -> None:
+def _documents(root: Path, package: Package, version: str, moment: int) -> None:
     folder = root / "usr/share/doc" / package.name
     write(folder / "copyright", bill.copyright_file(root, package))
-    changes = (TOP / "CHANGELOG.md").read_bytes()
-    write(folder / "changelog.gz", gzip.compress(changes, 9, mtime=0))
+    changes = (
+        f"{package.name} ({version}) unstable; urgency=medium\n\n"
+        "  * What users see of it is in CHANGELOG.md.gz, beside this file.\n\n"
+        f" -- {MAINTAINER}  {formatdate(moment)}\n"
+    )
+    write(folder / "changelog.gz", gzip.compress(changes.encode(), 9, mtime=0))
+    write(folder / "CHANGELOG.md.gz", gzip.compress((TOP / "CHANGELOG.md").read_bytes(), 9, mtime=0))
     overrides = TOP / "packaging/deb" / f"{package.name}.lintian-overrides"
     if overrides.exists():
         write(root / "usr/share/lintian/overrides" / package.name, overrides.read_bytes())
@@ -72,7 +79,7 @@ def _control(package: Package, root: Path, version: str, libraries: set[str]) ->
         f"Package: {package.name}",
         f"Version: {version}",
         f"Architecture: {run('dpkg', '--print-architecture').strip()}",
-        "Maintainer: The meshtui authors <meshtui@example.org>",
+        f"Maintainer: {MAINTAINER}",
         f"Installed-Size: {size}",
         *(f"{key}: {', '.join(value)}" for key, value in relations.items()),
         "Section: net",

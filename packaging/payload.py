@@ -143,6 +143,19 @@ def libraries(root: Path, requirements: str, architecture: str) -> None:
             one.unlink()
 
 
+def plain(root: Path) -> None:
+    """What is bundled is imported, not run or compiled against: no first line names another interpreter; no headers."""
+    for path in (root / PREFIX).rglob("*.py"):
+        content = path.read_bytes()
+        if content.startswith(b"#!"):
+            path.write_bytes(b"# " + content[2:])
+    for path in (root / SITE).rglob("*.h"):
+        path.unlink()
+    for path in (root / SITE).rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+
+
 def own_code(root: Path, tree: Path, package: Package) -> None:
     wanted = shutil.ignore_patterns("__pycache__", "*.pyc", "*.pyi", "*.proto")
     for folder, module in package.modules:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 from payload import TOP, Package, run, write
 
 
-def pack(roots: dict[Package, Path], work: Path, out: Path, version: str, moment: int, quick: bool) -> list[Path]:
+def pack(roots: dict[Package, Path], work: Path, out: Path, version: str, quick: bool) -> list[Path]:
     top = work / "rpm"
     for package, tree in roots.items():
         target = top / "trees" / package.name
@@ -29,7 +31,8 @@ def pack(roots: dict[Package, Path], work: Path, out: Path, version: str, moment
         "_topdir": top,
         "trees": top / "trees",
         "lists": top,
-        "given_version": version,
+        "given_version": version.replace("-", "~"),
+        "given_day": time.strftime("%a %b %d %Y", time.gmtime(int(os.environ["SOURCE_DATE_EPOCH"]))),
         "with_tray": int(tray),
         "_buildhost": "meshtui",
         "use_source_date_epoch_as_buildtime": 1,

@@ -20,7 +20,8 @@ ADA = "--socket /srv/ada/run/meshd.sock"
 
 CHANGING = (
     "/proc /sys /run /tmp /dev /media /srv /root /var/log /var/tmp /var/cache /var/lib/dpkg /lost+found "
-    "/var/lib/systemd/random-seed /var/lib/systemd/timers /var/lib/systemd/catalog /var/lib/redis /etc/group- /etc/gshadow-"
+    "/var/lib/systemd/random-seed /var/lib/systemd/timers /var/lib/systemd/catalog /var/lib/redis "
+    "/etc/group- /etc/gshadow-"
 )
 """What changes by itself, or keeps a record of what was installed."""
 
