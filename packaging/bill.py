@@ -12,13 +12,6 @@ from pathlib import Path
 
 from payload import PREFIX, SITE, TOP, Package, run, write
 
-SERVICE_FILES = {
-    "meshd.service": "usr/lib/systemd/system/meshd.service",
-    "sysusers.conf": "usr/lib/sysusers.d/meshd.conf",
-    "tmpfiles.conf": "usr/lib/tmpfiles.d/meshd.conf",
-    "meshd.toml": "etc/meshd/meshd.toml",
-}
-
 LICENCES = {
     "async-timeout": "Apache-2.0",
     "dbus-next": "MIT",

@@ -54,8 +54,6 @@ def put_together(root: Path, package: Package, tree: Path, version: str) -> None
     payload.manual(root, tree, package)
     if package is PACKAGES[0]:
         payload.completions(root)
-        for source, target in bill.SERVICE_FILES.items():
-            payload.write(root / target, (TOP / "packaging/service" / source).read_bytes())
     payload.plain(root)
     payload.compiled(root)
 

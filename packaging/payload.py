@@ -49,15 +49,19 @@ MODULES_LEFT_OUT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """`programs` maps the name of a program to the module with its `run`."""
+    """`modules` are the folder and name of import packages; each of `programs` is a module whose `main` has a `run`;
+    `files` go from this repository to a place on the machine."""
 
     name: str
     requirements: str
     modules: tuple[tuple[str, str], ...]
     programs: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
     summary: str
     description: str
 
+
+ICON = "tray/meshtray/icons/hicolor/scalable/status/meshtray-connected.svg"
 
 PACKAGES = (
     Package(
@@ -65,6 +69,12 @@ PACKAGES = (
         "packaging/requirements-helper.txt",
         (("protocol", "meshproto"), ("helper", "meshd"), ("tui", "meshctl")),
         ("meshd", "meshctl"),
+        (
+            ("packaging/service/meshd.service", "usr/lib/systemd/system/meshd.service"),
+            ("packaging/service/sysusers.conf", "usr/lib/sysusers.d/meshd.conf"),
+            ("packaging/service/tmpfiles.conf", "usr/lib/tmpfiles.d/meshd.conf"),
+            ("packaging/service/meshd.toml", "etc/meshd/meshd.toml"),
+        ),
         "private WireGuard networks: the daemon and its command line",
         "meshd joins this machine into private WireGuard networks: keys, addresses, routes, firewall rules, names and "
         "the state that gateways keep among themselves. meshctl tells it what to do.",
@@ -74,6 +84,10 @@ PACKAGES = (
         "packaging/requirements-meshtui.txt",
         (("tui", "meshtui"),),
         ("meshtui",),
+        (
+            ("packaging/desktop/meshtui.desktop", "usr/share/applications/meshtui.desktop"),
+            (ICON, "usr/share/icons/hicolor/scalable/apps/meshtui.svg"),
+        ),
         "private WireGuard networks: live view in a terminal",
         "meshtui shows the members of a mesh, how each is reached, traffic, nodes, routes, invites and events as they "
         "change, and runs the mesh. It also lets meshctl use the keyring of a desktop.",
@@ -83,6 +97,13 @@ PACKAGES = (
         "packaging/requirements-tray.txt",
         (("tray", "meshtray"),),
         ("meshtray",),
+        (
+            ("packaging/desktop/meshtray.desktop", "usr/share/applications/meshtray.desktop"),
+            ("packaging/desktop/autostart.desktop", "etc/xdg/autostart/meshtray.desktop"),
+            ("packaging/desktop/meshtray.service", "usr/lib/systemd/user/meshtray.service"),
+            ("packaging/desktop/mesh-invite.xml", "usr/share/mime/packages/mesh-invite.xml"),
+            (ICON, "usr/share/icons/hicolor/scalable/apps/meshtray.svg"),
+        ),
         "private WireGuard networks: icon in the panel of a desktop",
         "meshtray connects and disconnects, shows the state of a mesh at a glance, and opens invites.",
     ),
@@ -151,7 +172,7 @@ def plain(root: Path) -> None:
             path.write_bytes(b"# " + content[2:])
     for path in (root / SITE).rglob("*.h"):
         path.unlink()
-    for path in (root / SITE).rglob("*"):
+    for path in (root / PREFIX / "lib").rglob("*"):
         if path.is_file():
             path.chmod(0o644)
 
@@ -160,6 +181,8 @@ def own_code(root: Path, tree: Path, package: Package) -> None:
     wanted = shutil.ignore_patterns("__pycache__", "*.pyc", "*.pyi", "*.proto")
     for folder, module in package.modules:
         shutil.copytree(tree / folder / module, root / SITE / module, ignore=wanted)
+    for source, target in package.files:
+        write(root / target, (TOP / source).read_bytes())
     for name in package.programs:
         start = f"#!/{PREFIX}/bin/python3 -I\nfrom {name}.main import run\n\nrun()\n"
         write(root / "usr/bin" / name, start, 0o755)

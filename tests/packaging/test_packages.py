@@ -23,7 +23,7 @@ def output(*command: str | Path) -> str:
 @pytest.fixture(scope="module")
 def unpacked(packages, tmp_path_factory) -> Path:  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("unpacked")
-    for name in ("meshtui-helper", "meshtui"):
+    for name in ("meshtui-helper", "meshtui", "meshtui-tray"):
         output("dpkg-deb", "-x", packages.one(name), folder)
     return folder
 
@@ -46,20 +46,20 @@ def test_two_builds_are_byte_identical(packages, tmp_path: Path) -> None:  # typ
 def test_the_service_is_locked_up(unpacked: Path) -> None:
     unit = unpacked / "usr/lib/systemd/system/meshd.service"
     output("systemd-analyze", "security", "--offline=true", "--threshold=29", "--no-pager", unit)
-    assert "Type=notify" in unit.read_text()
+    assert {"Type=notify", "WatchdogSec=30", "RuntimeDirectoryPreserve=yes"} <= set(unit.read_text().split("\n"))
 
 
 def test_programs_run_from_their_own_interpreter(unpacked: Path) -> None:
     """As it is found in the package: movable, and without anything from this machine's Python."""
     python = unpacked / "usr/lib/meshtui/bin/python3"
-    modules = "meshd.assembly.daemon, meshd.naming.dns_server, redis.asyncio, meshctl.main, meshtui.main, keyring"
+    modules = "meshd.assembly.daemon, meshd.naming.dns_server, redis.asyncio, meshctl.main, meshtui.main, keyring, meshtray.app"
     shown = output(python, "-I", "-c", f"import {modules}, sys, asyncio, ssl; print(*sys.path, sep='\\n')")
     assert all(one.startswith(str(unpacked)) for one in shown.split()), shown
     assert (unpacked / "usr/bin/meshd").read_text().startswith("#!/usr/lib/meshtui/bin/python3 -I\n")
 
 
 def test_everything_that_is_bundled_is_in_the_bill_with_its_licence(unpacked: Path) -> None:
-    for package, requirements in (("meshtui-helper", "helper"), ("meshtui", "meshtui")):
+    for package, requirements in (("meshtui-helper", "helper"), ("meshtui", "meshtui"), ("meshtui-tray", "tray")):
         folder = unpacked / "usr/share/doc" / package
         bill = json.loads((folder / "sbom.cdx.json").read_text())
         named = {one["purl"].partition("?")[0].rpartition("/")[2] for one in bill["components"]}
@@ -83,17 +83,23 @@ def test_man_pages_completions_and_settings_are_in_place(unpacked: Path) -> None
         "usr/lib/sysusers.d/meshd.conf",
         "usr/lib/tmpfiles.d/meshd.conf",
         "etc/meshd/meshd.toml",
+        "usr/share/man/man1/meshtray.1.gz",
+        "usr/share/applications/meshtray.desktop",
+        "usr/share/mime/packages/mesh-invite.xml",
+        "usr/share/icons/hicolor/scalable/apps/meshtray.svg",
+        "etc/xdg/autostart/meshtray.desktop",
+        "usr/lib/systemd/user/meshtray.service",
     ):
         assert (unpacked / path).stat().st_size > 0, path
 
 
-@pytest.mark.parametrize("name", ["meshtui-helper", "meshtui"])
+@pytest.mark.parametrize("name", ["meshtui-helper", "meshtui", "meshtui-tray"])
 def test_lintian_has_nothing_to_say(packages, name: str) -> None:  # type: ignore[no-untyped-def]
     said = output("lintian", "--fail-on=none", "--tag-display-limit=0", packages.one(name))
     assert said == ""
 
 
-@pytest.mark.parametrize("name", ["meshtui-helper", "meshtui"])
+@pytest.mark.parametrize("name", ["meshtui-helper", "meshtui", "meshtui-tray"])
 def test_rpmlint_has_nothing_to_say(packages, name: str) -> None:  # type: ignore[no-untyped-def]
     said = subprocess.run(
         ["rpmlint", "--config", TOP / "packaging/rpm/rpmlint.toml", packages.one(name, "rpm")],

@@ -170,7 +170,7 @@ class Machine:
     def _console(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
 
-    def run(self, command: str, *, check: bool = True, limit: float = 240) -> Done:
+    def run(self, command: str, *, check: bool = True, limit: float = 600) -> Done:
         """Runs lines for sh; standard output and error together."""
         self._number += 1
         self._socket.sendall(b"%d %s\n" % (self._number, base64.b64encode(command.encode())))
@@ -180,7 +180,7 @@ class Machine:
             raise VmFailed(f"{command!r} ended with {done.status}:\n{done.output}")
         return done
 
-    def wait(self, command: str, limit: float = 120) -> None:
+    def wait(self, command: str, limit: float = 400) -> None:
         """Until the command succeeds."""
         deadline = time.monotonic() + limit
         while (done := self.run(command, check=False)).status:
