@@ -61,7 +61,7 @@ class Package:
     description: str
 
 
-ICON = "tray/meshtray/icons/hicolor/scalable/status/meshtray-connected.svg"
+ICON = "tray/meshtray/icons/hicolor/scalable/apps/meshtray.svg"
 
 PACKAGES = (
     Package(
@@ -101,7 +101,7 @@ PACKAGES = (
             ("packaging/desktop/meshtray.desktop", "usr/share/applications/meshtray.desktop"),
             ("packaging/desktop/autostart.desktop", "etc/xdg/autostart/meshtray.desktop"),
             ("packaging/desktop/meshtray.service", "usr/lib/systemd/user/meshtray.service"),
-            ("packaging/desktop/mesh-invite.xml", "usr/share/mime/packages/mesh-invite.xml"),
+            ("packaging/desktop/meshtray-mime.xml", "usr/share/mime/packages/meshtray.xml"),
             (ICON, "usr/share/icons/hicolor/scalable/apps/meshtray.svg"),
         ),
         "private WireGuard networks: icon in the panel of a desktop",

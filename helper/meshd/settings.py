@@ -68,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--take-down",
         action="store_true",
-        help="take down the tunnels, names and Redis that a stopped meshd left, and end; the next start brings them back",
+        help="take down the tunnels, names and Redis that a stopped meshd left, and end; a start brings them back",
     )
     for name, text in DESCRIPTIONS.items():
         metavar = "DIR" if name in _PATHS else "URL" if name == "redis" else None
