@@ -165,12 +165,12 @@ class Panel:
                 raise AssertionError(f"the icon is {now} and not {name} after {limit:g} s\n{await self.tooltip()}")
             await asyncio.sleep(0.02)
 
-    async def until_menu(self, label: str, limit: float = 15) -> Entry:
+    async def until_menu(self, label: str, limit: float = 15, checked: bool | None = None) -> Entry:
         deadline = asyncio.get_running_loop().time() + limit
         while True:
             menu = await self.menu()
             for one in menu.all():
-                if label in one.label:
+                if label in one.label and checked in (None, one.checked):
                     return one
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"no {label!r} after {limit:g} s in\n{menu.text()}")

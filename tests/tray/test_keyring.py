@@ -13,13 +13,25 @@ from tui import recordings
 
 BEGIN = "from meshproto import person_keys; print(person_keys.begin().name)"
 LOCK = "import secretstorage; c = secretstorage.dbus_init(); secretstorage.get_default_collection(c).lock()"
+UNLOCKED = (
+    "import secretstorage; c = secretstorage.dbus_init(); "
+    "raise SystemExit(secretstorage.get_default_collection(c).is_locked())"
+)
 WAITING = "its keys are in the keyring of nobody; connect with `meshctl up home`"
 
 
 async def start_keyring(desktop: Desktop) -> None:
     """With its password, as at a login."""
     run_keyring(desktop)
-    await until(lambda: "org.freedesktop.secrets" in names(desktop), "the keyring")
+    await until(lambda: is_unlocked(desktop), "the keyring", 30)
+
+
+def is_unlocked(desktop: Desktop) -> bool:
+    done = subprocess.run(
+        ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", str(BIN / "python"), "-c", UNLOCKED],
+        env=desktop.environment(), capture_output=True, check=False, cwd="/",
+    )  # fmt: skip
+    return done.returncode == 0
 
 
 def run_keyring(desktop: Desktop) -> None:
@@ -39,15 +51,6 @@ def lock(desktop: Desktop) -> None:
         ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", str(BIN / "python"), "-c", LOCK],
         env=desktop.environment(), check=True, cwd="/",
     )  # fmt: skip
-
-
-def names(desktop: Desktop) -> str:
-    done = subprocess.run(
-        ["dbus-send", f"--bus={desktop.address}", "--print-reply", "--dest=org.freedesktop.DBus",
-         "/org/freedesktop/DBus", "org.freedesktop.DBus.ListNames"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout
 
 
 def begin(desktop: Desktop) -> str:

@@ -128,8 +128,7 @@ async def test_start_at_login(desktop: Desktop, panel: Panel, meshd: RecordedMes
     program = re.search(r"^Exec=(.*)$", file.read_text(), re.MULTILINE)
     assert program is not None
     assert program[1] == str(BIN / "meshtray")
-    await until(lambda: len([one for one in panel.changes if one == "ItemsPropertiesUpdated"]), "the check mark")
-    assert (await panel.find("Start at login")).checked is True
+    await panel.until_menu("Start at login", checked=True)
     await panel.click("Start at login")
     await until(lambda: not file.exists(), "the file to be gone")
 
