@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
 from meshproto import local_pb2
+from meshtray.bus import BusError
 from tray.desktop import Desktop, Panel, until
 from tui.recorded_meshd import RecordedMeshd
 
@@ -48,3 +52,36 @@ async def test_connect_and_disconnect(desktop: Desktop, panel: Panel, meshd: Rec
     mesh.state, mesh.reason = local_pb2.CONNECTED, ""
     meshd.push(local_pb2.WatchUpdate(differences=[local_pb2.MeshDifference(mesh_id=mesh.id, head=mesh)]))
     await panel.until_icon("connected")
+
+
+async def test_another_version_of_meshd_is_shown(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    meshd.status.version = "9.9.9"
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_menu("▲ meshd is 9.9.9, meshtray ")
+
+
+async def test_properties_as_other_hosts_ask_for_them(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    """One by one, by groups, only some of them; and what is not there is an error and not the end."""
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    head = (await panel.menu()).children[0]
+    ask = partial(panel.bus.call, panel.item, "/Menu", "com.canonical.dbusmenu")
+    (value,) = await ask("GetProperty", "is", head.number, "label")
+    assert value.value == "● home: connected"
+    ((number, found),) = (await ask("GetGroupProperties", "aias", [head.number, 9999], ["label"]))[0]
+    assert (number, list(found)) == (head.number, ["label"])
+    _, (root, properties, inside) = await ask("GetLayout", "iias", 0, 0, [])
+    assert (root, inside) == (0, [])
+    assert properties["children-display"].value == "submenu"
+    assert await ask("AboutToShowGroup", "ai", [0, 9999]) == [[], [9999]]
+    for member, signature, *values in (
+        ("GetProperty", "is", 9999, "label"), ("GetLayout", "iias", 9999, -1, []), ("Nothing", ""),
+        ("GetProperty", "s", "label"),
+    ):  # fmt: skip
+        with pytest.raises(BusError):
+            await ask(member, signature, *values)
+    (xml,) = await panel.bus.call(panel.item, "/Menu", "org.freedesktop.DBus.Introspectable", "Introspect")
+    assert '<method name="GetLayout">' in xml
+    assert await panel.icon() == "connected"

@@ -59,7 +59,7 @@ class Notifications:
                     await self._show(one)
                 else:
                     await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(one, 0))
-            except BusError as error:
+            except (BusError, TypeError, ValueError) as error:  # also of a service that answers with something else
                 log.info("a notification is not shown: %s", error)
 
     async def _show(self, one: Notify) -> None:
