@@ -201,6 +201,7 @@ class Desktop:
         return {
             **kept, "HOME": str(self.folder), "USER": PERSON, "XDG_RUNTIME_DIR": str(self.folder),
             "DBUS_SESSION_BUS_ADDRESS": self.address, "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8", "TZ": "UTC",
+            "XDG_CONFIG_DIRS": str(self.folder / "etc"),
         }  # fmt: skip
 
     def start(self, *command: str, log: str = "", environment: Mapping[str, str] | None = None) -> Any:

@@ -40,8 +40,8 @@ class Terminal:
         self._master, slave = pty.openpty()
         self.said = ""
         self._process = subprocess.Popen(
-            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", str(BIN / "python"), "-m", "meshtray",
-             "--dialog", str(self.file)],
+            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", str(BIN / "python"), "-I", "-m",
+             "meshtray", "--dialog", str(self.file)],
             env={**desktop.environment(), "MESHD_SOCKET": str(desktop.socket), "PYTHON_KEYRING_BACKEND": ""},
             stdin=slave, stdout=slave, stderr=slave, cwd="/", start_new_session=True,
         )  # fmt: skip

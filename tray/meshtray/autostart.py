@@ -1,4 +1,5 @@
-"""Start at login: one desktop file of the person's own (Desktop Application Autostart Specification)."""
+"""Start at login (Desktop Application Autostart Specification): a desktop file of the person's own, which takes the
+place of the one that a package may have put there for everybody."""
 
 from __future__ import annotations
 
@@ -16,12 +17,19 @@ def _path() -> Path:
     return config_home() / "autostart" / FILE
 
 
+def _for_everybody() -> list[Path]:
+    folders = (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
+    return [Path(one) / "autostart" / FILE for one in folders if one]
+
+
 def is_on() -> bool:
-    try:
-        text = _path().read_text(errors="replace")
-    except OSError:
-        return False
-    return "Hidden=true" not in text and "X-GNOME-Autostart-enabled=false" not in text
+    for path in (_path(), *_for_everybody()):
+        try:
+            text = path.read_text(errors="replace")
+        except OSError:
+            continue
+        return "Hidden=true" not in text and "X-GNOME-Autostart-enabled=false" not in text
+    return False
 
 
 def program() -> str:
@@ -43,12 +51,13 @@ def _quoted(text: str) -> str:
 def set_on(on: bool) -> None:
     """Raises OSError."""
     path = _path()
-    if not on:
-        path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    if is_on() == on:
         return
     lines = [
         "[Desktop Entry]", "Type=Application", "Name=meshtray", "Comment=Connect and disconnect private networks",
-        f"Exec={_quoted(program())}", "Icon=meshtray", "Terminal=false", "X-GNOME-Autostart-enabled=true",
+        f"Exec={_quoted(program())}", "Icon=meshtray", "Terminal=false",
+        "X-GNOME-Autostart-enabled=true" if on else "Hidden=true",
     ]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")

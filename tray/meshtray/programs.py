@@ -39,8 +39,8 @@ class NoProgram(Exception):
 
 
 def own_command() -> list[str]:
-    """How another of this program is started."""
-    return [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "meshtray"]
+    """How another of this program is started. Isolated: nothing in the folder that we happen to be in is imported."""
+    return [sys.executable, "-I", "-m", "meshtray"]
 
 
 def sibling(name: str) -> str:

@@ -17,6 +17,7 @@ from meshtray.values import Kind, Preferences
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "etc/xdg"))
     return tmp_path
 
 
@@ -53,6 +54,20 @@ def test_autostart_is_what_its_file_says(home: Path) -> None:
     autostart.set_on(False)
     assert not file.exists()
     autostart.set_on(False)
+
+
+def test_what_a_package_starts_for_everybody_is_switched_off_for_one(home: Path) -> None:
+    everybody = home / "etc/xdg/autostart/meshtray.desktop"
+    everybody.parent.mkdir(parents=True)
+    everybody.write_text("[Desktop Entry]\nExec=meshtray\n")
+    own = home / ".config/autostart/meshtray.desktop"
+    assert autostart.is_on()
+    autostart.set_on(False)
+    assert not autostart.is_on()
+    assert "Hidden=true" in own.read_text()
+    autostart.set_on(True)
+    assert autostart.is_on()
+    assert not own.exists()
 
 
 @pytest.mark.parametrize(("path", "quoted"), [("/opt/a/meshtray", "/opt/a/meshtray"), ("/a b/x%", '"/a b/x%%"')])
