@@ -91,6 +91,12 @@ TABS = (
 )  # fmt: skip
 
 
+FURTHER = (
+    ("2", "Enter", "story"), ("2", "d", "question"), ("5", "i", "invite"), ("1", "a", "join"), ("8", "?", "help"),
+)  # fmt: skip
+"""A tab, the key that opens something on it, and the picture's name. Escape leads back."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="pictures", description=__doc__)
     parser.add_argument("--seconds", type=int, default=240, help="how long traffic flows before (default 240)")
@@ -121,6 +127,15 @@ def main() -> int:
                         (options.ansi / f"{name}-{width}.ansi").write_text(screen)
                     if width == 124:
                         (IMAGES / f"{name}.svg").write_text(svg(screen))
+            terminal.resize(124, 34)
+            for tab, key, name in FURTHER:
+                terminal.press(tab)
+                time.sleep(1.2)
+                terminal.press(key)
+                time.sleep(2)
+                (IMAGES / f"{name}.svg").write_text(svg(terminal.picture()))
+                terminal.press("Escape")
+                time.sleep(1)
         finally:
             terminal.close()
     finally:

@@ -433,6 +433,36 @@ async def test_three_thousand_members_stay_quick(make_app: MakeApp, make_meshd: 
         assert len(drawn) <= 4
 
 
+async def test_help_and_the_palette_are_there_on_a_story(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await press(pilot, "j", "j", "j", "j", "enter")
+        await shows(app, "Members › laptop-grace", "? help")
+        await press(pilot, "question_mark")
+        await shows(app, "next, previous row")
+        await press(pilot, "escape", "colon")
+        await shows(app, "Rename laptop-grace")
+        await press(pilot, *"back to", "enter")
+        await shows(app, "7 members")
+
+
+async def test_an_unchanged_screen_is_not_drawn_again(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        drawn: list[object] = []
+        display = app._display
+        app._display = lambda screen, update: (drawn.append(update), display(screen, update))[1]  # type: ignore[method-assign]
+        version = app.model.at_ms
+        meshd.push(local_pb2.WatchUpdate(at_ms=recordings.NOW_MS + 1))
+        await until(lambda: app.model.at_ms != version, "the update")
+        await pilot.pause()
+        assert [one for one in drawn if one is not None] == []
+
+
 async def test_quitting_while_updates_come(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     meshd = make_meshd(recordings.status(recordings.mesh(members=recordings.crowd(500))))
     app = make_app()

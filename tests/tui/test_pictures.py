@@ -12,7 +12,8 @@ import pytest
 from meshproto import local_pb2
 from meshproto.recording import Recorder
 from meshtui.app import MeshtuiApp
-from tui.conftest import typing
+from textual.pilot import Pilot
+from tui.conftest import screen_text, settled, typing, until
 from tui.recorded_meshd import RecordedMeshd
 from tui.recordings import NOW_MS, S
 
@@ -70,33 +71,39 @@ def test_stale(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd,
     assert snap_compare(make_app(), terminal_size=size, run_before=typing())
 
 
-def test_connecting(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+@both_sizes
+def test_connecting(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]) -> None:
     mesh = recordings.mesh(
         state=local_pb2.CONNECTING, reason="no answer from gw-berlin", writable=False,
         members=[recordings.laptop_ada(), *recordings.offline(recordings.members()[:1])],
     )  # fmt: skip
     make_meshd(recordings.status(mesh))
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
 
 
-def test_down(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+@both_sizes
+def test_down(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]) -> None:
     mesh = recordings.mesh(
         state=local_pb2.DOWN, reason="disconnected; connect with `meshctl up home`", writable=False,
         members=[recordings.laptop_ada(), *recordings.offline(recordings.members()[:3])],
     )  # fmt: skip
     make_meshd(recordings.status(mesh))
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
 
 
-def test_alone(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+@both_sizes
+def test_alone(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]) -> None:
     alone = recordings.member(1, "gw-berlin", is_self=True, primary=True, path=local_pb2.PATH_SELF)
     make_meshd(recordings.status(recordings.mesh(self_id=alone.id, members=[alone], routes=[])))
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
 
 
-def test_no_members_known(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+@both_sizes
+def test_no_members_known(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]
+) -> None:
     make_meshd(recordings.status(recordings.mesh(members=[], routes=[], primary="")))
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
 
 
 @both_sizes
@@ -112,18 +119,69 @@ def test_warnings_and_a_machine_that_waits(
     assert snap_compare(make_app(), terminal_size=size, run_before=typing("4"))
 
 
-def test_two_meshes(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+@both_sizes
+def test_two_meshes(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]) -> None:
     office = recordings.mesh("office", state=local_pb2.CONNECTING, reason="no answer from gw-hq", writable=False)
     make_meshd(recordings.status(recordings.mesh(), office))
-    assert snap_compare(make_app(), terminal_size=LARGE, run_before=typing())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing())
 
 
+@both_sizes
 def test_who_may_only_look(
-    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+    snap_compare: Snapshot,
+    make_app: MakeApp,
+    make_meshd: MakeMeshd,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
 ) -> None:
     monkeypatch.setenv("LOGNAME", "ada")
     make_meshd(recordings.status(recordings.mesh(), tier=local_pb2.TIER_OBSERVE))
-    assert snap_compare(make_app(), terminal_size=(120, 24), run_before=typing("j", "e"))
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing("j", "e"))
+
+
+@both_sizes
+def test_a_peer_that_is_no_admin(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]
+) -> None:
+    members = [*recordings.members()[:3], recordings.laptop_ada(admin=False), *recordings.members()[4:]]
+    make_meshd(recordings.status(recordings.mesh(members=members)), recordings.events())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing("j", "j", "j", "j", "d", wait="not an admin"))
+
+
+@both_sizes
+def test_meshd_is_gone_again(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]
+) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()), recordings.events())
+
+    async def gone(pilot: Pilot[None]) -> None:
+        await settled(pilot)
+        meshd.stop()
+        await until(lambda: "meshd is not running" in screen_text(pilot.app), "that it is gone")
+        await pilot.pause()
+
+    assert snap_compare(make_app(), terminal_size=size, run_before=gone)
+
+
+@both_sizes
+@pytest.mark.parametrize("keys", [("1", "n"), ("1", "a"), ("1", "d"), ("4", "d")], ids="".join)
+def test_questions_and_wizards(
+    snap_compare: Snapshot,
+    make_app: MakeApp,
+    make_meshd: MakeMeshd,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "laptop-ada")
+    make_meshd(recordings.status(recordings.mesh()))
+    wait = {"d": "keep it as it is" if keys[0] == "1" else "withdraw it there"}.get(keys[1], "escape: back")
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing(*keys, wait=wait))
+
+
+def test_wide(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh(members=recordings.crowd(60))), recordings.events())
+    assert snap_compare(make_app(), terminal_size=(220, 60), run_before=typing())
 
 
 @both_sizes

@@ -10,6 +10,7 @@ from textual.content import Content
 
 from meshtui.offers import BEGINNINGS
 from meshtui.screens.main_screen import MainScreen
+from meshtui.screens.story_screen import StoryScreen
 from meshtui.themes import THEMES
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class Commands(Provider):
             yield Command("Filter", "Key /: words that must match, !word must not", "screen.filter")
             yield Command("Sort by the next column", "Key s", "screen.sort")
             yield Command("Sort the other way round", "Key S", "screen.reverse")
+        elif isinstance(screen, StoryScreen):
+            for offer in screen.offers():
+                about = str(offer.refusal) if offer.refusal is not None else offer.about
+                yield Command(offer.title, about, f"screen.do('{offer.key}')", offer.refusal is None)
+            yield Command("Back to the list", "Key escape", "app.pop_screen")
         for theme in THEMES:
             yield Command(f"Theme: {theme.name}", "Key T goes through them", f"app.theme('{theme.name}')")
         yield Command("Help", "Key ?", "screen.help")

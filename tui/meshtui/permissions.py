@@ -82,7 +82,7 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
         user = getpass.getuser()
         return Refusal(f"{user} may only look", f"sudo usermod -aG mesh {user}, then log in again")
     mesh = subject if isinstance(subject, Mesh) else view.mesh
-    if deed is Deed.PROMOTE and mesh is not None and not mesh.writable and isinstance(subject, Member):
+    if deed is Deed.PROMOTE and mesh is not None and isinstance(subject, Member) and _without_majority(mesh):
         if leads_by_force(mesh, subject):
             return None
         why = f"{mesh.name} can't be changed now: no majority of its nodes answers"
@@ -96,7 +96,13 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
 
 def leads_by_force(mesh: Mesh, subject: Member) -> bool:
     """Whether to make it the primary would be without a majority: only a node itself can do that."""
-    return subject.is_self and subject.role is Role.NODE and not mesh.writable and mesh.state is not MeshState.DOWN
+    return subject.is_self and _without_majority(mesh)
+
+
+def _without_majority(mesh: Mesh) -> bool:
+    """As a node sees it."""
+    me = mesh.own()
+    return me is not None and me.role is Role.NODE and not mesh.writable and mesh.state is not MeshState.DOWN
 
 
 def _no_change(mesh: Mesh) -> Refusal | None:

@@ -131,3 +131,30 @@ def test_everything_offered_has_words_and_a_key_of_its_own() -> None:
         assert found
         assert len({offer.key for offer in found}) == len(found)
         assert all(offer.word and offer.title and offer.about for offer in found)
+
+
+def gateway(**mesh: Any) -> View:
+    """As gw-berlin sees it."""
+    berlin, paris = recordings.members()[:2]
+    own = recordings.member(1, "gw-berlin", is_self=True, path=local_pb2.PATH_SELF, primary=berlin.primary)
+    return view(self_id=own.id, members=[own, paris], **mesh)
+
+
+def test_a_node_leads_by_force_where_no_majority_answers() -> None:
+    assert why(Deed.PROMOTE, gateway(), "gw-berlin") == "gw-berlin is the primary"
+    assert why(Deed.PROMOTE, gateway(writable=False), "gw-berlin") == ""
+    assert why(Deed.RENAME, gateway(writable=False), "gw-berlin").startswith("home can't be changed now")
+
+
+def test_another_node_must_do_that_itself() -> None:
+    expected = (
+        "home can't be changed now: no majority of its nodes answers → "
+        "on gw-paris: meshctl nodes promote gw-paris --force"
+    )
+    assert why(Deed.PROMOTE, gateway(writable=False), "gw-paris") == expected
+
+
+def test_no_force_where_the_mesh_is_disconnected_here_or_where_a_peer_looks() -> None:
+    down = gateway(writable=False, state=local_pb2.DOWN)
+    assert why(Deed.PROMOTE, down, "gw-berlin").startswith("home is disconnected here")
+    assert "--force" not in why(Deed.PROMOTE, view(writable=False), "gw-paris")

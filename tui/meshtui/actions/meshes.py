@@ -148,7 +148,7 @@ async def leave(talk: Dialogue, mesh: Mesh, meshes: Sequence[Mesh]) -> None:
         others = len(one.members) - 1
         for_whom = f", for {others} other members" if others else ""
         effect = f"This is its only node: {one.name} ends with it{for_whom}.\n{effect}"
-    if not await talk.ask(f"Leave {one.name}?", effect, "leave it"):
+    if not await talk.ask(f"Leave {one.name}?", effect, "leave the mesh"):
         return
     talk.say(f"Leaving {one.name} …")
     reply = await talk.call("LeaveMesh", 25.0, mesh=one.name, timeout_ms=20_000)

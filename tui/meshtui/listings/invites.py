@@ -74,7 +74,8 @@ def _since(entry: Entry) -> int:
 
 class Invites(Listing[Entry]):
     name = "Invites"
-    noun = "invites"
+    noun = "invites and requests"
+    one = "invite or request"
     keeps_order = True
     begin: ClassVar[tuple[Deed, ...]] = (Deed.INVITE,)
     columns = (

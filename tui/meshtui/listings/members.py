@@ -23,6 +23,8 @@ def _mark(member: Member, view: View, width: int) -> Cell:
 
 
 def name_cell(member: Member, view: View, width: int) -> Cell:
+    if not member.name:
+        return Cell(shortened(member.id), Tone.DIM)
     return Cell(member.name, Tone.STRONG if member.is_self else Tone.PLAIN)
 
 

@@ -51,11 +51,11 @@ class Overview(Listing[Mesh]):
                lambda mesh, view: mesh.name, longest=63),
         Column("STATE", 9, _state, lambda mesh, view: list(MeshState).index(mesh.state), longest=60),
         Column("ONLINE", 14, lambda mesh, view, width: Cell(census(mesh)), late=1),
-        Column("THIS MACHINE", 12, _self, longest=40, rank=1),
-        Column("PRIMARY", 9, lambda mesh, view, width: Cell(mesh.primary or "not known"), longest=30, rank=4),
-        Column("↓ NOW", 8, lambda mesh, view, width: _traffic(mesh, "rx_rate"), right=True, rank=3),
-        Column("↑ NOW", 8, lambda mesh, view, width: _traffic(mesh, "tx_rate"), right=True, rank=3),
-        Column("ALARMS", 6, _alarms, rank=2),
+        Column("THIS MACHINE", 12, _self, longest=40, rank=3),
+        Column("PRIMARY", 9, lambda mesh, view, width: Cell(mesh.primary or "not known"), longest=30, rank=5),
+        Column("↓ NOW", 8, lambda mesh, view, width: _traffic(mesh, "rx_rate"), right=True, rank=2),
+        Column("↑ NOW", 8, lambda mesh, view, width: _traffic(mesh, "tx_rate"), right=True, rank=4),
+        Column("ALARMS", 6, _alarms, rank=1),
     )  # fmt: skip
 
     def rows(self, view: View) -> dict[str, Mesh]:

@@ -33,7 +33,7 @@ class AskScreen(ModalScreen[bool]):
             yield Static(content([Cell(self._question, Tone.STRONG)]))
             yield Static(content([Cell(self._effect)]), classes="effect")
             yield Static(
-                Content.assemble(("y", "$accent bold"), f" {self._yes}   ", ("n", "$accent bold"), " leave it as it is")
+                Content.assemble(("y", "$accent bold"), f" {self._yes}   ", ("n", "$accent bold"), " keep it as it is")
             )
 
     def action_answer(self, yes: bool) -> None:

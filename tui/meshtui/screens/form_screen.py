@@ -88,7 +88,7 @@ class FormScreen(ModalScreen[Values | None]):
     def _check(self) -> None:
         wrong, known = self._judge(self.values)
         cells = [Cell(wrong, Tone.CAUTION)] if wrong else [Cell(known)] if known else []
-        keys = Cell(f"{'' if wrong else f'enter: {self._yes}   '}escape: leave it as it is", Tone.DIM)
+        keys = Cell(f"{'' if wrong else f'enter: {self._yes}   '}escape: back, nothing is done", Tone.DIM)
         self.query_one(".reason", Static).update(content([*cells, Cell("\n" if cells else ""), keys]))
 
     @on(Input.Submitted)

@@ -27,7 +27,7 @@ KEYS = (
     ("Member", (
         ("p", "ping it through the tunnel"), ("c", "copy its address, over SSH too"),
         ("e", "disable or enable it"), ("r", "rename it"), ("A", "make it an admin, or not"),
-        ("d", "remove it from the mesh"), ("i", "make an invite for another"),
+        ("P", "make a node the primary"), ("d", "remove it from the mesh"), ("i", "make an invite for another"),
     )),
     ("Route", (
         ("a", "publish one"), ("d", "withdraw it"), ("e", "use it or not on this machine"), ("c", "copy it"),
@@ -39,6 +39,7 @@ KEYS = (
         ("⏎", "show its members"), ("e", "connect or disconnect this machine"), ("d", "leave it"),
         ("K", "show its cluster key"), ("a n", "join, create another"),
     )),
+    ("Topology", (("w", "write it to a file: SVG, DOT, Mermaid, text"),)),
     ("Doctor", (("x", "examine again"), ("c", "copy the fix"))),
     ("Recording", (
         ("space", "pause, go on"), (".", "one step"), ("< >", "slower, faster"),
@@ -47,7 +48,9 @@ KEYS = (
 )  # fmt: skip
 SHAPES = (
     ("●", Tone.GOOD, "online, reached"), ("◐", Tone.CAUTION, "in between"), ("○", Tone.DIM, "offline"),
-    ("⊘", Tone.DIM, "disabled"), ("▲", Tone.CAUTION, "look at this"), ("★", Tone.PLAIN, "primary"),
+    ("⊘", Tone.DIM, "disabled"), ("▲", Tone.CAUTION, "look at this"), ("✖", Tone.BAD, "an error"),
+    ("①", Tone.CAUTION, "somebody waits for an answer"), ("✓", Tone.PLAIN, "marked, or used up"),
+    ("★", Tone.PLAIN, "primary"),
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from meshtui.look import Tone
 from meshtui.model import Member
 from meshtui.offers import KEYS, Offer, offers
 from meshtui.paint import content
+from meshtui.screens.help_screen import HelpScreen
 from meshtui.view import View
 from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints
 from meshtui.widgets.lines import Lines
@@ -29,6 +30,7 @@ from meshtui.widgets.top_line import TopLine
 class StoryScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,backspace,left,h", "app.pop_screen", "back"),
+        Binding("question_mark", "help", "help"),
         Binding("j", "scroll(1)", "down", show=False),
         Binding("k", "scroll(-1)", "up", show=False),
         *(Binding(key, f"do('{key}')", "act on it", show=False) for key in sorted(set(KEYS.values()))),
@@ -86,6 +88,7 @@ class StoryScreen(Screen[None]):
             self._story.present_whole(story, max(self.app.size.width - 4, 1))
         self._crumbs.show(content(crumbs))
         hints = [*offer_hints(self.offers()), Hint("esc", "back", "app.pop_screen")]
+        hints += [Hint(":", "command", "app.command_palette", rank=2), Hint("?", "help", "help", rank=1)]
         self._keys.present(hints, self.app.size.width)
 
     def say(self, *cells: Cell) -> None:
@@ -99,6 +102,9 @@ class StoryScreen(Screen[None]):
             if offer.key == key:
                 self._actions.do(offer.deed, self._view, self._pane.subjects())
                 return
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen())
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

@@ -1,4 +1,4 @@
-"""The last line but one: the filter while it is typed, what came of an action, and how much is shown."""
+"""The line above the keys: the filter while it is typed, what came of an action, and how much is shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StatusLine(Horizontal):
         super().__init__()
         self._slash = Static("/", id="slash")
         self.input = Entry(id="filter", compact=True, select_on_focus=False)
-        self._message = Lines(id="message", markup=False)
+        self._message = Static(id="message", markup=False)
         self._count = Lines(id="count", markup=False)
         self.show_filter(False)
 
@@ -34,7 +34,8 @@ class StatusLine(Horizontal):
         self._message.display = not shown
 
     def say(self, *cells: Cell) -> None:
-        self._message.show(content(cells))
+        """What is longer than a line is wrapped: the command at its end is what a person needs."""
+        self._message.update(content(cells))
 
     def count(self, text: str) -> None:
         self._count.show(content([Cell(text, Tone.DIM)]))
