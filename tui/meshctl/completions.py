@@ -48,6 +48,7 @@ OTHER_PROGRAMS: dict[str, list[Place]] = {
                 _HELP,
                 _VERSION,
                 Option("--config", "settings in TOML", takes_value=True, files=True),
+                Option("--take-down", "take down what a stopped meshd left, and end", takes_value=False),
                 Option("--state-dir", "where identities and data are kept", takes_value=True, files=True),
                 Option("--run-dir", "where sockets are", takes_value=True, files=True),
                 Option("--backend", "WireGuard of the kernel or not", True, ("auto", "kernel", "userspace")),
