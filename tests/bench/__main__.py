@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.figures import Figure, machine, table
 
-NAMES = ("start", "throughput", "join", "apply", "memory", "terminal", "failover", "commits", "tray")
+NAMES = ("start", "throughput", "join", "apply", "memory", "terminal", "failover", "restarts", "commits", "tray")
 
 
 def main() -> int:
