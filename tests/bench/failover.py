@@ -34,6 +34,9 @@ def measure() -> list[Figure]:
         ]
         rounds = [_round(cluster, number) for number in range(ROUNDS)]
         stack.close()
+        for one in floods:
+            if one.lost:
+                print(one.story())
         cluster.check()
     took = sorted(killed for _, killed in rounds)
     return [

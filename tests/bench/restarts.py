@@ -35,6 +35,9 @@ def measure() -> list[Figure]:
             wait_until(lambda h=host: cluster.status(h)["writable"], 20, f"{host.name} to be back")
             took.append((time.monotonic() - began) * 1000)
         stack.close()
+        for one in floods:
+            if one.lost:
+                print(one.story())
         cluster.check()
     return [
         Figure.of("end of meshd, by SIGTERM and SIGKILL in turn, until it is back and takes changes", "ms", took),

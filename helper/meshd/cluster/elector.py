@@ -250,13 +250,15 @@ class Elector:
         self._operations.put_nowait(StepDown(0, "the election began anew"))
         self._look_wanted.set()
         async with asyncio.TaskGroup() as tasks:
-            for job in (self._operate(), self._look(), self._watch_redis(), self._health.restart_what_hangs()):
-                tasks.create_task(job)
+            work = (self._operate(), self._look(), self._watch_redis(), self._health.restart_what_hangs())
+            jobs = [tasks.create_task(job) for job in work]
             try:
                 while True:
                     await self._next()
             finally:
                 self._closed = True
+                for job in jobs:  # before they are told that nobody answers any more, which would be a fault of theirs
+                    job.cancel()
                 while not self._events.empty():
                     _give_up(self._events.get_nowait()[1])
                 for task in self._sending:

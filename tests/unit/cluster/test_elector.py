@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from meshd.cluster import store_health
 from meshd.cluster.election import machine
-from meshd.cluster.election.messages import Appended
+from meshd.cluster.election.messages import Appended, StoreSeen
 from meshd.model.errors import Conflict
 from meshd.model.position import Position
 from meshd.store.durability import Promise
@@ -194,3 +194,26 @@ async def test_election_that_ended_by_a_fault_of_ours_is_run_again(
     assert await routes(old) == await routes(new)
     assert kept.add_route.cidr in await routes(new)
     await cluster.until(lambda: new.elector.state.term.confirmed.get(old.id, Position()) >= new.elector.committed)
+
+
+async def test_stopping_is_no_fault_whatever_is_under_way(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the middle of a step that a part of the elector itself waits for: here one of looking at Redis."""
+    node = await cluster.all_vote()
+    saving = asyncio.Event()
+
+    right = node.elector._step
+
+    async def step(event: Any, done: Any) -> None:
+        if isinstance(event, StoreSeen):
+            saving.set()
+            await asyncio.Event().wait()
+        await right(event, done)
+
+    monkeypatch.setattr(node.elector, "_step", step)
+    node.elector._look_wanted.set()
+    await saving.wait()
+    node.elector._sending.add(asyncio.create_task(asyncio.sleep(60)))  # that a message is under way takes time, too
+    node.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await node.task
+    node.task = asyncio.create_task(asyncio.sleep(0))  # for the end of the test, which stops what runs
