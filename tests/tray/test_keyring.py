@@ -20,10 +20,11 @@ UNLOCKED = (
 WAITING = "its keys are in the keyring of nobody; connect with `meshctl up home`"
 
 
-async def start_keyring(desktop: Desktop) -> None:
+async def start_keyring(desktop: Desktop) -> subprocess.Popen[bytes]:
     """With its password, as at a login."""
-    run_keyring(desktop)
+    daemon = run_keyring(desktop)
     await until(lambda: is_unlocked(desktop), "the keyring", 30)
+    return daemon
 
 
 def is_unlocked(desktop: Desktop) -> bool:
@@ -34,16 +35,17 @@ def is_unlocked(desktop: Desktop) -> bool:
     return done.returncode == 0
 
 
-def run_keyring(desktop: Desktop) -> None:
+def run_keyring(desktop: Desktop) -> subprocess.Popen[bytes]:
     daemon = subprocess.Popen(
         ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--pdeathsig=KILL",
-         "gnome-keyring-daemon", "--foreground", "--replace", "--components=secrets", "--unlock"],
+         "gnome-keyring-daemon", "--foreground", "--components=secrets", "--unlock"],
         env=desktop.environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     desktop.own(daemon)
     assert daemon.stdin is not None
     daemon.stdin.write(b"a password")
     daemon.stdin.close()
+    return daemon
 
 
 def lock(desktop: Desktop) -> None:
@@ -89,7 +91,7 @@ async def test_at_login_the_keys_are_handed_over(desktop: Desktop, panel: Panel,
 async def test_a_locked_keyring_is_a_state_and_unlocking_it_helps(
     desktop: Desktop, panel: Panel, meshd: RecordedMeshd
 ) -> None:
-    await start_keyring(desktop)
+    daemon = await start_keyring(desktop)
     entry = begin(desktop)
     service = await NotificationService.start(desktop.address)
     lock(desktop)
@@ -105,6 +107,8 @@ async def test_a_locked_keyring_is_a_state_and_unlocking_it_helps(
     assert not keys_given(meshd)
     asked = len(meshd.calls)
     meshd.push(local_pb2.WatchUpdate(at_ms=1))
+    daemon.kill()
+    daemon.wait()
     await start_keyring(desktop)  # with the password: as a person who logs in, or unlocks it
     assert len(meshd.calls) == asked  # nobody was asked again and again
     service.click(shown, "Try again")
