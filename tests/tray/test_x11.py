@@ -88,6 +88,7 @@ async def test_joining_asks_in_a_real_terminal(
     desktop.start_tray("home.mesh", TERMINAL="xterm", **screen.environment())
 
     def asks() -> bool:
+        meshd.push(local_pb2.WatchUpdate(at_ms=1))  # the recorded one has no heart of its own
         words = screen.run("xdotool", "search", "--class", "xterm").stdout
         if not words:
             return False
@@ -99,6 +100,7 @@ async def test_joining_asks_in_a_real_terminal(
 
     await until(asks, "the terminal")
     await panel.registered()
+    meshd.push(local_pb2.WatchUpdate(at_ms=1))
     await panel.until_icon("connected")  # nothing waits for the answer
     screen.keep(screen.picture(), "meshtray-join", (0, 0, 500, 330))
     assert meshd.calls == []
