@@ -98,7 +98,7 @@ async def test_joining_asks_in_a_real_terminal(
     def dialogs() -> list[str]:
         return [one.name for one in desktop.folder.glob("*.dialog")]
 
-    await until(asks, "the terminal")
+    await until(asks, f"the terminal\n{desktop.log()}", 40)
     await panel.registered()
     meshd.push(local_pb2.WatchUpdate(at_ms=1))
     await panel.until_icon("connected")  # nothing waits for the answer
