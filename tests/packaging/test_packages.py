@@ -72,7 +72,7 @@ def test_everything_that_is_bundled_is_in_the_bill_with_its_licence(unpacked: Pa
         texts = {one.name for one in (folder / "licences").iterdir()}
         assert len(texts) > len(named) - 3
     python = unpacked / "usr/share/doc/meshtui-helper/licences/python"
-    assert "PSF LICENSE AGREEMENT" in python.read_text()
+    assert "PYTHON SOFTWARE FOUNDATION LICENSE" in python.read_text()
 
 
 def test_man_pages_completions_and_settings_are_in_place(unpacked: Path) -> None:
