@@ -16,7 +16,7 @@ from meshproto.keys import PrivateKey
 from meshtui.app import MeshtuiApp
 from textual import events
 from textual.pilot import Pilot
-from tui.conftest import press, settled, shows, until
+from tui.conftest import press, screen_text, settled, shows, until
 from tui.recorded_meshd import CLUSTER_KEY, INVITE, RecordedMeshd
 
 from tui import recordings
@@ -181,6 +181,27 @@ async def test_several_marked_members(make_app: MakeApp, make_meshd: MakeMeshd) 
         assert disabled == [recordings.members()[4].id, recordings.members()[5].id]
         await press(pilot, "escape")
         await shows(app, "7 members")
+
+
+async def test_marks_that_the_filter_hides_do_not_act(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, *GRACE, "space", "space")
+        await shows(app, "2 marked · 7 members")
+        await press(pilot, "slash", *"edsger", "enter")
+        await shows(app, "1 marked · 1 of 7 members", "r rename")  # which is for one alone
+        await press(pilot, "e")
+        await shows(app, "Disable desk-edsger?")
+        await press(pilot, "n", "slash", *["backspace"] * 6, *"oslo", "enter")
+        await shows(app, "1 of 7 members")
+        assert "marked" not in screen_text(app)
+        await press(pilot, "p")
+        await shows(app, "gw-oslo answered")
+        assert [call.who for call in meshd.calls] == [recordings.members()[2].id]
+        await press(pilot, "escape")
+        await shows(app, "2 marked · 7 members")
 
 
 async def test_a_mesh_is_created_and_its_key_shown(make_app: MakeApp, make_meshd: MakeMeshd) -> None:

@@ -61,14 +61,17 @@ class ListingPane(Vertical):
         return self._rows.get(self.table.key)
 
     def subjects(self) -> list[Subject]:
-        """Those marked; without marks, the one under the cursor."""
+        """Those marked that the filter shows; without any, the one under the cursor."""
         if self._view is None:
             return []
-        rows = [self._rows[key] for key in self._order if key in self.marks and key in self._rows]
+        rows = [self._rows[key] for key in self._marked()]
         if not rows and (row := self.row()) is not None:
             rows = [row]
         found = (self.listing.subject(row, self._view) for row in rows)
         return [subject for subject in found if subject is not None]
+
+    def _marked(self) -> list[str]:
+        return [key for key in self.table.keys if key in self.marks] if self.marks else []
 
     def go_to(self, key: str) -> None:
         """Selects this row; a filter that hides it ends."""
@@ -102,8 +105,8 @@ class ListingPane(Vertical):
         total = len(self._rows)
         noun = self.listing.noun if total != 1 else self.listing.one or self.listing.noun.removesuffix("s")
         shown = f"{self._shown} of {total} {noun}" if self.filter_text else f"{total} {noun}"
-        if self.marks:
-            shown = f"{len(self.marks)} marked · {shown}"
+        if marked := self._marked():
+            shown = f"{len(marked)} marked · {shown}"
         if self._sorted is None:
             return shown
         column, reverse = self._sorted
