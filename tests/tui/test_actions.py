@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from meshproto import local_pb2, person_keys, state_pb2
 from meshproto.cluster_key import ClusterKey
@@ -267,6 +269,31 @@ async def test_a_join_that_fails_says_where_and_why(make_app: MakeApp, make_mesh
         await shows(app, "▲ gw-berlin.example is a node of office", "▲ the invite was already used", "→ ask for a new")
         await press(pilot, "escape")
         await shows(app, "No mesh yet.")
+
+
+async def test_a_hidden_join_that_fails_says_why(
+    make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meshd = make_meshd(recordings.status())
+    hidden = threading.Event()
+
+    def refuse(request: Any, context: Any) -> None:
+        hidden.wait(10)
+        context.set_trailing_metadata((("mesh-code", "refused"), ("mesh-fix-bin", b"ask for a new one")))
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the invite was already used")
+
+    monkeypatch.setattr(meshd, "_answer", refuse)
+    app = make_app()
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "a")
+        await paste(pilot, invite())
+        await press(pilot, "tab", "tab", "tab", "space", "enter")
+        await shows(app, "gw-berlin.example is a node of office")
+        await press(pilot, "escape")
+        await shows(app, "No mesh yet.")
+        hidden.set()
+        await shows(app, "▲ the invite was already used  → ask for a new one")
 
 
 async def test_a_mesh_that_is_down_is_connected_without_a_question(make_app: MakeApp, make_meshd: MakeMeshd) -> None:

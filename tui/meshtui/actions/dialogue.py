@@ -79,7 +79,11 @@ class Dialogue:
         self._app.show_mesh(name)
 
     def failed(self, screen: ProgressScreen, error: Refused) -> None:
-        screen.fail(str(error), error.fix)
+        """On the screen, or in the status line where a person has hidden it."""
+        if screen in self._app.screen_stack:
+            screen.fail(str(error), error.fix)
+        else:
+            self.refused(str(error), error.fix)
 
     # --- the helper -------------------------------------------------------------------------------------------------
 
