@@ -20,13 +20,15 @@ CLUSTER_KEY = "meshkey1-" + "abcdefghijklmnopqrstuvwxyz234567" * 2
 
 
 class RecordedMeshd(MeshdServicer):
-    """`status` is the snapshot that a new watcher gets; `push` sends everybody an update; `calls` is what was asked."""
+    """`status` is the snapshot that a new watcher gets; `push` sends everybody an update; `calls` is what was asked,
+    `past_of` about whose day."""
 
     def __init__(self, socket: Path, status: local_pb2.Status, events: list[local_pb2.Event] | None = None) -> None:
         self.status = status
         self.events = events or []
         self.checks: list[local_pb2.Check] = []
         self.calls: list[Any] = []
+        self.past_of: list[str] = []
         self.refuse: tuple[str, str] | None = None
         self.keyring_entry = ""
         self.silent = threading.Event()
@@ -84,6 +86,7 @@ class RecordedMeshd(MeshdServicer):
         return local_pb2.DoctorReply(checks=self.checks)
 
     def GetPast(self, request: local_pb2.GetPastRequest, context: Any) -> local_pb2.GetPastReply:
+        self.past_of.append(request.who)
         minutes = range(24 * 60)
         return local_pb2.GetPastReply(
             newest_minute=recordings.NOW_MS // 60_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import ClassVar
 
 from meshtui.format import age
@@ -37,9 +38,13 @@ class Doctor(Listing[Check]):
     )  # fmt: skip
 
     def rows(self, view: View) -> dict[str, Check]:
-        """What is wrong comes first."""
-        checks = sorted(view.examination.checks, key=lambda one: ORDER.index(one.severity))
-        return {f"{check.name}/{number}": check for number, check in enumerate(checks)}
+        """What is wrong comes first. Two meshes may have a check of the same name."""
+        named: Counter[str] = Counter()
+        rows = {}
+        for check in view.examination.checks:
+            rows[f"{check.name}/{named[check.name]}"] = check
+            named[check.name] += 1
+        return dict(sorted(rows.items(), key=lambda one: ORDER.index(one[1].severity)))
 
     def words(self, row: Check) -> tuple[str, str]:
         return row.name, f"{row.name} {row.found} {row.fix} {CHECKS[row.severity].word}"

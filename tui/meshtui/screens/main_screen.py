@@ -244,7 +244,7 @@ class MainScreen(Screen[None]):
         if isinstance(mesh := pane.row(), Mesh):
             self._actions.show_mesh(mesh.name)
         else:
-            self.app.push_screen(StoryScreen(self._actions, pane, view))
+            self.app.push_screen(StoryScreen(self._actions, pane.listing, pane.table.key, view))
 
     def offers(self, everywhere: bool = False) -> list[Offer]:
         """What may be done now; with `everywhere` also what other tabs begin."""

@@ -1,9 +1,9 @@
-"""The story of one row on the whole screen, with the same actions; it goes on changing while it is open."""
+"""The story of one row on the whole screen, with the actions on it alone; it goes on changing while it is open."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,16 +12,16 @@ from textual.screen import Screen
 
 from meshtui.actions.actions import Actions
 from meshtui.listings.day import Day, day_lines
-from meshtui.listings.listing import Cell
+from meshtui.listings.listing import Cell, Listing
 from meshtui.look import Tone
 from meshtui.model import Member
 from meshtui.offers import KEYS, Offer, offers
 from meshtui.paint import content
+from meshtui.permissions import Subject
 from meshtui.screens.help_screen import HelpScreen
 from meshtui.view import View
 from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints
 from meshtui.widgets.lines import Lines
-from meshtui.widgets.listing_pane import ListingPane
 from meshtui.widgets.status_line import StatusLine
 from meshtui.widgets.story_panel import StoryPanel
 from meshtui.widgets.top_line import TopLine
@@ -36,11 +36,15 @@ class StoryScreen(Screen[None]):
         *(Binding(key, f"do('{key}')", "act on it", show=False) for key in sorted(set(KEYS.values()))),
     ]
 
-    def __init__(self, actions: Actions, pane: ListingPane, view: View) -> None:
+    def __init__(self, actions: Actions, listing: Listing[Any], key: str, view: View) -> None:
+        """Of the row `key` in the mesh of the view, whichever is selected or chosen later."""
         super().__init__()
         self._actions = actions
-        self._pane = pane
-        self._view = view
+        self._listing = listing
+        self._key = key
+        self._mesh_id = view.mesh.id if view.mesh is not None else ""
+        self._latest = self._view = view
+        self._row: Any = None
         self._day = Day((), ())
         self._top = TopLine(markup=False)
         self._crumbs = Lines(id="crumbs", markup=False)
@@ -57,50 +61,58 @@ class StoryScreen(Screen[None]):
         yield self._keys
 
     def on_mount(self) -> None:
-        self.present(self._view)
+        self.present(self._latest)
         self._ask_for_day()
         self.set_interval(60, self._ask_for_day)
 
     def _ask_for_day(self) -> None:
-        subject = next(iter(self._pane.subjects()), None)
-        if isinstance(subject, Member) and self._view.mesh is not None:
-            self._actions.ask_for_day(self._view.mesh, subject, self._show_day)
+        for subject in self._subjects():
+            if isinstance(subject, Member) and self._view.mesh is not None:
+                self._actions.ask_for_day(self._view.mesh, subject, self._show_day)
 
     def _show_day(self, day: Day) -> None:
         self._day = day
-        self.present(self._view)
+        self.present(self._latest)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(lambda: self.present(self._view))
+        self.call_after_refresh(lambda: self.present(self._latest))
 
     def present(self, view: View) -> None:
-        self._view = view
+        self._latest = view
+        self._view = replace(view, mesh=view.model.mesh(self._mesh_id))
+        self._row = self._listing.rows(self._view).get(self._key)
         self._top.present(view)
-        story = self._pane.story()
-        crumbs = [Cell(f"{self._pane.listing.name} › ", Tone.DIM)]
-        if story is None:
+        crumbs = [Cell(f"{self._listing.name} › ", Tone.DIM)]
+        hints = [Hint("esc", "back", "app.pop_screen")]
+        if self._row is None:
             crumbs.append(Cell("it is gone", Tone.DIM))
         else:
+            story = self._listing.story(self._row, self._view)
             crumbs.append(Cell(story.title[0].text, Tone.STRONG))
             lines = list(story.lines)
             at = next((place for place, line in enumerate(lines, 1) if line.label == "Traffic"), len(lines))
             story = replace(story, lines=(*lines[:at], *day_lines(self._day), *lines[at:]))
             self._story.present_whole(story, max(self.app.size.width - 4, 1))
+            hints = [*offer_hints(self.offers()), *hints]
+            hints += [Hint(":", "command", "app.command_palette", rank=2), Hint("?", "help", "help", rank=1)]
         self._crumbs.show(content(crumbs))
-        hints = [*offer_hints(self.offers()), Hint("esc", "back", "app.pop_screen")]
-        hints += [Hint(":", "command", "app.command_palette", rank=2), Hint("?", "help", "help", rank=1)]
         self._keys.present(hints, self.app.size.width)
 
     def say(self, *cells: Cell) -> None:
         self._status.say(*cells)
 
+    def _subjects(self) -> list[Subject]:
+        """What the actions are about: one at most."""
+        subject = self._listing.subject(self._row, self._view) if self._row is not None else None
+        return [subject] if subject is not None else []
+
     def offers(self) -> list[Offer]:
-        return offers(self._view, self._pane.subjects(), ())
+        return offers(self._view, self._subjects(), ())
 
     def action_do(self, key: str) -> None:
         for offer in self.offers():
             if offer.key == key:
-                self._actions.do(offer.deed, self._view, self._pane.subjects())
+                self._actions.do(offer.deed, self._view, self._subjects())
                 return
 
     def action_help(self) -> None:
