@@ -342,7 +342,7 @@ async def test_the_topology_goes_to_a_file(
         await press(pilot, "6", "w")
         await shows(app, "A drawing of home", "enter: write it")
         await press(pilot, "enter")
-        await shows(app, "home.svg is written, in /")
+        await shows(app, "home.svg is written, in")
     drawn = (tmp_path / "home.svg").read_text()
     assert all(one.name in drawn for one in recordings.members())
     assert drawn.startswith("<svg ")
