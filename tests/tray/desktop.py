@@ -28,12 +28,12 @@ MENU = "com.canonical.dbusmenu"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
-async def until(condition: Callable[[], Any], what: str, limit: float = 15) -> Any:
-    """The condition's value once it is true."""
+async def until(condition: Callable[[], Any], what: str, limit: float = 15, log: Callable[[], str] = str) -> Any:
+    """The condition's value once it is true. `log` is asked for more when it is not."""
     deadline = asyncio.get_running_loop().time() + limit
     while not (value := condition()):
         if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"waited {limit:g} s for: {what}")
+            raise AssertionError(f"waited {limit:g} s for: {what}\n{log()}")
         await asyncio.sleep(0.02)
     return value
 

@@ -38,7 +38,7 @@ async def test_pystray_shows_the_state_and_a_click_opens_meshtui(
             meshd.push(local_pb2.WatchUpdate(at_ms=1))
             return screen.find(screen.picture(), colour)
 
-        at = await until(lambda: sees("green"), f"a green icon\n{desktop.log()}", 30)
+        at = await until(lambda: sees("green"), "a green icon", 30, desktop.log)
         assert "the tray is one of X11, through pystray (xorg)" in desktop.log()
         push(meshd, state=local_pb2.STALE, reason="no answer from gw-berlin for 8 s")
         await until(lambda: sees("amber"), "an amber icon", 10)
@@ -68,7 +68,7 @@ async def test_an_address_goes_to_the_clipboard_and_an_invite_comes_from_it(
         done = screen.run(str(BIN / "python"), "-c", "from meshtray.x11_selection import read; read()")
         return done.stdout
 
-    await until(lambda: pasted() == "10.51.0.5", "the address on the clipboard")
+    await until(lambda: pasted() == "10.51.0.5", "the address on the clipboard", log=desktop.log)
     await panel.click("With the invite on the clipboard")
     await panel.until_menu("there is no invite on the clipboard")
     meshd.status = recordings.status(recordings.mesh())
@@ -98,7 +98,7 @@ async def test_joining_asks_in_a_real_terminal(
     def dialogs() -> list[str]:
         return [one.name for one in desktop.folder.glob("*.dialog")]
 
-    await until(asks, f"the terminal\n{desktop.log()}", 40)
+    await until(asks, "the terminal", 40, desktop.log)
     await panel.registered()
     meshd.push(local_pb2.WatchUpdate(at_ms=1))
     await panel.until_icon("connected")  # nothing waits for the answer

@@ -64,7 +64,9 @@ class Screen:
         (folder / "xfce4-panel.xml").write_text(PANEL)
         for path in (self.desktop.folder / ".config", *(self.desktop.folder / ".config").rglob("*")):
             os.chown(path, *self._owner())
-        self.desktop.start("Xvfb", self.display, "-screen", "0", "800x600x24", "-nolisten", "tcp", log="xvfb.log")
+        # Without -noreset it would start over whenever its only client ends, and hang up on whoever comes then.
+        options = ("-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset")
+        self.desktop.start("Xvfb", self.display, *options, log="xvfb.log")
         socket = Path(f"/tmp/.X11-unix/X{self.display[1:]}")
         await until(socket.exists, "the screen")
         await until(lambda: self.run("xdpyinfo").returncode == 0, "the screen to answer")
