@@ -96,6 +96,7 @@ class PeerDuties:
 
     async def _watch(self) -> None:
         while self._mesh.me is not None:
+            pause = PAUSE
             for node in self._nodes():
                 try:
                     await self._watch_at(node)
@@ -108,8 +109,9 @@ class PeerDuties:
                 if self._slept:
                     self._slept = False
                     self._channels.renew_all()
+                    pause = 0.0  # a node is there, and what it has to say may be that this machine was removed
                     break  # the nodes that answer are not the same any more
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
 
     def _ended(self, node: Member, error: MeshError) -> None:
         log.debug("%s: watching at %s ended: %s", self._mesh.name, node.name, error)

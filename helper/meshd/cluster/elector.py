@@ -274,6 +274,7 @@ class Elector:
         self.state = starting(known.self_id, Promise.load(self._path), self._now(), known.timing, self._nodes())
         self._operations = asyncio.Queue()
         self._runs.clear()
+        self._asking.clear()  # of exchanges that were ended before their first step
         self._open = True
         self._closed = False
 

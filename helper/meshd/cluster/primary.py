@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from meshproto import node_pb2, state_pb2
 
@@ -166,7 +167,8 @@ class Primary:
             await self._elector.store_failed(str(error))
             raise OVER from error
         except MeshError as error:
-            await self._elector.store_failed(str(error))
+            with suppress(Unavailable):  # the node is stopping: that doesn't take back what was written
+                await self._elector.store_failed(str(error))
             raise OutcomeUnknown(str(error), "check with `meshctl events`; repeating it is safe") from error
         try:
             await self._elector.appended(position, Voters.from_message(self._head.voters))
