@@ -65,7 +65,7 @@ class LocalApi:
         shape, sent = self._shape(), self._status(request.mesh, actor)
         journal = self._daemon.machine.journal
         sequence = max(journal.last_sequence - 200, 0)
-        events = journal.after(sequence)
+        events = [one for one in journal.after(sequence) if request.mesh in ("", one.mesh) or not one.mesh]
         sequence = journal.last_sequence
         said_at = time.monotonic()
         update = local_pb2.WatchUpdate(snapshot=sent, events=events, at_ms=int(time.time() * 1000))
@@ -87,7 +87,7 @@ class LocalApi:
                 present = local_pb2.Status(version=VERSION)
             update = local_pb2.WatchUpdate(
                 differences=differences(sent, present),
-                events=journal.after(sequence),
+                events=[one for one in journal.after(sequence) if request.mesh in ("", one.mesh) or not one.mesh],
                 at_ms=int(time.time() * 1000),
             )
             sequence = journal.last_sequence

@@ -25,3 +25,28 @@ async def test_a_watcher_hears_that_meshd_lives(monkeypatch: pytest.MonkeyPatch)
     assert [one.HasField("snapshot") for one in heard] == [True, False, False]
     assert not heard[2].differences
     assert heard[2].at_ms >= heard[1].at_ms > 0
+
+
+async def test_a_watcher_of_one_mesh_hears_no_event_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_api, "LOOK_INTERVAL", 0.01)
+    journal = Journal()
+    home = SimpleNamespace(
+        name="home",
+        choices=SimpleNamespace(mesh_id="1"),
+        sessions=SimpleNamespace(past=SimpleNamespace(messages=lambda _: [])),
+    )
+    daemon = SimpleNamespace(meshes={"1": home}, machine=SimpleNamespace(journal=journal), find=lambda _: home)
+    monkeypatch.setattr(local_api, "mesh_status", lambda _: local_pb2.MeshStatus(name="home"))
+    monkeypatch.setattr(LocalApi, "_shape", lambda _: [])
+    for mesh in ("home", "office", ""):
+        journal.add(mesh, "path", f"before, in {mesh}")
+    api = LocalApi(daemon)  # type: ignore[arg-type]  # what `watch` uses of it
+    heard: list[str] = []
+    async for update in api.watch(local_pb2.WatchRequest(mesh="home"), Actor(1000, Tier.OBSERVE, 1)):
+        if not heard:
+            for mesh in ("office", "home"):
+                journal.add(mesh, "path", f"later, in {mesh}")
+        heard.extend(event.text for event in update.events)
+        if len(heard) == 3:
+            break
+    assert heard == ["before, in home", "before, in ", "later, in home"]
