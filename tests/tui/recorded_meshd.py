@@ -60,6 +60,8 @@ class RecordedMeshd(MeshdServicer):
 
     def Watch(self, request: local_pb2.WatchRequest, context: Any) -> Iterator[local_pb2.WatchUpdate]:
         mine: queue.SimpleQueue[local_pb2.WatchUpdate | None] = queue.SimpleQueue()
+        if not context.add_callback(lambda: mine.put(None)):  # gone, or a stop: no thread waits for ever
+            return
         self._watchers.append(mine)
         if not self.silent.is_set():
             yield local_pb2.WatchUpdate(snapshot=self.status, events=self.events)
