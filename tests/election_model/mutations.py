@@ -137,6 +137,7 @@ def _next_number(epoch: int, member_id: str) -> int:
 
 
 CALM = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=False)
+UNCOPIED = dataclasses.replace(CALM, uncopied=True)
 EVEN = dataclasses.replace(CALM, nodes=4, voters=4)
 CHANGING = Weather(nodes=4, voters=3, wild_clocks=False, damage=False, force=False, gap=0.3)
 FORCING = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=True, gap=0.3)
@@ -191,6 +192,12 @@ MUTATIONS = {
         ((redis.Redis, "account_after_restart", lambda self: self.account),),
         DAMAGING,
         931,
+    ),
+    "lead without confirmations": Mutation(
+        "7.5: a primary whose changes no quorum confirms steps down (a primary that nobody can copy)",
+        ((leading, "stuck_at", lambda now_state, term: float("inf")),),
+        UNCOPIED,
+        0,
     ),
     "write without looking": Mutation(
         "6.4: check that the last entry is the expected one",

@@ -32,6 +32,7 @@ class Weather:
     wild_clocks: bool | None = None
     damage: bool | None = None  # disks that lose what they had confirmed
     force: bool | None = None
+    uncopied: bool | None = None  # in peace, one node whose data nobody can copy
     only: tuple[str, ...] = ()  # faults by name; all when empty
 
 
@@ -51,10 +52,14 @@ class Simulation:
         self.honest_clocks = not (chance.random() < 0.3 if weather.wild_clocks is None else weather.wild_clocks)
         self.may_damage = chance.random() < 0.3 if weather.damage is None else weather.damage
         self.may_force = chance.random() < 0.15 if weather.force is None else weather.force
+        self.may_leave_uncopied = random.Random(f"{seed} uncopied").random() < 0.1
+        if weather.uncopied is not None:
+            self.may_leave_uncopied = weather.uncopied
         self.only = weather.only
         self.loss, self.slow = 0.0, 0.0
         self.blocked: set[tuple[str, str]] = set()  # messages from, to
         self.unlinked: set[tuple[str, str]] = set()  # replication between
+        self.uncopied = ""  # whom nobody can copy, also in peace
         self.damaged: set[str] = set()
         self.peace = False
         ids = [f"n{number}" for number in range(size)]
@@ -90,17 +95,30 @@ class Simulation:
         self._until(self.seconds)
         faults.end_all(self)
         self.peace = True
+        limit = PEACE_LIMIT + (2 * self.timing.stuck if self._leave_uncopied() else 0.0)
         began = self.now
         before = set(self.checker.entries.values())
         if not self.recoverable():
             return
         while not self._settled(before):
             self._until(self.now + 0.5)
-            if self.now - began > PEACE_LIMIT:
+            if self.now - began > limit:
                 states = {n.id: (n.state.promise, n.redis.live, n.redis.live.voters) for n in self.nodes.values()}
-                raise Violation(
-                    "somebody is elected and commits", f"not {PEACE_LIMIT} s after the last fault: {states}"
-                )
+                raise Violation("somebody is elected and commits", f"not {limit} s after the last fault: {states}")
+
+    def _leave_uncopied(self) -> bool:
+        """In peace, too, nobody can copy the data of one node, though its messages pass: others have to lead."""
+        if not self.may_leave_uncopied or not self.honest_clocks or self.may_damage or self.may_force:
+            return False
+        odd = random.Random(f"{self.seed} odd").choice(sorted(self.nodes))
+        others = self.everyone - {odd}
+        records = {node.redis.live.voters for node in self.nodes.values()} | {self.checker.committed[0].voters}
+        records.add(Voters(self.wanted))  # what it will come to
+        if not all(quorum_met(one, others) and quorum_met(Voters(one.current), others) for one in records):
+            return False
+        self.uncopied = odd
+        self.tell(f"nobody can copy from {odd}")
+        return True
 
     def _until(self, end: float) -> None:
         events = self._events
@@ -175,7 +193,7 @@ class Simulation:
             source = self.nodes[link[0]].redis
             if not source.alive or source.hung_until > self.now or not source.admits(link[1]):
                 return
-            if (node.id, link[0]) in self.unlinked:
+            if (node.id, link[0]) in self.unlinked or link[0] == self.uncopied:
                 return
             how = redis.copy(source, chance)
             if how == "part":

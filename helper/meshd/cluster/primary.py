@@ -117,12 +117,14 @@ class Primary:
         # Holds the lock that `submit` took, also when the caller has gone: a written change is seen through.
         try:
             if not await self._commit(deadline - time.monotonic()):
+                await self._not_yet(change.request_id)
                 raise Unavailable(
                     "a majority of the nodes that vote can't be reached; nothing was changed",
                     "see `meshctl nodes list`, and try again when they are back",
                 )
             done = await self._changes.find_request(change.request_id)
             if not self._elector.answerable():
+                await self._not_yet(change.request_id)
                 raise OVER
             if done is not None:
                 position, result = done
@@ -146,6 +148,16 @@ class Primary:
             return result
         finally:
             self._lock.release()
+
+    async def _not_yet(self, request_id: str) -> None:
+        """Raises OutcomeUnknown when this request, asked for before, is in the data and waits for its confirmation."""
+        written = await self._changes.find_request(request_id)
+        if written is not None:
+            revision = written[0].revision
+            raise OutcomeUnknown(
+                f"change {written[0]} was written but is not confirmed by a majority yet",
+                f"check with `meshctl events --since {revision}`; repeating it is safe",
+            )
 
     def _context(self) -> Context:
         return Context(

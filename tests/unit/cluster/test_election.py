@@ -282,3 +282,40 @@ def test_node_that_votes_no_more_stands_last_with_what_the_voters_lack():
     assert {effect.to for effect in effects if isinstance(effect, Send)} == {"b", "c"}
     assert Park(1) not in one.hear("c", VoteReply(3, True, 2))
     assert Park(1) in one.hear("b", VoteReply(3, True, 2))
+
+
+def test_primary_whose_changes_nobody_gets_lets_others_lead():
+    """Its heartbeats are answered all the time: only the way of the data is cut."""
+    one = leader()
+    one.take(Appended(Position(3, 12), ABC))
+    began, effects = one.now, []
+    while not effects and one.now - began < 20:
+        one.hear("b", HeartbeatReply(3, one.now, Position(3, 11)))
+        one.hear("c", HeartbeatReply(3, one.now, Position(3, 11)))
+        effects = [effect for effect in one.wait(0.1) if isinstance(effect, StepDown)]
+    assert effects == [StepDown(3, "no quorum of the voters gets a copy of its changes")]
+    assert 5 <= one.now - began < 5.2
+    assert not any(isinstance(effect, Send) for effect in one.wait(1.9)), "it asks for votes after the others could"
+
+
+def test_primary_that_is_confirmed_now_and_then_goes_on():
+    one = leader()
+    for revision in range(12, 20):
+        one.take(Appended(Position(3, revision), ABC))
+        for _ in range(40):
+            one.hear("c", HeartbeatReply(3, one.now, Position(3, 11)))
+            assert not any(isinstance(effect, StepDown) for effect in one.wait(0.1))
+        one.take(StoreSeen(Position(3, revision), ABC, True))
+        one.hear("c", ConfirmReply(3, Position(3, revision)))
+
+
+def test_a_quorum_by_itself_never_gives_up():
+    """The older one of a pair, whose Redis is rewriting its file: nobody else could lead."""
+    pair = Voters(("a", "b"))
+    one = Voter("a", voters=pair)
+    one.wait(2)
+    assert any(isinstance(effect, Lead) for effect in one.take(Parked(one.state.token, AT, pair)))
+    one.take(Appended(Position(3, 11), pair))
+    for _ in range(300):
+        one.hear("b", HeartbeatReply(3, one.now, Position(3, 11)))
+        assert not any(isinstance(effect, StepDown) for effect in one.wait(0.1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -49,10 +50,18 @@ def ends_at(state: State, term: Term) -> float:
     return max(lease.lease_until(state, term), term.since + state.timing.timeout)
 
 
+def stuck_at(state: State, term: Term) -> float:
+    """Until when it goes on without a confirmation. Never, when it is a quorum by itself: nobody could do better."""
+    return math.inf if quorum_met(term.voters, {state.self_id}) else term.behind_since + state.timing.stuck
+
+
 def expire(state: State, now: float) -> Step:
     """Before anything else: a machine that was paused may have lost its lease long ago."""
     if state.term is not None and now >= ends_at(state, state.term):
         return step_down(state, now, "no quorum of the voters answers")
+    if state.term is not None and now >= stuck_at(state, state.term):
+        state, effects = step_down(state, now, "no quorum of the voters gets a copy of its changes")
+        return replace(state, pause=state.pause + state.timing.timeout), effects  # others go first: they may be copied
     return state, []
 
 
@@ -114,7 +123,7 @@ def appended(state: State, event: Appended, now: float) -> Step:
     if term is None or event.position.epoch != term.epoch:
         return state, []
     first = term.head is None
-    term = replace(term, head=event.position, voters=event.voters)
+    term = replace(term, head=event.position, voters=event.voters, behind_since=min(term.behind_since, now))
     state = replace(state, term=term, position=event.position, voters=event.voters)
     if term.forced and first:
         state = replace(state, promise=voting.vote(state.promise, term.epoch, state.self_id))
@@ -131,7 +140,8 @@ def confirmed(state: State, sender: str, reply: ConfirmReply, now: float) -> Ste
     state = replace(state, term=term)
     if position <= term.committed:
         return hand_over(state, now)
-    term = replace(term, committed=position, next_beat=now)  # the others learn at once
+    behind_since = math.inf if position == term.head else now
+    term = replace(term, committed=position, behind_since=behind_since, next_beat=now)  # the others learn at once
     state, more = hand_over(retiring(replace(state, term=term), term, now), now)
     return state, [Committed(position), *more]
 

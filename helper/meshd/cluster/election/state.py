@@ -21,6 +21,7 @@ class Timing:
     timeout: float = 1.0
     stagger: float = 0.1  # between the waits of one voter and of the next younger one: a round of votes
     round: float = 0.5  # for the answers to a request for votes
+    stuck: float = 5.0  # that a primary goes on whose changes no quorum confirms, although its heartbeats are answered
 
 
 LAST_RESORT = 10
@@ -60,6 +61,7 @@ class Term:
     forced: bool = False
     head: Position | None = None  # the last entry it wrote; None before the first
     committed: Position = Position()
+    behind_since: float = math.inf  # since when the head is not committed, without progress
     confirmed: Mapping[str, Position] = field(default_factory=dict)
     answered: Mapping[str, float] = field(default_factory=dict)  # voter -> when the heartbeat it answered was sent
     stored: Mapping[str, Position] = field(default_factory=dict)  # node -> last entry in its Redis
