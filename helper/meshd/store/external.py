@@ -101,6 +101,8 @@ class ExternalServer(StoreServer):
         self._on_exit = on_exit
         self._run_id = ""
         self._before: tuple[str, int] | None = None  # bind and port as the administrator has them
+        self._opened: tuple[Sequence[IPv4Address | IPv6Address], int] | None = None
+        self._closed_again = False  # by a restart, which forgets what we set
 
     @property
     def connection(self) -> Connection:
@@ -221,11 +223,20 @@ class ExternalServer(StoreServer):
         if before and before != run_id:
             log.error("%s was restarted", self._name)
             self._before = None
+            self._closed_again = self._opened is not None
             self._on_exit(f"{self._name} was restarted")
+        if self._closed_again and self._opened is not None:
+            try:
+                await self.open_tcp(*self._opened)
+            except (Failed, StoreFailed) as error:
+                log.warning("%s: %s", self._name, error)  # the next ping tries again
+            else:
+                self._closed_again = False
 
     async def open_tcp(self, addresses: Sequence[IPv4Address | IPv6Address], port: int) -> int:
         """Listens on these addresses beside its own; on its own port, and on `port` only where it has none."""
         await self._check_password()
+        self._opened = addresses, port
         now = await self._connection.config("bind", "port")
         if self._before is None:
             self._before = _without_ours(now["bind"], int(now["port"]), addresses, port)
@@ -252,6 +263,7 @@ class ExternalServer(StoreServer):
             )
 
     async def close_tcp(self) -> None:
+        self._opened = None
         if self._before is None:
             return
         bind, port = self._before

@@ -109,6 +109,7 @@ class RedisServer(StoreServer):
         self._run_id = ""
         self._adopted = False
         self._tcp: tuple[tuple[str, ...], int] = ((), 0)
+        self._tcp_due = False  # it could not be opened after a restart
         self._supervisor: asyncio.Task[None] | None = None
 
     @property
@@ -289,10 +290,19 @@ class RedisServer(StoreServer):
                 except (MeshError, OSError) as error:
                     log.error("redis-server on %s can't be started again: %s", self._folder, error)
                     if self._process.running:
-                        break  # it runs but is not as it should be: pings and confirmations will say so
+                        self._tcp_due = True
+                        break
 
     async def ping(self, timeout: float) -> None:
+        """Raises StoreUnavailable without an answer."""
         await self.connection.call("PING", timeout=timeout)
+        if self._tcp_due:
+            try:
+                await self._apply_tcp()
+            except Failed as error:
+                log.warning("redis-server on %s: %s", self._folder, error)  # the next ping tries again
+            else:
+                self._tcp_due = False
 
     async def restart(self) -> None:
         if self._process is not None:

@@ -112,6 +112,26 @@ async def test_good_server_is_used_and_left_as_it_was(administrator, external, f
     await probe.close()
 
 
+async def test_it_is_opened_again_after_the_administrator_restarted_it(administrator, external, free_port):
+    """What is set by CONFIG SET is forgotten: the other nodes could not copy from it any more."""
+    await administrator.run()
+    server = external(administrator.url)
+    await server.start()
+    await server.open_tcp([IPv4Address("127.0.0.2")], free_port())
+    await server.ping(1)
+    administrator.end()
+    await administrator.run()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.2", administrator.port)
+    await server.ping(1)
+    _, writer = await asyncio.open_connection("127.0.0.2", administrator.port)
+    writer.close()
+    await writer.wait_closed()
+    await server.close_tcp()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.2", administrator.port)
+
+
 async def test_data_of_this_mesh_is_taken_up_again(administrator, external, entry):
     await administrator.run()
     server = external(administrator.url)
