@@ -111,6 +111,24 @@ async def test_killed_server_is_reported_and_restarted_with_its_data(make_server
     await until(reopened)
 
 
+async def test_port_that_is_taken_at_a_restart_is_opened_when_it_is_free_again(make_server, until, free_port):
+    server = await make_server()
+    port = free_port()
+    await server.open_tcp([LOCALHOST], port)
+    await server.connection.call("CONFIG", "SET", "port", 0)  # closed for a moment, so that somebody can take it
+    thief = await asyncio.start_server(lambda *_: None, str(LOCALHOST), port)
+    run_id = server.run_id
+    os.kill(server.pid, signal.SIGKILL)
+    await until(lambda: server.run_id not in ("", run_id))
+    await until(lambda: server._tcp_due)
+    await server.ping(1)
+    assert (await server.connection.config("port"))["port"] == "0"
+    thief.close()
+    await thief.wait_closed()
+    await server.ping(1)
+    assert (await server.connection.config("port"))["port"] == str(port)
+
+
 async def test_server_is_adopted_after_its_helper_died(make_server, folder):
     pid, run_id = await killed_helper(folder / "a", folder / "a.sock")
     reasons: list[str] = []
