@@ -42,6 +42,10 @@ class Duties(Protocol):
     @property
     def redis_port(self) -> int: ...
 
+    @property
+    def store_state(self) -> str:
+        """ "ok", or what is wrong with the Redis of this node; "" on a peer, and before it was looked at."""
+
     def checks(self) -> list[local_pb2.Check]:
         """What `doctor` says of them."""
 

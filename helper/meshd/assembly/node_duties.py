@@ -187,6 +187,10 @@ class NodeDuties:
         return self._redis_port
 
     @property
+    def store_state(self) -> str:
+        return self._elector.store_state if hasattr(self, "_elector") else ""
+
+    @property
     def writable(self) -> bool:
         if not hasattr(self, "_elector"):
             return False
@@ -267,7 +271,7 @@ class NodeDuties:
             began = time.monotonic()
             if self._leadership.primary is not None:
                 heartbeats = self._leadership.heartbeats
-                self._mesh.take_presence(heartbeats.presence(), heartbeats.health())
+                self._mesh.take_presence(heartbeats.presence(), self._leadership.health())
             await asyncio.sleep(max(SHARE_PAUSE, 20 * (time.monotonic() - began)))
 
     async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult:

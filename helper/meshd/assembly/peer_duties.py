@@ -44,6 +44,7 @@ class PeerDuties:
         self._slept = False
 
     redis_port = 0
+    store_state = ""
 
     async def start(self) -> None:
         me = self._mesh.me

@@ -190,7 +190,6 @@ def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
     path, relay, why = _path(mesh, member, online)
     rate = mesh.sessions.rates.of(member.public_key)
     stored = mesh.state.members.get(member.id)
-    health = mesh.node_health.get(member.id)
     endpoint = ""
     if peer is not None and peer.endpoint is not None and not mesh.sessions.is_transport(peer.endpoint.address):
         endpoint = str(peer.endpoint)
@@ -224,7 +223,7 @@ def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
         joined_by=stored.joined_by if stored else member.joined_by,
         path_reason=why,
         candidates=[*map(str, member.endpoints), *(seen.candidates if seen else ())],
-        store_state=health.store_state if health else "ok" if is_self and member.role is Role.NODE else "",
+        store_state=_store_state(mesh, member),
         is_self=is_self,
         protocol_version=_version(mesh, member),
     )
@@ -236,6 +235,14 @@ def _version(mesh: Mesh, member: Member) -> int:
         return PROTOCOL_VERSION
     seen = mesh.presence.get(member.id)
     return mesh.versions.get(member.id, 0) or (seen.protocol_version if seen else 0) or member.protocol_version
+
+
+def _store_state(mesh: Mesh, member: Member) -> str:
+    """What is known now: by this node of itself, else by the primary of a node that answers it."""
+    if member.id == mesh.choices.member_id:
+        return mesh.duties.store_state if mesh.duties is not None else ""
+    health = mesh.node_health.get(member.id)
+    return health.store_state if health is not None and health.reachable else ""
 
 
 def _lag(mesh: Mesh, member: Member) -> int:

@@ -98,11 +98,24 @@ class Leadership:
             redis_host=self._seat.redis_host,
             redis_port=self._seat.redis_port,
             presence=self._presence(),
-            nodes=self.heartbeats.health(),
+            nodes=self.health(),
         )
         if self._credentials is not None:
             message.redis_user, message.redis_password = self._credentials.user, self._credentials.password
         return message
+
+    def health(self) -> list[node_pb2.NodeHealth]:
+        """Each node as it was seen last; this one, too."""
+        if self.elector is None:
+            return self.heartbeats.health()
+        own = node_pb2.NodeHealth(
+            member_id=self._seat.member_id,
+            confirmed=self.elector.committed.message,
+            stored=self.elector.state.position.message,
+            store_state=self.elector.store_state,
+            reachable=True,
+        )
+        return [own, *self.heartbeats.health()]
 
     # --- Links ------------------------------------------------------------------------------------------------------
 

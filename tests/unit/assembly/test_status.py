@@ -1,4 +1,4 @@
-"""What a mesh's state says of this machine's clock."""
+"""What a mesh's state says of this machine's clock, and of the Redis of each node."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from meshd.assembly import status
 from meshd.assembly.status import clock_problem
 from meshd.paths.handshake_times import HandshakeTimes
+from meshproto import node_pb2
 
 NOW, DAY = 1_800_000_000.0, 86400.0
 
@@ -35,3 +36,27 @@ def test_a_clock_that_nodes_may_refuse(monkeypatch: pytest.MonkeyPatch, clock: f
     else:
         assert problem.startswith(f"; this machine's clock is {said} behind")
         assert "timedatectl set-ntp true" in problem
+
+
+@pytest.mark.parametrize(
+    ("member_id", "said"),
+    [
+        ("me", "redis is rewriting its append-only file"),
+        ("other", "1 changes behind"),
+        ("gone", ""),  # what it said before it went is not true any more
+        ("never heard", ""),
+    ],
+)
+def test_the_store_of_a_node_is_as_it_is_known_now(member_id: str, said: str) -> None:
+    health = {
+        "me": node_pb2.NodeHealth(store_state="ok", reachable=True),
+        "other": node_pb2.NodeHealth(store_state="1 changes behind", reachable=True),
+        "gone": node_pb2.NodeHealth(store_state="ok"),
+    }
+    mesh: Any = SimpleNamespace(
+        choices=SimpleNamespace(member_id="me"),
+        duties=SimpleNamespace(store_state="redis is rewriting its append-only file"),
+        node_health=health,
+    )
+    member: Any = SimpleNamespace(id=member_id)
+    assert status._store_state(mesh, member) == said

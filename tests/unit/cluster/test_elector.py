@@ -217,3 +217,13 @@ async def test_stopping_is_no_fault_whatever_is_under_way(cluster: Any, monkeypa
     with pytest.raises(asyncio.CancelledError):
         await node.task
     node.task = asyncio.create_task(asyncio.sleep(0))  # for the end of the test, which stops what runs
+
+
+async def test_others_hear_how_the_redis_of_the_primary_is(cluster: Any) -> None:
+    primary = await cluster.all_vote()
+    await cluster.until(primary.elector.writable)
+    request = primary.leadership._request()
+    assert {one.member_id for one in request.nodes} == set(cluster.nodes)
+    own = next(one for one in request.nodes if one.member_id == primary.id)
+    assert (own.store_state, own.reachable) == ("ok", True)
+    assert Position.from_message(own.stored) == primary.elector.committed
