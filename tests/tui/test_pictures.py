@@ -217,6 +217,11 @@ def test_sorted(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("s", "s", "S"))
 
 
+def test_columns(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("C", "j", "j", "s", "j", "space"))
+
+
 @pytest.mark.parametrize("keys", ["e", "r", "question_mark", "colon"])
 def test_dialog(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, keys: str) -> None:
     make_meshd(recordings.status(recordings.mesh()))

@@ -102,7 +102,7 @@ class MeshtuiApp(App[None]):
         self.model = Model()
         self._history = History()
         self._examination = Examination()
-        self._main = MainScreen(Actions(self), self.preferences.orders)
+        self._main = MainScreen(Actions(self), self.preferences.orders, self.preferences.hidden)
         self._presented_ms = 0
         self.gate = KeyGate(self, super().on_event)
         self.connection = self._replay or Connection(

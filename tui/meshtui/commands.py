@@ -38,6 +38,9 @@ class Commands(Provider):
                 yield Command(f"Show {listed}", f"Key {number + 1}", f"screen.tab({number})")
             yield Command("Filter", "Key /: words that must match, !word must not", "screen.filter")
             yield Command("Sort by the next column", "Key s", "screen.sort")
+            for title in filter(None, screen.pane.sortable()):
+                yield Command(f"Sort by {title.lower()}", "Shown or hidden", f"screen.sort_by({title!r})")
+            yield Command("Columns", "Key C: show, hide, sort by any", "screen.columns")
             yield Command("Sort the other way round", "Key S", "screen.reverse")
         elif isinstance(screen, StoryScreen):
             for offer in screen.offers():

@@ -1,4 +1,4 @@
-"""What a person chose and finds again: the look, and the order of each table. A file of its own, written when changed.
+"""What a person chose and finds again: the look, and the order and columns of each table. A file, written when changed.
 
 A file that can't be read or written is as if there were none: nobody is kept from watching because of it.
 """
@@ -28,6 +28,12 @@ class Preferences:
     theme: str = ""
     orders: Mapping[str, Order] = field(default_factory=lambda: MappingProxyType({}))
 
+    hidden: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    """Columns that are not shown, by tab."""
+
+    def without(self, tab: str, columns: frozenset[str]) -> Preferences:
+        return replace(self, hidden=MappingProxyType({**self.hidden, tab: columns}))
+
     def sorted_by(self, tab: str, order: Order) -> Preferences:
         return replace(self, orders=MappingProxyType({**self.orders, tab: order}))
 
@@ -39,11 +45,20 @@ def load(path: Path) -> Preferences:
         return Preferences()
     if not isinstance(document, dict):
         return Preferences()
-    theme, orders = document.get("theme"), document.get("orders")
+    theme, orders, hidden = (document.get(name) for name in ("theme", "orders", "hidden"))
     return Preferences(
         theme if isinstance(theme, str) else "",
         MappingProxyType({tab: (one[0], one[1]) for tab, one in orders.items() if _is_order(one)})
         if isinstance(orders, dict)
+        else MappingProxyType({}),
+        MappingProxyType(
+            {
+                tab: frozenset(one for one in columns if isinstance(one, str))
+                for tab, columns in hidden.items()
+                if isinstance(columns, list)
+            }
+        )
+        if isinstance(hidden, dict)
         else MappingProxyType({}),
     )
 
@@ -53,7 +68,11 @@ def _is_order(value: Any) -> bool:
 
 
 def save(path: Path, preferences: Preferences) -> None:
-    document = {"theme": preferences.theme, "orders": dict(preferences.orders)}
+    document = {
+        "theme": preferences.theme,
+        "orders": dict(preferences.orders),
+        "hidden": {tab: sorted(columns) for tab, columns in preferences.hidden.items()},
+    }
     new = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -105,8 +105,14 @@ def replay_words(replayed: Replayed) -> list[Cell]:
 
 def census(mesh: Mesh) -> str:
     """`4 of 5 online`. Disabled members don't count: they are off by decision."""
+    reached, enabled = online(mesh)
+    return f"{reached} of {enabled} online"
+
+
+def online(mesh: Mesh) -> tuple[int, int]:
+    """How many, and of how many."""
     enabled = [member for member in mesh.members.values() if member.enabled]
-    return f"{sum(member.online or member.is_self for member in enabled)} of {len(enabled)} online"
+    return sum(member.online or member.is_self for member in enabled), len(enabled)
 
 
 def broken_link(view: View) -> list[Cell]:

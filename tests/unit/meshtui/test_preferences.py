@@ -15,6 +15,7 @@ from meshtui.preferences import Preferences, default_path, load, save
 def test_what_is_saved_is_found_again(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "preferences.json"
     chosen = Preferences("light").sorted_by("Members", ("NAME", True)).sorted_by("Nodes", ("LAG", False))
+    chosen = chosen.without("Members", frozenset(("ROLE", "PATH"))).without("Routes", frozenset())
     save(path, chosen)
     assert load(path) == chosen
     assert [one.name for one in path.parent.iterdir()] == ["preferences.json"]
@@ -40,7 +41,7 @@ JSON = st.recursive(
 )
 
 
-FILES = JSON | JSON.map(lambda one: {"theme": one, "orders": {"Members": one}, "more": one})
+FILES = JSON | JSON.map(lambda one: {"theme": one, "orders": {"Members": one}, "hidden": {"Members": one}, "more": one})
 
 
 @given(st.binary() | FILES.map(lambda one: json.dumps(one).encode()))
@@ -50,4 +51,5 @@ def test_whatever_is_in_the_file(content: bytes) -> None:
         path.write_bytes(content)
         found = load(path)
         assert isinstance(found.theme, str)
+        assert all(isinstance(title, str) for columns in found.hidden.values() for title in columns)
         assert all(isinstance(title, str) and isinstance(back, bool) for title, back in found.orders.values())

@@ -77,6 +77,9 @@ class Actions:
     def remember_order(self, tab: str, order: tuple[str, bool]) -> None:
         self._app.prefer(self._app.preferences.sorted_by(tab, order))
 
+    def remember_columns(self, tab: str, hidden: frozenset[str]) -> None:
+        self._app.prefer(self._app.preferences.without(tab, hidden))
+
     def pause(self) -> None:
         self._app.steer(Replay.pause)
 

@@ -84,7 +84,7 @@ class Invites(Listing[Entry]):
                longest=63),
         Column("STATE", 17, _state, lambda entry, view: -1 if isinstance(entry, Pending) else ORDER.index(entry.state)),
         Column("JOINS AS", 11, _role, rank=2),
-        Column("USED", 7, _uses, rank=3),
+        Column("USED", 7, _uses, lambda entry, view: 0 if isinstance(entry, Pending) else -entry.used, rank=3),
         Column("ENDS", 9, _left, lambda entry, view: 0 if isinstance(entry, Pending) else entry.expires_ms,
                right=True, late=1),
         Column("MADE", 11, lambda entry, view, width: Cell(age(_since(entry), view.now_ms)),

@@ -16,6 +16,8 @@ from meshtui.view import View
 Row = TypeVar("Row")
 GAP = 2
 """Cells between two columns."""
+LONGEST = 200
+"""Cells of a text that rows are sorted by."""
 
 
 class Cell(NamedTuple):
@@ -44,6 +46,14 @@ class Column(Generic[Row]):
     """Widths that it takes where there is room to spare."""
     gap: int = GAP
     """Cells after it."""
+
+    @property
+    def sortable(self) -> bool:
+        return self.order is not None or bool(self.title)
+
+    def place_of(self, row: Row, view: View) -> Any:
+        """What rows are sorted by: its order, else its text."""
+        return self.order(row, view) if self.order is not None else self.draw(row, view, self.longest or LONGEST).text
 
 
 class Placed(NamedTuple):
@@ -117,6 +127,8 @@ class Listing(ABC, Generic[Row]):
     """New rows come at the end, and a cursor at the end stays there."""
     keeps_order: ClassVar[bool] = False
     """Until a person sorts, its rows are always in the order in which they are given."""
+    sortable: ClassVar[bool] = True
+    """By any of its columns."""
     begin: ClassVar[tuple[Deed, ...]] = ()
     """What can be begun where it is shown, whatever is selected."""
     columns: tuple[Column[Row], ...]

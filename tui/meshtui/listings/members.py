@@ -62,6 +62,10 @@ def _spark(member: Member, view: View, width: int) -> Cell:
     return Cell(sparkline(past.traffic.bars(view.now_ms, width)), Tone.PLAIN)
 
 
+def _spark_order(member: Member, view: View) -> float:
+    return -(view.past(member).traffic.worst(view.now_ms) or 0.0)
+
+
 def _state_order(member: Member, view: View) -> tuple[int, str]:
     return (0 if member.is_self else 1 if member.online else 2 if member.enabled else 3), member.name
 
@@ -96,7 +100,7 @@ class Members(Listing[Member]):
             "↑ NOW", 8, lambda member, view, width: _rate(member.tx_rate, member),
             lambda member, view: -member.tx_rate, right=True, rank=2,
         ),
-        Column("15 MIN", 12, _spark, rank=3, stretches=(15, 20, 30, 60)),
+        Column("15 MIN", 12, _spark, _spark_order, rank=3, stretches=(15, 20, 30, 60)),
     )  # fmt: skip
 
     def rows(self, view: View) -> Mapping[str, Member]:

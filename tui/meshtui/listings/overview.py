@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from meshtui.format import NOTHING, rate
 from meshtui.listings.listing import Cell, Column, Line, Listing, Story
 from meshtui.look import MESHES, Mark, Tone
 from meshtui.model import Mesh, MeshState
 from meshtui.permissions import Deed
-from meshtui.situations import alarms, census
+from meshtui.situations import alarms, census, online
 from meshtui.view import View
 
 
@@ -28,11 +28,15 @@ def _self(mesh: Mesh, view: View, width: int) -> Cell:
     return Cell(f"{own.name} ({own.role.value})" if own is not None else NOTHING)
 
 
-def _traffic(mesh: Mesh, which: str) -> Cell:
+def _traffic(mesh: Mesh, which: Literal["rx_rate", "tx_rate"]) -> Cell:
     if mesh.state is MeshState.DOWN:
         return Cell(NOTHING, Tone.DIM)
-    others = [member for member in mesh.members.values() if not member.is_self]
-    return Cell(rate(sum(getattr(one, which) for one in others)))
+    return Cell(rate(_rate(mesh, which)))
+
+
+def _rate(mesh: Mesh, which: Literal["rx_rate", "tx_rate"]) -> float:
+    others = (member for member in mesh.members.values() if not member.is_self)
+    return sum(member.rx_rate if which == "rx_rate" else member.tx_rate for member in others)
 
 
 def _alarms(mesh: Mesh, view: View, width: int) -> Cell:
@@ -50,12 +54,14 @@ class Overview(Listing[Mesh]):
         Column("MESH", 6, lambda mesh, view, width: Cell(mesh.name, Tone.STRONG if mesh is view.mesh else Tone.PLAIN),
                lambda mesh, view: mesh.name, longest=63),
         Column("STATE", 9, _state, lambda mesh, view: list(MeshState).index(mesh.state), longest=60),
-        Column("ONLINE", 14, lambda mesh, view, width: Cell(census(mesh)), late=1),
+        Column("ONLINE", 14, lambda mesh, view, width: Cell(census(mesh)), lambda mesh, view: -online(mesh)[0], late=1),
         Column("THIS MACHINE", 12, _self, longest=40, rank=3),
         Column("PRIMARY", 9, lambda mesh, view, width: Cell(mesh.primary or "not known"), longest=30, rank=5),
-        Column("↓ NOW", 8, lambda mesh, view, width: _traffic(mesh, "rx_rate"), right=True, rank=2),
-        Column("↑ NOW", 8, lambda mesh, view, width: _traffic(mesh, "tx_rate"), right=True, rank=4),
-        Column("ALARMS", 6, _alarms, rank=1),
+        Column("↓ NOW", 8, lambda mesh, view, width: _traffic(mesh, "rx_rate"),
+               lambda mesh, view: -_rate(mesh, "rx_rate"), right=True, rank=2),
+        Column("↑ NOW", 8, lambda mesh, view, width: _traffic(mesh, "tx_rate"),
+               lambda mesh, view: -_rate(mesh, "tx_rate"), right=True, rank=4),
+        Column("ALARMS", 6, _alarms, lambda mesh, view: -len(alarms(mesh)), rank=1),
     )  # fmt: skip
 
     def rows(self, view: View) -> dict[str, Mesh]:

@@ -70,6 +70,7 @@ class Topology(Members):
     name = "Topology"
     noun = "members"
     keeps_order = True
+    sortable = False  # a tree
     begin: ClassVar[tuple[Deed, ...]] = (Deed.INVITE, Deed.EXPORT)
 
     def __init__(self) -> None:

@@ -22,7 +22,8 @@ KEYS = (
     )),
     ("Find", (
         ("/", "filter: words that must match, !word must not"), ("s", "sort by the next column"),
-        ("S", "sort the other way round"), ("space", "mark, to act on several"),
+        ("S", "sort the other way round"), ("C", "columns: show, hide, sort by any"),
+        ("space", "mark, to act on several"),
     )),
     ("Member", (
         ("p", "ping it through the tunnel"), ("c", "copy its address, over SSH too"),

@@ -25,6 +25,7 @@ from meshtui.look import Tone
 from meshtui.model import Member, Mesh, Route
 from meshtui.offers import BEGINNINGS, KEYS, Offer, offers
 from meshtui.permissions import Deed
+from meshtui.screens.columns_screen import ColumnsScreen
 from meshtui.screens.help_screen import HelpScreen
 from meshtui.screens.story_screen import StoryScreen
 from meshtui.situations import situation
@@ -56,6 +57,7 @@ class MainScreen(Screen[None]):
         Binding("escape", "back", "back"),
         Binding("s", "sort", "sort by the next column"),
         Binding("S", "reverse", "sort the other way round"),
+        Binding("C", "columns", "columns"),
         Binding("space", "mark", "mark"),
         Binding("full_stop", "step", "one step of a recording", show=False),
         Binding("greater_than_sign", "faster(1)", "a recording faster", show=False),
@@ -66,14 +68,18 @@ class MainScreen(Screen[None]):
         Binding("q", "app.quit", "quit"),
     ]
 
-    def __init__(self, actions: Actions, orders: Mapping[str, tuple[str, bool]]) -> None:
-        """`orders` of the tables, by tab, as they were chosen before."""
+    def __init__(
+        self, actions: Actions, orders: Mapping[str, tuple[str, bool]], hidden: Mapping[str, frozenset[str]]
+    ) -> None:
+        """`orders` and `hidden` columns of the tables, by tab, as they were chosen before."""
         super().__init__()
         self._actions = actions
         self.listings: tuple[Listing[Any], ...] = (
             Overview(), Members(), Nodes(), Routes(), Invites(), Topology(), Events(), Doctor(),
         )  # fmt: skip
-        self.panes = [ListingPane(listing, orders.get(listing.name)) for listing in self.listings]
+        self.panes = [
+            ListingPane(one, orders.get(one.name), hidden.get(one.name, frozenset())) for one in self.listings
+        ]
         self._top = TopLine(markup=False)
         self._tabs = TabBar(self.listings)
         self._notices = NoticeLines(markup=False)
@@ -140,7 +146,8 @@ class MainScreen(Screen[None]):
             looks = [
                 Hint("⏎", "details", "open", rank=3),
                 Hint("/", "filter", "filter", rank=1),
-                Hint("s", "sort", "sort", rank=6),
+                *([Hint("s", "sort", "sort", rank=6)] if self.pane.sortable() else []),
+                Hint("C", "columns", "columns", rank=7),
             ]
             if (member := self._about()) is not None:
                 looks.insert(1, Hint("o", f"go to {member.name}", "jump", rank=4))
@@ -234,6 +241,14 @@ class MainScreen(Screen[None]):
         self.pane.sort_reversed()
         self._present_hints()
 
+    def action_sort_by(self, title: str) -> None:
+        self.pane.sort_by(title, False)
+        self._present_hints()
+
+    def action_columns(self) -> None:
+        if self.listed:
+            self.app.push_screen(ColumnsScreen(self.pane))
+
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen())
 
@@ -295,9 +310,17 @@ class MainScreen(Screen[None]):
     @on(ListingPane.Sorted)
     def _sorted(self, message: ListingPane.Sorted) -> None:
         self._actions.remember_order(message.tab, message.order)
+        self._present_hints()
+
+    @on(ListingPane.Arranged)
+    def _arranged(self, message: ListingPane.Arranged) -> None:
+        self._actions.remember_columns(message.tab, message.hidden)
 
     @on(Table.HeaderClicked)
     def _header_clicked(self, message: Table.HeaderClicked) -> None:
+        if message.other_button:
+            self.action_columns()
+            return
         self.pane.sort_clicked(message.title)
         self._present_hints()
 

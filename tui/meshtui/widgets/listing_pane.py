@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 from meshproto.filter import Filter
 from textual.app import ComposeResult
@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 
-from meshtui.listings.listing import Listing, Story
+from meshtui.listings.listing import Column, Listing, Story
 from meshtui.model import Member
 from meshtui.paint import content
 from meshtui.permissions import Subject
@@ -24,6 +24,15 @@ HIGH_ENOUGH = 30
 """Lines of the terminal from which on the story stands below the table."""
 
 
+class ColumnState(NamedTuple):
+    """Of one column. `has_room` says that it is on screen; `sorted` is "", "yes" or "reversed"."""
+
+    title: str
+    shown: bool
+    has_room: bool
+    sorted: str
+
+
 class ListingPane(Vertical):
     class Sorted(Message):
         """A person chose an order."""
@@ -32,8 +41,17 @@ class ListingPane(Vertical):
             super().__init__()
             self.tab, self.order = tab, order
 
-    def __init__(self, listing: Listing[Any], order: tuple[str, bool] | None = None) -> None:
-        """`order` is (column title, reversed), as it was chosen before."""
+    class Arranged(Message):
+        """A person chose the columns."""
+
+        def __init__(self, tab: str, hidden: frozenset[str]) -> None:
+            super().__init__()
+            self.tab, self.hidden = tab, hidden
+
+    def __init__(
+        self, listing: Listing[Any], order: tuple[str, bool] | None = None, hidden: frozenset[str] = frozenset()
+    ) -> None:
+        """`order` is (column title, reversed), `hidden` the columns that are not shown, as it was chosen before."""
         super().__init__()
         self.listing = listing
         self.table = Table(listing)
@@ -49,6 +67,9 @@ class ListingPane(Vertical):
         self._chosen_before = order
         self._view: View | None = None
         self._shown = 0
+        self._hidden = hidden & {column.title for column in listing.columns if column.title}
+        if self._hidden:
+            self.table.show_columns(self._shown_columns())
 
     def compose(self) -> ComposeResult:
         yield self._summary
@@ -151,24 +172,29 @@ class ListingPane(Vertical):
 
     # --- order ------------------------------------------------------------------------------------------------------
 
-    def sort_by(self, title: str, reverse: bool) -> None:
-        column = next((one for one in self.listing.columns if one.title == title), None)
-        if column is None or column.order is None or self._view is None:
-            return
+    def sort_by(self, title: str, reverse: bool) -> bool:
+        """By any column, on screen or not. False when this table has no such order."""
+        if self._view is None or title not in self.sortable():
+            return False
         self._order_by(title, reverse)
         self.post_message(self.Sorted(self.listing.name, (title, reverse)))
         self.present(self._view)
+        return True
+
+    def sortable(self) -> list[str]:
+        """Titles of the columns that have an order, on screen or not."""
+        return [one.title for one in self.listing.columns if one.sortable] if self.listing.sortable else []
 
     def _order_by(self, title: str, reverse: bool) -> None:
         column = next((one for one in self.listing.columns if one.title == title), None)
-        if column is not None and column.order is not None and self._view is not None:
-            order, view = column.order, self._view
+        if column is not None and title in self.sortable() and self._view is not None:
+            order, view = column.place_of, self._view
             self._sorted = title, reverse
             self._order = sorted(self._order, key=lambda key: order(self._rows[key], view), reverse=reverse)
 
     def sort_next(self) -> None:
-        """By the next column that is shown."""
-        titles = [column.title for column in self.table.sortable()]
+        """By the next column, on screen or not."""
+        titles = self.sortable()
         if titles:
             at = titles.index(self._sorted[0]) + 1 if self._sorted and self._sorted[0] in titles else 0
             self.sort_by(titles[at % len(titles)], False)
@@ -179,5 +205,40 @@ class ListingPane(Vertical):
         else:
             self.sort_by(self._sorted[0], not self._sorted[1])
 
-    def sort_clicked(self, title: str) -> None:
-        self.sort_by(title, self._sorted == (title, False))
+    def sort_clicked(self, title: str) -> bool:
+        """The other way round where it is sorted by that already."""
+        return self.sort_by(title, self._sorted == (title, False))
+
+    # --- columns ----------------------------------------------------------------------------------------------------
+
+    def _shown_columns(self) -> list[Column[Any]]:
+        return [column for column in self.listing.columns if column.title not in self._hidden]
+
+    def column_states(self) -> list[ColumnState]:
+        """Of those that have a title."""
+        placed = self.table.placed()
+        by, reverse = self._sorted or ("", False)
+        return [
+            ColumnState(
+                title, title not in self._hidden, title in placed, ("reversed" if reverse else "yes") * (title == by)
+            )
+            for title in (column.title for column in self.listing.columns)
+            if title
+        ]
+
+    def turn_column(self, title: str) -> bool:
+        """Hides a column, or shows it again. False when it is the last one."""
+        hidden = self._hidden ^ {title}
+        if all(one.title in hidden for one in self.column_states()):
+            return False
+        self._arrange(hidden)
+        return True
+
+    def show_all_columns(self) -> None:
+        self._arrange(frozenset())
+
+    def _arrange(self, hidden: frozenset[str]) -> None:
+        self._hidden = hidden
+        self.table.show_columns(self._shown_columns())
+        self.post_message(self.Arranged(self.listing.name, hidden))
+        self._present_again()

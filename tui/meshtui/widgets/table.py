@@ -61,13 +61,14 @@ class Table(ScrollView, can_focus=True):
         """Enter, or a second click, on a row."""
 
     class HeaderClicked(Message):
-        def __init__(self, title: str) -> None:
+        def __init__(self, title: str, other_button: bool) -> None:
             super().__init__()
-            self.title = title
+            self.title, self.other_button = title, other_button
 
     def __init__(self, listing: Listing[Any], **options: Any) -> None:
         super().__init__(**options)
         self.listing = listing
+        self._columns: Sequence[Column[Any]] = listing.columns
         self.key = ""
         """Of the row under the cursor; "" when there is none."""
         self._keys: Sequence[str] = ()
@@ -126,13 +127,13 @@ class Table(ScrollView, can_focus=True):
     def _place_columns(self) -> None:
         if self._view is None:
             return
-        wanted = needs(self.listing.columns, self._to_measure(), self._view)
+        wanted = needs(self._columns, self._to_measure(), self._view)
         # Columns only grow, so that nothing jumps when the longest text gets shorter for a moment.
-        self._needs = {title: max(width, self._needs.get(title, 0)) for title, width in wanted.items()}
+        self._needs |= {title: max(width, self._needs.get(title, 0)) for title, width in wanted.items()}
         basis = self.size.width, tuple(self._needs.values())
         if basis != self._layout_of:
             self._layout_of = basis
-            self._placed = place(self.listing.columns, self._needs, max(self.size.width - GUTTER - 1, 0))
+            self._placed = place(self._columns, self._needs, max(self.size.width - GUTTER - 1, 0))
             self._redraw()
 
     def _to_measure(self) -> list[Any]:
@@ -292,8 +293,8 @@ class Table(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         if event.y == 0:
             for one in self._placed:
-                if one.at <= event.x - GUTTER < one.at + one.width + one.column.gap and one.column.order is not None:
-                    self.post_message(self.HeaderClicked(one.column.title))
+                if one.at <= event.x - GUTTER < one.at + one.width + one.column.gap and one.column.sortable:
+                    self.post_message(self.HeaderClicked(one.column.title, event.button > 1))
             return
         index = self.scroll_offset.y + event.y - 1
         if index < len(self._keys):
@@ -313,9 +314,15 @@ class Table(ScrollView, can_focus=True):
     def on_blur(self) -> None:
         self._redraw()
 
-    def sortable(self) -> list[Column[Any]]:
-        """The columns on screen that have an order."""
-        return [one.column for one in self._placed if one.column.order is not None]
+    def show_columns(self, columns: Sequence[Column[Any]]) -> None:
+        """Those of the listing that are to be shown where there is room."""
+        self._columns, self._layout_of, self._measured = columns, None, ()
+        self._place_columns()
+        self._refresh_changed()
+
+    def placed(self) -> frozenset[str]:
+        """Titles of the columns on screen."""
+        return frozenset(one.column.title for one in self._placed)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
