@@ -11,7 +11,9 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc  # the environment above must be set before
 
+from meshproto import local_pb2
 from meshproto.local_pb2_grpc import MeshdStub
+from meshproto.tiers import METHODS, SERVICE
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -45,8 +47,31 @@ class HelperError(Exception):
         return {"invalid": 2, "helper-unreachable": 3, "not-permitted": 4, "outcome-unknown": 5}.get(self.code, 1)
 
 
-def error_of(failure: grpc.RpcError, socket: Path) -> HelperError:
-    """What a failed call means to a person."""
+NEVER_SENT = "failed to connect to all addresses"
+"""How gRPC begins the details of a call that found no connection (client_channel in its C core)."""
+
+NO_ANSWER = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: "did not answer in time",
+    grpc.StatusCode.UNAVAILABLE: "ended before it answered",
+    grpc.StatusCode.CANCELLED: "ended before it answered",
+    grpc.StatusCode.INTERNAL: "broke off",
+    grpc.StatusCode.UNKNOWN: "broke off",
+}
+"""What became of a call that was sent and that the helper itself said nothing about."""
+
+ONLY_ASKS = frozenset({"ShowKey", "ShowInvite", "BackUp"})
+"""Calls that need the right to operate, and change nothing."""
+
+
+def changes(method: str) -> bool:
+    """Whether that call of `Meshd` changes something."""
+    described = METHODS.get(f"/{SERVICE}/{method}")
+    return described is not None and described.tier == local_pb2.TIER_OPERATE and method not in ONLY_ASKS
+
+
+def error_of(failure: grpc.RpcError, socket: Path, method: str = "", look: str = "meshctl events") -> HelperError:
+    """What a failed call means to a person. `method`: which one it was; when it changes something and was sent, no
+    answer does not mean that nothing was done, and `look` is where to see it."""
     metadata: dict[str, str | bytes] = dict(failure.trailing_metadata() or ())  # type: ignore[arg-type]  # pairs at run time
     code, details = failure.code(), failure.details() or ""
     if "mesh-code" in metadata:
@@ -54,9 +79,16 @@ def error_of(failure: grpc.RpcError, socket: Path) -> HelperError:
         return HelperError(
             str(metadata["mesh-code"]), details, fix.decode(errors="replace") if isinstance(fix, bytes) else fix
         )
+    sent = not (code is grpc.StatusCode.UNAVAILABLE and details.startswith(NEVER_SENT))
+    if code in NO_ANSWER and sent and changes(method):
+        return HelperError(
+            "outcome-unknown",
+            f"meshd {NO_ANSWER[code]}: the change may or may not have been made",
+            f"see `{look}`, then do it again if it is not there",
+        )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return HelperError("timeout", "meshd did not answer in time", "try again, or give more --timeout")
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return HelperError("helper-unreachable", f"meshd can't be reached at {socket}", "sudo systemctl start meshd")
     return HelperError("failed", details or code.name)
 

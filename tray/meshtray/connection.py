@@ -106,7 +106,7 @@ class Connection:
         async def use(stub: Any) -> Any:
             return await getattr(stub, method)(request(method, fields), timeout=limit_s)
 
-        return await self._with_stub(use)
+        return await self._with_stub(use, method)
 
     async def follow(self, method: str, limit_s: float = CALL_LIMIT_S, **fields: Any) -> AsyncIterator[Any]:
         """The same for a call that answers with several messages. Raises Refused."""
@@ -116,16 +116,16 @@ class Connection:
                 async for message in getattr(stub, method)(request(method, fields), timeout=limit_s):
                     yield message
             except grpc.aio.AioRpcError as error:
-                raise self._refusal(client.error_of(error, self._socket)) from error
+                raise self._refusal(client.error_of(error, self._socket, method)) from error
 
-    async def _with_stub(self, use: Callable[[Any], Awaitable[T]]) -> T:
+    async def _with_stub(self, use: Callable[[Any], Awaitable[T]], method: str = "") -> T:
         """Runs `use` with a stub on a connection of its own. Raises Refused."""
         channel, stub = client.connect_async(self._socket)
         async with channel:
             try:
                 return await use(stub)
             except grpc.aio.AioRpcError as error:
-                raise self._refusal(client.error_of(error, self._socket)) from error
+                raise self._refusal(client.error_of(error, self._socket, method)) from error
 
     def _refusal(self, error: client.HelperError) -> Refused:
         if error.code != "helper-unreachable":

@@ -65,7 +65,9 @@ def connect(session: Session) -> local_pb2.MeshReply:
         keys = person_keys.load(mesh.keyring_entry).message()
     except NoKeyring as error:
         raise no_keyring(error) from error
-    reply: local_pb2.MeshReply = session.call("Connect", local_pb2.ConnectRequest(mesh=mesh.name, keys=keys))
+    reply: local_pb2.MeshReply = session.change(
+        "Connect", local_pb2.ConnectRequest(mesh=mesh.name, keys=keys), "meshctl status"
+    )
     return reply
 
 

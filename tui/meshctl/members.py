@@ -160,7 +160,7 @@ def prefer_route(accept: bool) -> Callable[[Session], None]:
     def command(session: Session) -> None:
         cidr = session.options.cidr
         request = local_pb2.RoutePreferenceRequest(mesh=session.mesh, cidr=cidr, accept=accept)
-        reply = session.call("SetRoutePreference", request)
+        reply = session.change("SetRoutePreference", request, "meshctl status")
         text = f"{cidr} is {'accepted' if accept else 'ignored'} on this machine"
         session.show(as_json.mesh(reply.mesh), as_text.clean(text))
 

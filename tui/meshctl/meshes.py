@@ -175,7 +175,7 @@ def wait(session: Session) -> None:
 
 def up(session: Session) -> None:
     try:
-        reply = session.call("Connect", local_pb2.ConnectRequest(mesh=session.mesh))
+        reply = session.change("Connect", local_pb2.ConnectRequest(mesh=session.mesh), "meshctl status")
     except HelperError as error:
         if error.code != "keys-needed":
             raise
@@ -194,7 +194,9 @@ def down(session: Session) -> None:
             name = as_text.clean(found[0].name)
             session.confirm(f"{as_text.clean(by)} connected {name} on this machine. Disconnect it?", "")
     pause_ms = parse_duration_ms(options.pause) if options.pause else 0
-    reply = session.call("Disconnect", local_pb2.DisconnectRequest(mesh=session.mesh, pause_ms=pause_ms))
+    reply = session.change(
+        "Disconnect", local_pb2.DisconnectRequest(mesh=session.mesh, pause_ms=pause_ms), "meshctl status"
+    )
     session.show(as_json.mesh(reply.mesh), as_text.mesh(reply.mesh))
 
 

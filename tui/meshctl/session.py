@@ -63,24 +63,18 @@ class Session:
             raise error_of(failure, self.socket) from failure
 
     def change(self, name: str, request: Any, look: str = "meshctl events") -> Any:
-        """The same for what changes something: no answer in time does not mean that nothing was done."""
+        """The same for what changes something: without an answer, nobody knows whether it was done; `look` shows it."""
         try:
-            return self.call(name, request)
-        except HelperError as error:
-            if error.code != "timeout":
-                raise
-            raise HelperError(
-                "outcome-unknown",
-                "meshd did not answer in time: the change may or may not have been made",
-                f"see `{look}`, then do it again if it is not there",
-            ) from error
+            return getattr(self.stub, name)(request, timeout=self.remaining())
+        except grpc.RpcError as failure:
+            raise error_of(failure, self.socket, name, look) from failure
 
     def stream(self, name: str, request: Any, endless: bool = False) -> Iterator[Any]:
         """The replies, one by one. Raises HelperError."""
         try:
             yield from getattr(self.stub, name)(request, timeout=None if endless else self.remaining())
         except grpc.RpcError as failure:
-            raise error_of(failure, self.socket) from failure
+            raise error_of(failure, self.socket, name, "meshctl status") from failure
 
     def status(self, mesh: str = "") -> local_pb2.Status:
         if self.watched is not None:

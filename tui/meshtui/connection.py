@@ -85,7 +85,7 @@ class Connection:
         async def use(stub: Any, local: Any) -> Any:
             return await getattr(stub, method)(_request(local, method, fields), timeout=timeout_s)
 
-        return await self._with_stub(use)
+        return await self._with_stub(use, method)
 
     async def follow(
         self, method: str, heard: Callable[[Any], None], timeout_s: float = CALL_TIMEOUT_S, **fields: Any
@@ -96,9 +96,9 @@ class Connection:
             async for message in getattr(stub, method)(_request(local, method, fields), timeout=timeout_s):
                 heard(message)
 
-        await self._with_stub(use)
+        await self._with_stub(use, method)
 
-    async def _with_stub(self, use: Callable[[Any, Any], Awaitable[T]]) -> T:
+    async def _with_stub(self, use: Callable[[Any, Any], Awaitable[T]], method: str = "") -> T:
         """Runs `use` with a stub on a connection of its own. Raises Refused."""
         client, grpc, local = client_modules()
         channel, stub = client.connect_async(self._socket)
@@ -106,7 +106,7 @@ class Connection:
             try:
                 return await use(stub, local)
             except grpc.aio.AioRpcError as error:
-                raise self._refusal(client.error_of(error, self._socket)) from error
+                raise self._refusal(client.error_of(error, self._socket, method)) from error
 
     def _refusal(self, error: Any) -> Refused:
         if error.code != "helper-unreachable":

@@ -72,7 +72,7 @@ class Canned(local_pb2_grpc.MeshdServicer):
     def CreateInvite(self, request, context):  # type: ignore[no-untyped-def]
         self.invites += 1
         if request.member == "refused":
-            context.abort(grpc.StatusCode.INTERNAL, "no")
+            self._refuse("conflict", context)
         return self._invite("contents")
 
     def ShowInvite(self, request, context):  # type: ignore[no-untyped-def]

@@ -125,6 +125,54 @@ def test_a_change_without_an_answer_has_an_unknown_outcome(helper: Canned, capsy
     assert time.monotonic() - began < 5
 
 
+DIES = """
+import os, sys, threading, time
+from concurrent import futures
+import grpc
+
+class Dying(grpc.GenericRpcHandler):
+    def service(self, call):
+        def answer(request, context):
+            if sys.argv[2] == "killed":
+                os._exit(9)
+            threading.Thread(target=lambda: server.stop(None)).start()
+            time.sleep(5)
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+server = grpc.server(futures.ThreadPoolExecutor(2))
+server.add_generic_rpc_handlers((Dying(),))
+server.add_insecure_port("unix:" + sys.argv[1])
+server.start()
+print(flush=True)
+server.wait_for_termination(20)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["routes", "add", "192.0.2.0/24"], 5), (["down"], 5), (["join", "mesh1-other", "--always-on"], 5),
+        (["key", "show"], 3), (["doctor"], 3),
+    ],
+)  # fmt: skip
+def test_a_helper_that_ends_in_the_middle_of_a_call(
+    how: str, arguments: list[str], status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody knows whether it was done: not the same as a helper that was never reached."""
+    socket = str(tmp_path / "s")
+    with subprocess.Popen([sys.executable, "-c", DIES, socket, how], stdout=subprocess.PIPE) as helper:
+        assert helper.stdout is not None
+        helper.stdout.readline()
+        try:
+            assert main(["--socket", socket, *arguments]) == status
+            assert ("may or may not have been made" in capsys.readouterr().err) is (status == 5)
+            helper.wait(20)
+            assert main(["--socket", socket, *arguments]) == 3, "now it was never sent"
+        finally:
+            helper.kill()
+
+
 def test_the_key_is_shown_on_a_terminal_only(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["create", "home"]) == 0
     out = capsys.readouterr().out

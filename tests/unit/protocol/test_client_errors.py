@@ -47,6 +47,32 @@ def test_code_and_exit_status(failure: Failure, code: str, status: int) -> None:
     assert error.message
 
 
+@pytest.mark.parametrize(
+    ("failure", "method", "code"),
+    [
+        (Failure(grpc.StatusCode.UNAVAILABLE, "Socket closed"), "RenameMember", "outcome-unknown"),
+        (Failure(grpc.StatusCode.UNAVAILABLE, "Socket closed"), "ShowKey", "helper-unreachable"),
+        (Failure(grpc.StatusCode.UNAVAILABLE, "Socket closed"), "Watch", "helper-unreachable"),
+        (Failure(grpc.StatusCode.CANCELLED), "RemoveMember", "outcome-unknown"),
+        (Failure(grpc.StatusCode.DEADLINE_EXCEEDED), "Connect", "outcome-unknown"),
+        (Failure(grpc.StatusCode.UNKNOWN, "Unexpected"), "AddRoute", "outcome-unknown"),
+        (Failure(grpc.StatusCode.UNIMPLEMENTED), "AddRoute", "failed"),
+        (
+            Failure(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: …"),
+            "RenameMember",
+            "helper-unreachable",
+        ),
+        (
+            Failure(grpc.StatusCode.UNAVAILABLE, "no majority", (("mesh-code", "unavailable"),)),
+            "AddRoute",
+            "unavailable",
+        ),
+    ],
+)
+def test_what_was_sent_and_changes_something_may_be_done(failure: Failure, method: str, code: str) -> None:
+    assert error_of(failure, SOCKET, method).code == code
+
+
 def test_the_fix_arrives_in_any_language() -> None:
     metadata = (("mesh-code", "conflict"), ("mesh-fix-bin", "wähle ●".encode()))
     assert error_of(Failure(grpc.StatusCode.ABORTED, "no", metadata), SOCKET).fix == "wähle ●"
