@@ -162,6 +162,23 @@ def test_an_ephemeral_node_takes_its_routes_along_unless_it_votes(mesh: Any) -> 
     assert node not in mesh.state.parsed
 
 
+def test_an_ephemeral_node_that_goes_takes_the_cluster_key_out_of_use(mesh: Any) -> None:
+    """As `nodes remove` does: it knew the key."""
+    node = mesh.redeem(mesh.invite("gw-b", role=state_pb2.ROLE_NODE, ephemeral_ms=60 * MINUTE))
+    peer = mesh.redeem(mesh.invite("runner-1", ephemeral_ms=60 * MINUTE))
+    stays = mesh.node("gw-c")
+    mesh.now_ms += DAY
+    mesh.offline_ms = {peer: DAY}
+    mesh.expire()
+    assert mesh.state.settings.key_generation == 0, "a peer never knew it"
+    mesh.offline_ms = {node: DAY}
+    before = mesh.state.members[stays].wrapped_secret
+    mesh.expire()
+    assert mesh.state.settings.key_generation == 1
+    assert mesh.state.members[stays].wrapped_secret != before
+    assert mesh.state.members.keys() == {mesh.state.find_member("gw-a").id, stays}
+
+
 def test_names_are_given_once_and_kept_for_open_invites(mesh: Any) -> None:
     mesh.invite("laptop-ada")
     for name in ("gw-a", "laptop-ada"):

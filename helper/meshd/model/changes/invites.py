@@ -13,7 +13,7 @@ from meshproto.keys import PublicKey
 from meshd.model.addresses import Pools, ipv6_addresses, next_temporary_addresses
 from meshd.model.changes.admission import check_name_free, drop_old_requests, new_member, temporary_keys
 from meshd.model.changes.context import Draft
-from meshd.model.changes.members import delete_members
+from meshd.model.changes.members import delete_members, new_cluster_key
 from meshd.model.errors import Conflict, InvalidInput, NotFound, NotPermitted
 from meshd.model.members import Role
 from meshd.model.names import check_label
@@ -189,5 +189,8 @@ def expire_invites(draft: Draft) -> None:
             gone.append(member.id)
             parts.append(f"{member.name} was offline for too long and is removed")
     delete_members(draft, gone)
+    if any(draft.state.parsed[one].role is Role.NODE for one in gone):
+        new_cluster_key(draft, without=set(gone))
+        parts.append("the cluster key, which that node knew, is a new one")
     parts += drop_old_requests(draft)
     draft.summary = "; ".join(parts) or "closed invites were cleared"

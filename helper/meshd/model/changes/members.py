@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from meshproto import state_pb2
 
@@ -46,25 +47,26 @@ def remove_member(draft: Draft) -> None:
     delete_members(draft, [parsed.id])
     draft.summary = f"{parsed.name} was removed"
     if parsed.role is Role.NODE and draft.change.remove_member.rotate_key:
-        _new_cluster_key(draft, without=parsed.id)
+        new_cluster_key(draft, without={parsed.id})
+        draft.subject_id = draft.result.member_id = parsed.id
         draft.summary += ", and the cluster key is a new one"
 
 
 def rotate_key(draft: Draft) -> None:
-    _new_cluster_key(draft)
+    new_cluster_key(draft)
     draft.summary = "the cluster key is a new one; the old one lets nobody in"
 
 
-def _new_cluster_key(draft: Draft, without: str = "") -> None:
-    """A new cluster key, wrapped for every node but one: whoever was away gets it when it is back."""
+def new_cluster_key(draft: Draft, without: AbstractSet[str] = frozenset()) -> None:
+    """A new cluster key, wrapped for every node that stays: whoever was away gets it when it is back."""
     settings = draft.context.authority.rotate(draft.state.settings)
     draft.put("settings", "", settings)
     for node in draft.state.nodes:
-        if node.id != without:
+        if node.id not in without:
             _, copy = _member(draft, node.id)
             copy.wrapped_secret = draft.context.authority.wrap(settings, node.id, copy.certificate)
             draft.put("member", node.id, copy)
-    draft.subject_id = draft.result.member_id = without
+    draft.subject_id = draft.result.member_id = ""
     draft.result.object_id = str(settings.key_generation)
 
 
