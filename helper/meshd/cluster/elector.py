@@ -108,6 +108,7 @@ class Elector:
         self._asking: set[str] = set()  # nodes that a ConfirmRequest is under way to
         self._refusal = ""
         self._aside = Position()  # of the data that was kept aside last
+        self._storing: asyncio.Task[None] | None = None
         self._open = True  # whether there may be an account that lets replicas in
         self._closed = False
 
@@ -264,6 +265,8 @@ class Elector:
                 for task in self._sending:
                     task.cancel()
                 await asyncio.gather(*self._sending, return_exceptions=True)
+                if self._storing is not None:  # who begins anew reads the file
+                    await asyncio.gather(self._storing, return_exceptions=True)
                 self.state = replace(self.state, term=None)  # whoever asks meanwhile: nothing is written any more
                 async with self.changed:
                     self.changed.notify_all()
@@ -301,7 +304,7 @@ class Elector:
         after, effects = machine.step(before, event, self._now())
         if after.promise != before.promise:
             try:
-                await asyncio.to_thread(after.promise.save, self._path)
+                await self._store(after.promise)
             except OSError as error:
                 reason = f"the promise file can't be written: {error.strerror}"
                 log.error("%s: %s", self._path, reason)
@@ -318,6 +321,11 @@ class Elector:
             done.set_result(replies)
         async with self.changed:
             self.changed.notify_all()
+
+    async def _store(self, promise: Promise) -> None:
+        """Raises OSError. A thread can't be called back: what it began is written, and `run` does not end before it."""
+        self._storing = asyncio.create_task(asyncio.to_thread(promise.save, self._path), name="store the promise")
+        await asyncio.shield(self._storing)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +124,35 @@ async def test_a_node_that_is_forced_leads_alone_and_who_comes_back_follows_it(c
         (aside,) = node.folder.glob("replaced-*")
         assert any(path.stat().st_size for path in aside.iterdir())
     await cluster.all_vote()
+
+
+async def test_a_promise_that_is_being_written_is_on_disk_when_the_election_has_ended(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a late thread writes an older promise over what was promised since."""
+    old = await cluster.all_vote()
+    voter = next(node for node in cluster.nodes.values() if node is not old)
+    path, save = voter.folder / "promise.json", Promise.save
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slow(promise: Promise, where: Path) -> None:
+        if where == path:
+            writing.set()
+            go_on.wait(10)
+        save(promise, where)
+
+    monkeypatch.setattr(Promise, "save", slow)
+    asked = asyncio.create_task(old.submit(cluster.change()))
+    await cluster.until(writing.is_set)
+    before = Promise.load(path)
+    voter.task.cancel()
+    await asyncio.wait([voter.task], timeout=0.3)
+    ended_early = voter.task.done()
+    go_on.set()
+    await asyncio.wait([voter.task])
+    assert not ended_early
+    assert Promise.load(path).floor > before.floor
+    assert (await asked).outcome == DONE
 
 
 async def test_hand_over_takes_no_time_out(cluster: Any) -> None:
