@@ -38,6 +38,7 @@ class Checker:
         self.committed: dict[int, Entry] = {}  # world -> the last committed entry
         self.commits = 0
         self.elections = 0
+        self.forced = 0
         self.stepped_down: set[int] = set()
         self.trials: dict[tuple[str, int], set[str]] = {}
 
@@ -70,6 +71,7 @@ class Checker:
             raise Violation("keeps what it confirmed", f"{node.id} leads with {base}, confirmed {node.saved.floor}")
         home = world(epoch)
         if forced:
+            self.forced += 1
             self.worlds.setdefault(home, base)
         elif home not in self.worlds or not self.worlds[home].within(base):
             raise Violation("a later primary has what was committed", f"{node.id} in {epoch} lacks the forced data")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 from meshd.cluster.election import lease, machine, voter_change
@@ -55,7 +56,7 @@ class Node:
         self.state: State = starting(node_id, self.saved, 0.0)
         self.life = 0  # of the helper: what an earlier one asked for reaches nobody
         self.writing = False
-        self._wake = float("inf")
+        self._wake = inf
         self._looking = False
         self._operations: deque[tuple[int, Effect | Append]] = deque()
         self._busy = False
@@ -77,7 +78,7 @@ class Node:
         self.writing = self._looking = self._busy = False
         self._operations.clear()
         self._parked.clear()
-        self._wake = float("inf")
+        self._wake = inf
         self.state = starting(self.id, self.saved, self.local(), self.simulation.timing)
         self._operate(StepDown(0, "start"))
         self.handle(NodesChanged(self.simulation.everyone))
@@ -90,17 +91,7 @@ class Node:
 
     def later(self, delay: float, action: Callable[[], None]) -> None:
         """Something that this life of the helper does after a while, and not while it is paused."""
-        life = self.life
-
-        def run() -> None:
-            if not self.up or self.life != life:
-                return
-            if self.simulation.now < self.paused_until:
-                self.simulation.at(self.paused_until + 1e-6, run)
-            else:
-                action()
-
-        self.simulation.after(delay, run)
+        self.simulation.after(delay, action, self, self.life)
 
     # --- the machine ------------------------------------------------------------------------------------------------
 
@@ -108,23 +99,28 @@ class Node:
         self.later(delay, lambda: self.handle(event))
 
     def handle(self, event: Event) -> None:
-        simulation = self.simulation
-        after, effects = machine.step(self.state, event, self.local())
+        simulation, before = self.simulation, self.state
+        after, effects = machine.step(before, event, self.local())
         if simulation.trace is not None:
             simulation.note(self, event, effects)
-        if not self.save(after):
-            self.state, effects = machine.step(self.state, StoreFailed("the promise can't be written"), self.local())
+        if after is before:
+            pass
+        elif not self.save(after):
+            self.state, effects = machine.step(before, StoreFailed("the promise can't be written"), self.local())
         else:
             self.state = after
         for effect in effects:
             self._carry_out(effect)
-        if self.state.term is not None and simulation.honest_clocks:
-            simulation.checker.leases(self)
-        self._plan_tick()
+        if self.state is not before:
+            if self.state.term is not before.term and simulation.honest_clocks:
+                simulation.checker.leases(self)  # only a change of the term makes a lease longer
+            self._plan_tick()
+        elif self._wake == inf:
+            self._plan_tick()
 
     def _plan_tick(self) -> None:
         due = wake_at(self.state)
-        if due == float("inf"):
+        if due == inf:
             return
         at = max(self.simulation.now + (due - self.local()) / self.clock_rate, self.simulation.now) + 1e-4
         if at < self._wake - 1e-9:
@@ -132,13 +128,13 @@ class Node:
 
             def tick() -> None:
                 if self._wake == at:
-                    self._wake = float("inf")
+                    self._wake = inf
                 self.handle(Tick())
 
             self.later(at - self.simulation.now, tick)
 
     def save(self, after: State) -> bool:
-        if self.saved == after.promise:
+        if after.promise is self.saved or after.promise == self.saved:
             return True
         if self.disk_full:
             return False
@@ -153,14 +149,14 @@ class Node:
     def _carry_out(self, effect: Effect) -> None:
         simulation = self.simulation
         match effect:
-            case Refused():
-                pass
             case Send(to, message):
                 if isinstance(message, VoteReply) and message.trial and not message.refusal:
                     simulation.checker.trials.setdefault((to, message.epoch), set()).add(self.id)
                 simulation.send(self, to, message)
             case Look():
                 self.look()
+            case Refused():
+                pass
             case Committed(position):
                 simulation.checker.reported(self, position)
             case StepDown(epoch):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import count
 
-from meshd.cluster.election.messages import Effect, Event, Message, Received
+from meshd.cluster.election import lease
+from meshd.cluster.election.messages import Effect, Event, Heartbeat, Message, Received
 from meshd.cluster.election.state import Timing
 from meshd.model.position import Position
 from meshd.model.voters import Voters, quorum_met
@@ -71,7 +72,7 @@ class Simulation:
         self.checker.primaries[1] = ids[0]
         self.checker.committed[0] = first
         self.nodes = {one: Node(self, one, first if one in self.wanted else EMPTY) for one in ids}
-        self._events: list[tuple[float, int, Callable[[], object]]] = []
+        self._events: list[tuple[float, int, Callable[[], object], Node | None, int]] = []
         self._order = count()
         for node in self.nodes.values():
             rate = chance.uniform(0.97, 1.03) if self.honest_clocks else chance.uniform(0.5, 2.0)
@@ -81,11 +82,9 @@ class Simulation:
 
     # --- time -------------------------------------------------------------------------------------------------------
 
-    def at(self, when: float, action: Callable[[], object]) -> None:
-        heapq.heappush(self._events, (when, next(self._order), action))
-
-    def after(self, delay: float, action: Callable[[], object]) -> None:
-        self.at(self.now + delay, action)
+    def after(self, delay: float, action: Callable[[], object], node: Node | None = None, life: int = 0) -> None:
+        """With `node`: something that this life of its helper does, and not while that is paused."""
+        heappush(self._events, (self.now + delay, next(self._order), action, node, life))
 
     def run(self) -> None:
         """Raises Violation."""
@@ -123,9 +122,16 @@ class Simulation:
     def _until(self, end: float) -> None:
         events = self._events
         while events and events[0][0] <= end:
-            self.now, _, action = heapq.heappop(events)
+            self.now, _, action, node, life = heappop(events)
             self.steps += 1
-            action()
+            if node is None:
+                action()
+            elif not node.up or node.life != life:
+                continue
+            elif self.now < node.paused_until:
+                heappush(events, (node.paused_until + 1e-6, next(self._order), action, node, life))
+            else:
+                action()
         self.now = end
 
     def _settled(self, before: set[Entry]) -> bool:
@@ -172,7 +178,7 @@ class Simulation:
         if (sender, to) not in self.blocked:
             node = self.nodes[to]
             node.deliver(Received(sender, message))
-            if type(message).__name__ == "Heartbeat":
+            if isinstance(message, Heartbeat):
                 node.later(0.0, node.look)
 
     def grown(self, primary: Node) -> None:
@@ -213,7 +219,7 @@ class Simulation:
         """Somebody wants a change now and then, and asks whether an earlier one was done."""
 
         def again() -> None:
-            if node.up and self.now >= node.paused_until:
+            if node.up and node.state.leading and self.now >= node.paused_until:
                 node.write()
                 answer = self.answer(node)
                 if answer is not None:
@@ -223,8 +229,6 @@ class Simulation:
         self.after(self.chance.uniform(0.03, 0.2), again)
 
     def answer(self, node: Node) -> Position | None:
-        from meshd.cluster.election import lease
-
         return lease.answerable(node.state, node.local())
 
     # --- trace ------------------------------------------------------------------------------------------------------

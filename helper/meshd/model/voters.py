@@ -32,7 +32,7 @@ class Voters:
     @property
     def everyone(self) -> tuple[str, ...]:
         """Each voter of both sets once, the oldest first as far as the record tells."""
-        return tuple(dict.fromkeys(self.current + self.next))
+        return tuple(dict.fromkeys(self.current + self.next)) if self.next else self.current
 
 
 def oldest_voters(state: State, without: str = "") -> list[str]:
@@ -46,5 +46,5 @@ def quorum_met(record: state_pb2.VoterRecord | Voters, confirmed: AbstractSet[st
 
 
 def _one(voters: Sequence[str], confirmed: AbstractSet[str]) -> bool:
-    count = sum(voter in confirmed for voter in voters)
+    count = sum([voter in confirmed for voter in voters])
     return 2 * count > len(voters) or (len(voters) > 0 and 2 * count == len(voters) and voters[0] in confirmed)

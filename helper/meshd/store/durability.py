@@ -28,7 +28,7 @@ IN_FORCE = {
 """What INFO persistence says while all that is in the data is on disk, too. After a full copy that takes a rewrite."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Promise:
     """What is on disk about this voter's word."""
 

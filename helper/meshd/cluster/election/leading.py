@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 from meshd.cluster.election import lease, voting
 from meshd.cluster.election.messages import (
@@ -22,6 +21,7 @@ from meshd.cluster.election.messages import (
     StepDown,
 )
 from meshd.cluster.election.state import Attempt, Release, State, Term, waiting
+from meshd.cluster.election.values import replace
 from meshd.model.position import Position
 from meshd.model.voters import Voters, quorum_met
 
@@ -52,7 +52,9 @@ def ends_at(state: State, term: Term) -> float:
 
 def stuck_at(state: State, term: Term) -> float:
     """Until when it goes on without a confirmation. Never, when it is a quorum by itself: nobody could do better."""
-    return math.inf if quorum_met(term.voters, {state.self_id}) else term.behind_since + state.timing.stuck
+    if term.behind_since == math.inf or quorum_met(term.voters, {state.self_id}):
+        return math.inf
+    return term.behind_since + state.timing.stuck
 
 
 def expire(state: State, now: float) -> Step:

@@ -6,6 +6,7 @@ It counts from the sending of the heartbeat that a quorum answered. Nothing that
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 
 from meshd.cluster.election.state import State, Term
 from meshd.model.position import Position
@@ -14,12 +15,12 @@ from meshd.model.voters import quorum_met
 
 def lease_until(state: State, term: Term) -> float:
     """When the lease ends: -inf before a quorum answered, inf when this node is a quorum by itself."""
-    own = {state.self_id}
-    if quorum_met(term.voters, own):
+    there = {state.self_id}
+    if quorum_met(term.voters, there):
         return math.inf
-    answers = {one: at for one, at in term.answered.items() if one != state.self_id}
-    for since in sorted(set(answers.values()), reverse=True):
-        if quorum_met(term.voters, own | {one for one, at in answers.items() if at >= since}):
+    for one, since in sorted(term.answered.items(), key=itemgetter(1), reverse=True):
+        there.add(one)
+        if quorum_met(term.voters, there):
             return since + state.timing.lease
     return -math.inf
 

@@ -6,8 +6,6 @@ out. When it can't be written, the step did not happen: the state stays as it wa
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from meshd.cluster.election import leading, standing, voting
 from meshd.cluster.election.messages import (
     Appended,
@@ -31,6 +29,7 @@ from meshd.cluster.election.messages import (
     VoteRequest,
 )
 from meshd.cluster.election.state import State
+from meshd.cluster.election.values import replace
 from meshd.model.position import Position
 
 Step = tuple[State, list[Effect]]

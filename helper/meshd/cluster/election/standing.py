@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from meshd.cluster.election import leading, voting
 from meshd.cluster.election.messages import (
     Effect,
@@ -17,6 +15,7 @@ from meshd.cluster.election.messages import (
     VoteRequest,
 )
 from meshd.cluster.election.state import Attempt, Stage, State, stand_at, waiting
+from meshd.cluster.election.values import replace
 from meshd.cluster.election.worlds import forced_epoch, world
 from meshd.model.position import Position
 from meshd.model.voters import Voters, quorum_met

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
+from meshd.cluster.election.values import replace
 from meshd.model.position import Position
 from meshd.model.voters import Voters
 from meshd.store.durability import Promise
@@ -34,7 +35,7 @@ class Stage(Enum):
     STANDING = "standing"  # for election
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attempt:
     """To become primary."""
 
@@ -50,7 +51,7 @@ class Attempt:
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Term:
     """As primary of one epoch."""
 
@@ -70,7 +71,7 @@ class Term:
     target_until: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Release:
     """A term that was handed over: the target is told until a newer epoch is heard of."""
 
@@ -80,7 +81,7 @@ class Release:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class State:
     self_id: str
     started: float

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from meshd.cluster.election import leading, standing
 from meshd.cluster.election.messages import (
     ConfirmReply,
@@ -19,6 +17,7 @@ from meshd.cluster.election.messages import (
     VoteRequest,
 )
 from meshd.cluster.election.state import State, waiting
+from meshd.cluster.election.values import replace
 from meshd.cluster.election.worlds import world
 from meshd.model.position import Position
 from meshd.store.durability import Promise
