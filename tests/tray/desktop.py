@@ -65,17 +65,17 @@ class Entry:
         return "\n".join(lines)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     return value.value if isinstance(value, Variant) else value
 
 
 def entry(layout: list[Any]) -> Entry:
     number, properties, children = layout
-    found = {name: _plain(value) for name, value in properties.items()}
+    found = {name: plain(value) for name, value in properties.items()}
     checked = found.get("toggle-state") == 1 if found.get("toggle-type") == "checkmark" else None
     return Entry(
         number, found.get("label", "").replace("__", "_"), found.get("enabled", True),
-        found.get("type") == "separator", checked, [entry(_plain(one)) for one in children],
+        found.get("type") == "separator", checked, [entry(plain(one)) for one in children],
     )  # fmt: skip
 
 
@@ -131,11 +131,11 @@ class Panel:
 
     async def properties(self) -> dict[str, Any]:
         (found,) = await self.bus.call(self.item, ITEM_PATH, PROPERTIES, "GetAll", "s", ITEM)
-        return {name: _plain(value) for name, value in found.items()}
+        return {name: plain(value) for name, value in found.items()}
 
     async def icon(self) -> str:
         (found,) = await self.bus.call(self.item, ITEM_PATH, PROPERTIES, "Get", "ss", ITEM, "IconName")
-        return str(_plain(found)).removeprefix("meshtray-")
+        return str(plain(found)).removeprefix("meshtray-")
 
     async def tooltip(self) -> str:
         _, _, title, text = (await self.properties())["ToolTip"]
