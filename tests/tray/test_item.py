@@ -61,6 +61,28 @@ async def test_another_version_of_meshd_is_shown(desktop: Desktop, panel: Panel,
     await panel.until_menu("▲ meshd is 9.9.9, meshtray ")
 
 
+async def test_markup_in_a_tooltip_is_not_obeyed(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    """The text may hold a subset of HTML, and waybar reads the title as markup too."""
+    pending = recordings.pending()
+    pending[0].name = "<b>&x"
+    warnings = ["<img src='http://192.0.2.1/'>", "a & b"]
+    meshd.status = recordings.status(recordings.mesh(pending=pending, warnings=warnings))
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("degraded")
+    _, _, title, text = (await panel.properties())["ToolTip"]
+    assert title == "home: connected, 10.51.0.4"
+    assert text.splitlines() == [
+        "   &lt;b&gt;&amp;x asks to be let in", "   &lt;img src='http://192.0.2.1/'&gt;", "   a &amp; b",
+    ]  # fmt: skip
+
+
+async def test_it_answers_a_ping(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    desktop.start_tray()
+    await panel.registered()
+    assert await panel.bus.call(panel.item, "/StatusNotifierItem", "org.freedesktop.DBus.Peer", "Ping") == []
+
+
 async def test_properties_as_other_hosts_ask_for_them(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
     """One by one, by groups, only some of them; and what is not there is an error and not the end."""
     desktop.start_tray()

@@ -130,7 +130,8 @@ async def test_start_at_login(desktop: Desktop, panel: Panel, meshd: RecordedMes
     assert program[1] in ("meshtray", str(BIN / "meshtray"))  # by its name where a login finds it
     await panel.until_menu("Start at login", checked=True)
     await panel.click("Start at login")
-    await until(lambda: not file.exists(), "the file to be gone")
+    await until(lambda: "Hidden=true" in file.read_text(), "it to be switched off for this person")
+    await panel.until_menu("Start at login", checked=False)
 
 
 async def test_without_a_place_for_it_it_says_what_to_do(desktop: Desktop, meshd: RecordedMeshd) -> None:
@@ -196,6 +197,33 @@ async def test_a_report_is_written(desktop: Desktop, panel: Panel, meshd: Record
     (file,) = await until(lambda: list(desktop.folder.glob("meshtui-*.report")), "the report")
     assert file.stat().st_mode & 0o777 == 0o600
     await until(lambda: file.stat().st_size > 100, "what is in it")
+
+
+async def test_a_link_opens_its_dialog_also_where_there_is_no_place_for_an_icon(
+    desktop: Desktop, meshd: RecordedMeshd
+) -> None:
+    terminal = desktop.folder / "terminal"
+    terminal.write_text('#!/bin/sh\nfor one; do last=$one; done\ncp "$last" "$HOME/dialog"; rm "$last"\n')
+    terminal.chmod(0o755)
+    (desktop.folder / "home (1).mesh").write_text('invite = "mesh1-abc"\n')
+    uri = (desktop.folder / "home (1).mesh").as_uri()  # a browser's second download, as a file manager hands it over
+    assert "%20" in uri
+    tray = desktop.start_tray("--wait", "0.01", uri, TERMINAL=str(terminal))
+    await until(lambda: tray.poll() is not None, "the tray to end")
+    assert (tray.returncode, "no place for a tray icon" in desktop.log()) == (1, True)
+    assert "mesh1-abc" in (desktop.folder / "dialog").read_text()
+
+
+async def test_a_terminal_that_fails_is_told_and_leaves_no_secret(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    terminal = desktop.folder / "terminal"
+    terminal.write_text("#!/bin/sh\nexit 3\n")
+    terminal.chmod(0o755)
+    desktop.start_tray("mesh://join/mesh1-abc", TERMINAL=str(terminal))
+    await panel.registered()
+    await panel.until_menu("ended at once with status 3")
+    assert list(desktop.folder.glob("*.dialog")) == []
 
 
 async def test_a_file_given_at_the_start_opens_its_dialog(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:

@@ -53,6 +53,33 @@ async def test_pystray_shows_the_state_and_a_click_opens_meshtui(
         elsewhere.close()
 
 
+async def test_a_panel_that_starts_late_gets_the_icon_with_its_menu(
+    desktop: Desktop, screen: Screen, meshd: RecordedMeshd
+) -> None:
+    elsewhere = Desktop()
+    try:
+        await elsewhere.start_bus()
+        own = {**screen.environment(), "DBUS_SESSION_BUS_ADDRESS": elsewhere.address}
+        desktop.start("xfce4-panel", "--disable-wm-check", log="panel.log", environment=own)
+        await until(lambda: "_NET_SYSTEM_TRAY" in screen.run("xlsatoms").stdout, "the panel", 30)
+        tray = desktop.start_tray("--wait", "0.1", **screen.environment())
+
+        def sees(colour: str) -> tuple[int, int] | None:
+            meshd.push(local_pb2.WatchUpdate(at_ms=1))
+            return screen.find(screen.picture(), colour)
+
+        await until(lambda: sees("green"), "a green icon", 30, desktop.log)
+        late = await Panel.start(desktop.address)
+        await late.registered()
+        await late.until_icon("connected")
+        await late.until_menu("● home: connected")
+        await until(lambda: sees("green") is None, "the icon of X11 to be gone", log=desktop.log)
+        assert await desktop.stop(tray) == 0
+        await late.stop()
+    finally:
+        elsewhere.close()
+
+
 async def test_an_address_goes_to_the_clipboard_and_an_invite_comes_from_it(
     desktop: Desktop, screen: Screen, panel: Panel, meshd: RecordedMeshd
 ) -> None:

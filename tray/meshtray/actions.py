@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +43,13 @@ log = logging.getLogger(__name__)
 CONNECT_LIMIT_S = 25.0
 REPORT_LIMIT_S = 30.0
 LONGEST_FILE = 65_536
+KEYRING_SOON_S = 1.0
+"""A keyring that is unlocked answers within milliseconds."""
+KEYRING_LIMIT_S = 120.0
+KEEP_LIMIT_S = 20.0
+"""The invite that was made waits for it to be shown."""
+KEYRING = ThreadPoolExecutor(4, "keyring")
+"""Threads of its own: one whose prompt is never answered stays for ever, and holds up nothing but the keyring."""
 MORNING = 7
 """The hour at which a pause until tomorrow ends."""
 
@@ -49,12 +57,16 @@ T = TypeVar("T")
 
 
 class Actions:
-    """`state` is what is so now."""
+    """`state` is what is so now; `waits` is called with a mesh while the person is asked to unlock the keyring."""
 
-    def __init__(self, connection: Connection, state: Callable[[], State], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, connection: Connection, state: Callable[[], State], now_ms: Callable[[], int],
+        waits: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._state = state
         self._now_ms = now_ms
+        self._waits = waits
 
     async def perform(self, deed: Deed) -> Ended:
         try:
@@ -123,7 +135,7 @@ class Actions:
         except Refused as error:
             if error.code != "keys-needed":
                 raise
-            entry = await from_keyring(lambda: person_keys.load(mesh.keyring_entry))
+            entry = await from_keyring(lambda: person_keys.load(mesh.keyring_entry), lambda: self._waits(mesh.id))
             await self._connection.call("Connect", CONNECT_LIMIT_S, mesh=mesh.name, keys=entry.message())
 
     async def _disconnect(self, mesh_id: str, pause_ms: int = 0) -> None:
@@ -139,7 +151,9 @@ class Actions:
         if reply.keyring_entry:
             entry, now_ms = reply.keyring_entry, self._now_ms()
             try:
-                await from_keyring(lambda: person_keys.keep_invite(entry, reply.invite.id, reply.text, now_ms))
+                await from_keyring(
+                    lambda: person_keys.keep_invite(entry, reply.invite.id, reply.text, now_ms), limit_s=KEEP_LIMIT_S
+                )
             except person_keys.NoKeyring as error:
                 lost = f" It can't be shown again: {error}."
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(reply.invite.expires_ms / 1000))
@@ -171,17 +185,27 @@ def until_morning_ms(now_ms: int) -> int:
     return int(tomorrow.replace(hour=MORNING, minute=0, second=0, microsecond=0).timestamp() * 1000) - now_ms
 
 
-async def from_keyring(use: Callable[[], T]) -> T:
-    """In a thread, since the desktop may ask the person to unlock it. Raises NoKeyring."""
-    return await asyncio.to_thread(use)
+async def from_keyring(
+    use: Callable[[], T], waits: Callable[[], None] = lambda: None, limit_s: float = KEYRING_LIMIT_S
+) -> T:
+    """In a thread, since the desktop may ask the person to unlock it; `waits` is called when it seems to. Raises
+    NoKeyring, also when nobody answers: a prompt can be behind another window, or its program gone."""
+    found = asyncio.get_running_loop().run_in_executor(KEYRING, use)
+    if not (await asyncio.wait([found], timeout=KEYRING_SOON_S))[0]:
+        waits()
+        await asyncio.wait([found], timeout=limit_s)
+    if not found.done():
+        found.cancel()
+        raise person_keys.NoKeyring(f"the keyring was not unlocked within {limit_s:g} s", "unlock it, and try again")
+    return await found
 
 
 def contents(what: str) -> str:
     """An invite's text or link as it is; of a file, what is in it. Raises OSError."""
-    text = what.removeprefix("file://")
-    if not what or (is_invite(what) and not os.path.isfile(text)):
+    path = programs.local_path(what)
+    if not what or (is_invite(what) and not path.is_file()):
         return what
-    with open(text, encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(LONGEST_FILE)
 
 

@@ -33,6 +33,7 @@ from meshtray.state import (
     Save,
     State,
     Ticked,
+    Waits,
     Withdraw,
 )
 from meshtray.step import step
@@ -69,7 +70,7 @@ class App:
         self._over = asyncio.Event()
         self._deeds: set[asyncio.Task[None]] = set()
         self.connection = Connection(socket, self)
-        self._actions = Actions(self.connection, lambda: self.state, now_ms)
+        self._actions = Actions(self.connection, lambda: self.state, now_ms, lambda one: self.happened(Waits(one)))
         self.state = State(
             user, VERSION, now_ms(), preferences=preferences.load(preferences_path), at_login=autostart.is_on()
         )
@@ -93,6 +94,10 @@ class App:
             for task in mine:
                 task.cancel()
             await asyncio.gather(*mine, return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Until every deed is done: where there is no place for an icon, and `run` is never called."""
+        await asyncio.gather(*self._deeds, return_exceptions=True)
 
     async def _until_over(self) -> None:
         await self._over.wait()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from meshtray.menu import Item, menu
 from meshtray.notices import is_ending, is_own, link_reason
-from meshtray.state import State
+from meshtray.state import UNLOCKING, State
 from meshtray.values import Alarm, Icon, Mesh, MeshState
 
 SHAPES = {MeshState.CONNECTED: "●", MeshState.CONNECTING: "◐", MeshState.STALE: "▲", MeshState.DOWN: "○"}
@@ -15,7 +15,8 @@ SHAPES = {MeshState.CONNECTED: "●", MeshState.CONNECTING: "◐", MeshState.STA
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """`urgent`: the desktop may draw attention to the icon."""
+    """`urgent`: the desktop may draw attention to the icon. `title` holds nothing that others chose but a mesh's name,
+    a DNS label: panels differ in whether they read markup in it."""
 
     icon: Icon
     title: str
@@ -43,9 +44,12 @@ def icon_of(state: State) -> Icon:
         return Icon.DEGRADED
     if MeshState.CONNECTING in states or "connecting" in state.busy.values():
         return Icon.CONNECTING
-    if any(wait_for_person(state, mesh) for mesh in up):
+    if UNLOCKING in state.busy.values() or any(wait_for_person(state, mesh) for mesh in up):
         return Icon.ATTENTION
-    return Icon.CONNECTED if MeshState.CONNECTED in states else Icon.DISCONNECTED
+    if MeshState.CONNECTED not in states:
+        return Icon.DISCONNECTED
+    held_up = any(mesh.keys_needed and mesh.person == state.user for mesh in state.snapshot.meshes)
+    return Icon.DEGRADED if held_up else Icon.CONNECTED
 
 
 def unseen(state: State) -> list[Alarm]:
@@ -71,7 +75,8 @@ def words(state: State) -> tuple[str, str]:
     lines = []
     for mesh in meshes:
         lines.append(f"{SHAPES[mesh.state]} {mesh.name}: {_state(state, mesh)}")
-        lines += [f"   {one}" for one in (*wait_for_person(state, mesh), *mesh.warnings)]
+        reason = mesh.reason if mesh.state in (MeshState.CONNECTING, MeshState.STALE) else ""
+        lines += [f"   {one}" for one in (reason, *wait_for_person(state, mesh), *mesh.warnings) if one]
     lines += [f"▲ {one.text}" for one in unseen(state)]
     connected = sum(mesh.state is MeshState.CONNECTED for mesh in meshes)
     if len(meshes) == 1:
@@ -85,9 +90,7 @@ def _state(state: State, mesh: Mesh) -> str:
     if mesh.state is MeshState.CONNECTED:
         own = mesh.own.address if mesh.own is not None else None
         return f"connected, {own}" if own is not None else "connected"
-    if mesh.state is MeshState.DOWN:
-        return "disconnected"
-    return f"{mesh.state.value}: {mesh.reason}" if mesh.reason else mesh.state.value
+    return str(mesh.state.value)
 
 
 def _capital(text: str) -> str:

@@ -28,7 +28,8 @@ def is_on() -> bool:
             text = path.read_text(errors="replace")
         except OSError:
             continue
-        return "Hidden=true" not in text and "X-GNOME-Autostart-enabled=false" not in text
+        values = {line.replace(" ", "").lower() for line in text.splitlines()}
+        return not values & {"hidden=true", "x-gnome-autostart-enabled=false"}
     return False
 
 
@@ -49,15 +50,18 @@ def _quoted(text: str) -> str:
 
 
 def set_on(on: bool) -> None:
-    """Raises OSError."""
+    """Off is written down too: a package that is installed later must not switch it on. Raises OSError."""
     path = _path()
-    path.unlink(missing_ok=True)
-    if is_on() == on:
-        return
+    if on:
+        path.unlink(missing_ok=True)
+        if is_on():
+            return
     lines = [
         "[Desktop Entry]", "Type=Application", "Name=meshtray", "Comment=Connect and disconnect private networks",
         f"Exec={_quoted(program())}", "Icon=meshtray", "Terminal=false",
         "X-GNOME-Autostart-enabled=true" if on else "Hidden=true",
     ]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_text("\n".join(lines) + "\n")
+    new.replace(path)

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 DAEMON, DAEMON_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 PROPERTIES, INTROSPECTABLE = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus.Introspectable"
 
+PEER = "org.freedesktop.DBus.Peer"
+
 CALL_LIMIT_S = 5.0
 """A service of a desktop that takes longer hangs."""
 
@@ -189,6 +191,8 @@ class Bus:
             return False
         if message.message_type is not MessageType.METHOD_CALL or message.path not in self._objects:
             return False
+        if message.interface == PEER:
+            return False  # the library answers these
         task = asyncio.get_running_loop().create_task(self._answer(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -110,7 +110,7 @@ def _join(what: str) -> int:
 
 
 def _from_file(what: str) -> str:
-    path = Path(what.removeprefix("file://").strip("'\"")).expanduser()
+    path = programs.local_path(what.strip("'\"")).expanduser()
     try:
         return path.read_text(errors="replace")[:65_536] if not is_invite(what) and path.is_file() else what
     except (OSError, ValueError):

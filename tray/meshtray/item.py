@@ -13,6 +13,7 @@ from meshtray.bus import Bus, BusError, Interface, Method
 from meshtray.dbusmenu import PATH as MENU_PATH
 from meshtray.dbusmenu import DBusMenu
 from meshtray.deeds import Deed, OpenMeshtui
+from meshtray.notifications import escaped
 from meshtray.values import Icon
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class StatusNotifierItem:
         return [[one.width, one.height, one.argb] for one in pictures.pixmaps(self._icon_name())]
 
     def _tooltip(self) -> list[Any]:
-        return ["", [], self._shown.title, self._shown.text]
+        return ["", [], self._shown.title, escaped(self._shown.text)]  # a subset of HTML, says the specification
 
     def present(self, new: Appearance) -> None:
         before, self._shown = self._shown, new

@@ -26,7 +26,7 @@ from meshtray.deeds import (
     Symbolic,
     TurnAway,
 )
-from meshtray.notices import link_reason
+from meshtray.notices import MOST_REQUESTS, link_reason
 from meshtray.state import State
 from meshtray.values import Kind, Member, Mesh, MeshState
 
@@ -175,7 +175,7 @@ def _letting_go(state: State, mesh: Mesh, key: str, may: bool) -> Iterator[Item]
 
 def _requests(mesh: Mesh, key: str, may: bool) -> Iterator[Item]:
     may = may and mesh.may_change
-    for one in mesh.pending:
+    for one in mesh.pending[:MOST_REQUESTS]:
         at = f"{key}/request/{one.id}"
         yield Item(
             at, f"{one.name} asks to be let in", children=(
@@ -185,6 +185,9 @@ def _requests(mesh: Mesh, key: str, may: bool) -> Iterator[Item]:
                 Item(f"{at}/no", "Refuse", TurnAway(mesh.id, one.id, one.name), enabled=may),
             ),
         )  # fmt: skip
+    if len(mesh.pending) > MOST_REQUESTS:
+        rest = len(mesh.pending) - MOST_REQUESTS
+        yield Item(f"{key}/requests/more", f"And {rest} more ask, in meshtui", OpenMeshtui(mesh.name))
 
 
 def _members(mesh: Mesh, key: str, others: Sequence[Member]) -> Iterator[Item]:

@@ -14,6 +14,8 @@ SOON_MS = 24 * 3_600_000
 """An invite that ends within that is about to expire …"""
 LASTING_MS = 3 * SOON_MS
 """… unless it was not meant to last: whoever made it for an hour knows."""
+MOST_REQUESTS = 5
+"""Whoever reaches a node may ask to be let in, a hundred times: one who does must not fill the screen of an admin."""
 ALARM_MS = 24 * 3_600_000
 """Older alarms were there for everybody to see."""
 
@@ -76,7 +78,7 @@ def requests(snapshot: Snapshot) -> list[str]:
         _request_key(mesh, one.id)
         for mesh in snapshot.meshes
         if mesh.may_change and snapshot.may_operate
-        for one in mesh.pending
+        for one in mesh.pending[:MOST_REQUESTS]
     ]
 
 
@@ -99,7 +101,7 @@ def of_change(before: Snapshot, after: Snapshot, now_ms: int) -> Iterator[Notify
 
 
 def _requests(mesh: Mesh) -> Iterator[Notify]:
-    for one in mesh.pending:
+    for one in mesh.pending[:MOST_REQUESTS]:
         yield Notify(
             _request_key(mesh, one.id), f"{one.name} asks to join {mesh.name}",
             f"It came from {one.source}. It shows its person this fingerprint: {one.fingerprint}", Kind.REQUEST,

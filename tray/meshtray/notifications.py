@@ -42,8 +42,8 @@ class Notifications:
         self._put(one)
 
     def withdraw(self, key: str) -> None:
-        if key in self._ids:
-            self._put(key)
+        """Also of one that still waits to be shown: it is shown before, and gone at once."""
+        self._put(key)
 
     def _put(self, one: Notify | str) -> None:
         try:
@@ -57,8 +57,8 @@ class Notifications:
             try:
                 if isinstance(one, Notify):
                     await self._show(one)
-                else:
-                    await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(one, 0))
+                elif one in self._ids:
+                    await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(one))
             except (BusError, TypeError, ValueError) as error:  # also of a service that answers with something else
                 log.info("a notification is not shown: %s", error)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ TERMINALS: Mapping[str, Sequence[str]] = {
 }
 """What stands between a terminal's name and the command. The first two are how a person, or Debian, says which."""
 
+AT_ONCE_S = 1.0
+"""A terminal that can't reach the screen ends within that."""
+
 
 class NoProgram(Exception):
     """Raised when a program is not on this machine, or can't be started. `fix` is what to do."""
@@ -36,6 +41,11 @@ class NoProgram(Exception):
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(message)
         self.fix = fix
+
+
+def local_path(what: str) -> Path:
+    """Of a file's name or URI (RFC 8089): file managers hand over `file:///home/ada/home%20(1).mesh`."""
+    return Path(unquote(urlsplit(what).path) if what.startswith("file:") else what)
 
 
 def own_command() -> list[str]:
@@ -64,15 +74,18 @@ def terminal_command(command: Sequence[str], environment: Mapping[str, str] = os
 
 
 async def start(command: Sequence[str]) -> None:
-    """Leaves it running, in a session of its own: it outlives the tray. Raises NoProgram."""
+    """Leaves it running, in a session of its own: it outlives the tray. Raises NoProgram, also if it fails at once."""
     log.debug("starting %s", command[0])
     nothing = asyncio.subprocess.DEVNULL
     try:
-        await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
         )
     except OSError as error:
         raise NoProgram(f"{command[0]} can't be started: {error.strerror}") from error
+    with contextlib.suppress(TimeoutError):
+        if status := await asyncio.wait_for(process.wait(), AT_ONCE_S):
+            raise NoProgram(f"{command[0]} ended at once with status {status}", f"try it by hand: {command[0]}")
 
 
 async def output(command: Sequence[str], given: bytes = b"", limit_s: float = 10.0) -> bytes:

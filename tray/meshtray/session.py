@@ -7,7 +7,7 @@ import getpass
 import logging
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,8 +71,13 @@ async def serve(socket: Path, what: str, wait_s: float) -> None:
             await bus.call(NAME, PATH, NAME, "Open", "s", what, start=False)
             log.warning("it runs already%s", "; the invite is handed to it" if what else "")
             return
-        async with _icon(bus, app, wait_s):
-            await _until_the_end(app, what, bus)
+        app.open(what)  # whether there is a place for an icon or not
+        try:
+            async with _icon(bus, app, wait_s):
+                await _until_the_end(app, bus)
+        except NoTray:
+            await app.finish()
+            raise
     except BusError as error:
         raise NoTray(str(error), "log out and in again") from error
     finally:
@@ -85,17 +90,17 @@ async def _without_bus(socket: Path, what: str) -> None:
         app = App(getpass.getuser(), socket, default_path())
         icon.chosen = app.choose
         app.show_on(icon, NoNotifications())
-        await _until_the_end(app, what, None)
+        app.open(what)
+        await _until_the_end(app, None)
 
 
-async def _until_the_end(app: App, what: str, bus: Bus | None) -> None:
+async def _until_the_end(app: App, bus: Bus | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, app.stop)
     ends = loop.create_task(bus.closed()) if bus is not None else None
     if ends is not None:
         ends.add_done_callback(lambda _: app.stop())
-    app.open(what)
     try:
         await app.run()
     finally:
@@ -117,12 +122,17 @@ async def _icon(bus: Bus, app: App, wait_s: float) -> AsyncIterator[None]:
             async with asyncio.timeout(wait_s):
                 await item.registered.wait()
         except TimeoutError:
-            await item.stop()
             log.debug("there is no %s: trying a system tray of X11", WATCHER)
-            with _x11_icon() as x11:
+            with ExitStack() as shown:
+                x11 = shown.enter_context(_x11_icon())
                 x11.chosen = app.choose
                 app.show_on(x11, notifications)
-                yield
+                moving = asyncio.create_task(_move(shown, app, item, notifications))
+                try:
+                    yield
+                finally:
+                    moving.cancel()
+                    await asyncio.gather(moving, return_exceptions=True)
         else:
             log.debug("the tray is a StatusNotifierItem with com.canonical.dbusmenu")
             app.show_on(item, notifications)
@@ -131,6 +141,14 @@ async def _icon(bus: Bus, app: App, wait_s: float) -> AsyncIterator[None]:
         await item.stop()
         showing.cancel()
         await asyncio.gather(showing, return_exceptions=True)
+
+
+async def _move(shown: ExitStack, app: App, item: StatusNotifierItem, notifications: Notifications) -> None:
+    """From a system tray of X11 to the better place, once there is one: a panel may start very late at login."""
+    await item.registered.wait()
+    log.debug("a StatusNotifierWatcher has come: leaving the system tray of X11")
+    shown.close()
+    app.show_on(item, notifications)
 
 
 def _x11_icon() -> X11Icon:

@@ -10,6 +10,9 @@ from typing import Any
 from meshtray.deeds import Deed
 from meshtray.values import Kind, Link, LinkState, Mesh, MeshState, Preferences, Snapshot
 
+UNLOCKING = "waiting for your keyring to be unlocked"
+"""What is being done to a mesh while its keys are asked for, and nobody has answered yet."""
+
 
 def _nothing() -> Mapping[str, Any]:
     return MappingProxyType({})
@@ -31,8 +34,8 @@ class Failure:
 class State:
     """Mappings are by the mesh's id. `busy`: what is being done to it. `trouble`: why it could not be connected.
     `connected`: those that were at the last look; `lost_ms`: since when one that was is not; `lost_told`: that this was
-    said; `awaited`: that a success is to be said; `let_go`: that it goes down by our own hand. `failure` is the last
-    one, until something succeeds."""
+    said; `awaited`: that a success is to be said; `let_go`: that it goes down by our own hand; `unheard`: the trouble
+    was that the helper did not answer. `failure` is the last one, until something succeeds."""
 
     user: str
     own_version: str
@@ -48,6 +51,7 @@ class State:
     lost_told: frozenset[str] = frozenset()
     awaited: frozenset[str] = frozenset()
     let_go: frozenset[str] = frozenset()
+    unheard: frozenset[str] = frozenset()
     failure: Failure | None = None
 
     @property
@@ -94,6 +98,13 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """The mesh's keys were asked for, and the keyring does not answer yet: the desktop asks the person, or it hangs."""
+
+    mesh_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A deed is done, or could not be. `say` is what a person should know of it, with what they can do next."""
 
@@ -111,7 +122,7 @@ class AtLogin:
     on: bool
 
 
-Event = Heard | LinkChanged | Ticked | Chosen | Ended | AtLogin
+Event = Heard | LinkChanged | Ticked | Chosen | Waits | Ended | AtLogin
 
 
 # --- what is to be done -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TypeVar
 from meshtray import notices
 from meshtray.deeds import Connect, Deed, Disconnect, LetIn, Mute, Pause, Quit, Seen, Symbolic, TurnAway
 from meshtray.state import (
+    UNLOCKING,
     AtLogin,
     Chosen,
     Effect,
@@ -23,15 +24,19 @@ from meshtray.state import (
     Save,
     State,
     Ticked,
+    Waits,
     Withdraw,
 )
-from meshtray.values import MeshState, Snapshot
+from meshtray.values import Link, LinkState, MeshState, Snapshot
 
 TOLD_KEPT = 300
 """Keys of notifications that are remembered, so that none is repeated."""
 
 LOST_AFTER_MS = 10_000
 """A mesh that is away for less comes back by itself as a rule (meshd repairs a path within 6 s), and nobody is told."""
+
+UNHEARD = ("helper-unreachable", "timeout")
+"""Codes of failures that say nothing but that the helper did not answer."""
 
 T = TypeVar("T")
 Result = tuple[State, list[Effect]]
@@ -48,12 +53,15 @@ def _happened(state: State, event: Event) -> Result:
         case Heard():
             return _heard(replace(state, now_ms=event.now_ms), event.snapshot)
         case LinkChanged():
-            return replace(state, now_ms=event.now_ms, link=event.link), []
+            return _linked(replace(state, now_ms=event.now_ms), event.link), []
         case Ticked():
             before, state = state.minute, replace(state, now_ms=event.now_ms)
             return _news(state, state.snapshot) if state.minute != before else (state, [])
         case Chosen():
             return _chosen(replace(state, now_ms=event.now_ms), event.deed)
+        case Waits():
+            busy = _with(state.busy, event.mesh_id, UNLOCKING) if event.mesh_id in state.busy else state.busy
+            return replace(state, busy=busy), []
         case Ended():
             return _ended(state, event)
         case AtLogin():
@@ -70,6 +78,13 @@ def _without(mapping: Mapping[str, T], keys: Iterable[str]) -> Mapping[str, T]:
 
 
 # --- the helper -------------------------------------------------------------------------------------------------------
+
+
+def _linked(state: State, link: Link) -> State:
+    """A helper that is heard again may be asked again for what it did not answer."""
+    if link.state is not LinkState.LIVE:
+        return replace(state, link=link)
+    return replace(state, link=link, trouble=_without(state.trouble, state.unheard), unheard=frozenset())
 
 
 def _heard(state: State, snapshot: Snapshot) -> Result:
@@ -140,7 +155,7 @@ def _forgotten(state: State, meshes: Iterable[str], really: bool = True) -> Stat
     return replace(
         state,
         lost_ms=_without(state.lost_ms, gone), lost_told=state.lost_told - gone, awaited=state.awaited - gone,
-        trouble=_without(state.trouble, gone),
+        trouble=_without(state.trouble, gone), unheard=state.unheard - gone,
     )  # fmt: skip
 
 
@@ -191,9 +206,11 @@ def _ended(state: State, event: Ended) -> Result:
         state = replace(state, busy=_without(state.busy, [deed.mesh_id]))
     effects: list[Effect] = []
     if isinstance(deed, Connect) and failure is not None:
+        unheard = frozenset({deed.mesh_id}) if failure.code in UNHEARD else frozenset()
         state = replace(
-            state, trouble=_with(state.trouble, deed.mesh_id, str(failure)), awaited=state.awaited - {deed.mesh_id}
-        )
+            state, trouble=_with(state.trouble, deed.mesh_id, str(failure)), awaited=state.awaited - {deed.mesh_id},
+            unheard=state.unheard | unheard,
+        )  # fmt: skip
     if isinstance(deed, Disconnect | Pause) and failure is not None:
         state = replace(state, let_go=state.let_go - {deed.mesh_id})
     if failure is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -63,6 +64,8 @@ class X11Icon:
         self._loop = loop
         self.chosen: Callable[[Deed], None] = lambda deed: None
         self._worker = ThreadPoolExecutor(1, "icon")
+        self._lock = threading.Lock()
+        self._next: Appearance | None = None
         self._icon: Any = pystray.Icon("meshtray", self._picture(Icon.DISCONNECTED.value), "meshtray", self._menu(()))
         self._ask_for_clicks()
         log.debug("the tray is one of X11, through pystray (%s)", pystray.Icon.__module__.rpartition("_")[2])
@@ -85,9 +88,17 @@ class X11Icon:
         self._worker.shutdown(wait=False)
 
     def present(self, new: Appearance) -> None:
-        self._worker.submit(self._present, new)
+        """What was not shown yet of earlier ones never will be: a panel that hangs finds the last one only."""
+        with self._lock:
+            waiting, self._next = self._next, new
+        if waiting is None:
+            self._worker.submit(self._present)
 
-    def _present(self, new: Appearance) -> None:
+    def _present(self) -> None:
+        with self._lock:
+            new, self._next = self._next, None
+        if new is None:
+            return
         try:
             self._icon.icon = self._picture(f"{new.icon.value}{'-symbolic' if new.symbolic else ''}")
             self._icon.title = new.title

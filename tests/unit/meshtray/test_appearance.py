@@ -9,8 +9,8 @@ import pytest
 from meshtray.appearance import appearance, icon_of
 from meshtray.deeds import Connect, Copy, Disconnect, Join, LetIn, MakeInvite, OpenMeshtui, Pause, Quit
 from meshtray.menu import MOST_MEMBERS, Item, menu
-from meshtray.state import Failure, State
-from meshtray.values import Alarm, Icon, Link, LinkState, Mesh, MeshState, Preferences
+from meshtray.state import UNLOCKING, Failure, State
+from meshtray.values import Alarm, Icon, Link, LinkState, Mesh, MeshState, Pending, Preferences
 from unit.meshtray.situations import (
     DESK_ALAN,
     HOUR,
@@ -39,6 +39,10 @@ ASKED = mesh(admin=True, pending=(DESK_ALAN,))
         (state(mesh()), Icon.CONNECTED),
         (state(mesh(), mesh("work")), Icon.CONNECTED),
         (state(mesh(), down("work")), Icon.CONNECTED),
+        (state(mesh(), down("work", wanted=True)), Icon.DEGRADED),  # it waits for a keyring
+        (state(mesh(), down("work", wanted=True, person="grace")), Icon.CONNECTED),  # not for this person's
+        (state(mesh(), down("work", wanted=True, paused_until_ms=NOW + HOUR)), Icon.CONNECTED),
+        (state(down(), busy={"mesh-home": UNLOCKING}), Icon.ATTENTION),
         (state(), Icon.DISCONNECTED),
         (state(down()), Icon.DISCONNECTED),
         (state(CONNECTING), Icon.CONNECTING),
@@ -80,7 +84,7 @@ def test_a_frozen_helper_is_named() -> None:
     ("now", "title", "text"),
     [
         (state(mesh()), "home: connected, 10.51.0.4", ""),
-        (state(STALE), "home: stale: no answer from gw-berlin for 7 s", ""),
+        (state(STALE), "home: stale", "   no answer from gw-berlin for 7 s"),
         (state(ASKED), "home: connected, 10.51.0.4", "   desk-alan asks to be let in"),
         (state(mesh(), down("work")), "1 of 2 meshes connected", "● home: connected, 10.51.0.4\n○ work: disconnected"),
         (state(), "No mesh yet", "This machine is in no mesh."),
@@ -214,3 +218,12 @@ def test_without_a_helper_there_is_what_starts_it() -> None:
     assert not [one for one in deeds(now) if isinstance(one, Join)]
     assert now.link.state is LinkState.LOST
     assert replace(now, link=LIVE).live
+
+
+def test_a_crowd_that_asks_to_be_let_in_fills_no_screen() -> None:
+    crowd = tuple(Pending(f"{number}", f"x-{number}", "192.0.2.77", "") for number in range(100))
+    labels = [one.label for one in everything(menu(state(mesh(admin=True, pending=crowd))))]
+    assert [one for one in labels if one.endswith("asks to be let in") and one.startswith("x-")] == [
+        f"x-{n} asks to be let in" for n in range(5)
+    ]
+    assert "And 95 more ask, in meshtui" in labels

@@ -6,6 +6,7 @@ import os
 import shlex
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from meshproto.format_error import FormatError
@@ -49,11 +50,21 @@ def test_autostart_is_what_its_file_says(home: Path) -> None:
     text = file.read_text()
     (line,) = (one for one in text.splitlines() if one.startswith("Exec="))
     assert shlex.split(line.removeprefix("Exec="))[0].endswith("meshtray")
-    file.write_text(text + "Hidden=true\n")  # how a desktop's own settings switch it off
+    file.write_text(text + "Hidden = True\n")  # how a desktop's own settings switch it off
     assert not autostart.is_on()
+    autostart.set_on(True)
+    assert file.read_text() == text
+    for _ in range(2):
+        autostart.set_on(False)
+        assert not autostart.is_on()
+
+
+def test_off_stays_off_when_a_package_comes_later(home: Path) -> None:
     autostart.set_on(False)
-    assert not file.exists()
-    autostart.set_on(False)
+    everybody = home / "etc/xdg/autostart/meshtray.desktop"
+    everybody.parent.mkdir(parents=True)
+    everybody.write_text("[Desktop Entry]\nExec=meshtray\n")
+    assert not autostart.is_on()
 
 
 def test_what_a_package_starts_for_everybody_is_switched_off_for_one(home: Path) -> None:
@@ -137,6 +148,10 @@ def test_what_a_desktop_hands_over(home: Path) -> None:
     file.write_text("invite = 'x'")
     assert actions.contents(str(file)) == "invite = 'x'"
     assert actions.contents(f"file://{file}") == "invite = 'x'"
+    again = home / "home (1)#2?%.mesh"
+    again.write_text("invite = 'y'")
+    for uri in (again.as_uri(), f"file://localhost{quote(str(again))}", f"file:{quote(str(again))}"):
+        assert actions.contents(uri) == dialogs._from_file(uri) == "invite = 'y'"
     assert actions.contents("mesh://join/mesh1-abc") == "mesh://join/mesh1-abc"
     assert actions.contents("") == ""
     with pytest.raises(FileNotFoundError):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from meshtray.deeds import Connect, Deed, Disconnect, LetIn, Mute, Pause, Quit, Seen, Symbolic, TurnAway
 from meshtray.state import (
+    UNLOCKING,
     AtLogin,
     Chosen,
     Effect,
@@ -20,6 +21,7 @@ from meshtray.state import (
     Save,
     State,
     Ticked,
+    Waits,
     Withdraw,
 )
 from meshtray.step import LOST_AFTER_MS, step
@@ -325,3 +327,41 @@ def test_nothing_is_expected_of_a_helper_that_was_never_heard() -> None:
     assert effects == []
     assert now.link.state is LinkState.WAITING
     assert now.snapshot == Snapshot()
+
+
+def test_a_crowd_that_asks_is_told_of_five_at_once_and_the_next_when_they_are_decided() -> None:
+    crowd = tuple(replace(DESK_ALAN, id=f"{number}", name=f"x-{number}") for number in range(100))
+    now, effects = hear(state(mesh(admin=True)), mesh(admin=True, pending=crowd))
+    assert told(effects) == [f"x-{number} asks to join home" for number in range(5)]
+    now, effects = hear(now, mesh(admin=True, pending=crowd[3:]))
+    assert told(effects) == [f"x-{number} asks to join home" for number in (5, 6, 7)]
+    assert [one.key for one in effects if isinstance(one, Withdraw)] == [f"request/mesh-home/{n}" for n in range(3)]
+
+
+# --- a keyring, and a helper, that do not answer ----------------------------------------------------------------------
+
+
+def test_a_prompt_of_the_keyring_is_shown_and_ends_with_the_deed() -> None:
+    now, _ = step(state(down(wanted=True)), Ticked(NOW))
+    assert now.busy == {HOME: "connecting"}
+    now, effects = step(now, Waits(HOME))
+    assert (now.busy, effects) == ({HOME: UNLOCKING}, [])
+    failure = Failure("the keyring was not unlocked within 120 s", "unlock it, and try again", "no-keyring")
+    now, effects = step(now, Ended(Connect(HOME, by_itself=True), failure))
+    assert now.busy == {}
+    assert told(effects) == ["Home could not be connected"]
+    now, effects = step(now, Waits(HOME))  # too late
+    assert now.busy == {}
+    now, effects = step(step(now, LinkChanged(LOST, NOW))[0], LinkChanged(LIVE, NOW))
+    assert performed(effects) == []  # asked once is enough
+
+
+@pytest.mark.parametrize("code", ["helper-unreachable", "timeout"])
+def test_what_a_helper_did_not_answer_is_asked_again_when_it_is_back(code: str) -> None:
+    now, _ = step(state(down(wanted=True)), Ticked(NOW))
+    now, effects = step(now, Ended(Connect(HOME, by_itself=True), Failure("meshd is not running", "", code)))
+    assert performed(effects) == []
+    now, effects = step(now, LinkChanged(LOST, NOW))
+    assert performed(effects) == []
+    now, effects = step(now, LinkChanged(LIVE, NOW))
+    assert performed(effects) == [Connect(HOME, by_itself=True)]
