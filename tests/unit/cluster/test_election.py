@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from meshd.cluster.election import lease, machine
+from meshd.cluster.election import lease, machine, worlds
 from meshd.cluster.election.messages import (
     Appended,
     Committed,
@@ -319,3 +319,31 @@ def test_a_quorum_by_itself_never_gives_up():
     for _ in range(300):
         one.hear("b", HeartbeatReply(3, one.now, Position(3, 11)))
         assert not any(isinstance(effect, StepDown) for effect in one.wait(0.1))
+
+
+def test_a_world_goes_on_after_a_million_elections():
+    """Epochs of `--force` have 2^20 numbers each. A mesh that was never forced must not stop at the last one."""
+    last = Position(2**20 - 1, 500)
+    one = Voter("a", Promise(last.epoch, last), last)
+    one.wait(2)
+    assert one.state.attempt is not None, "it does not even ask"
+    one.hear("c", VoteReply(2**20, True, last.epoch))
+    one.take(Parked(one.state.token, last, ABC))
+    assert any(isinstance(effect, Lead) for effect in one.hear("c", VoteReply(2**20, False, 2**20)))
+    voter = Voter("b", Promise(last.epoch, last), last)
+    voter.now += 2
+    assert answers(voter.hear("a", VoteRequest(2**20, last))) == [VoteReply(2**20, False, 2**20)]
+    follow = [one for one in voter.hear("a", Heartbeat(2**20, 1.0, open=True)) if isinstance(one, Follow)]
+    assert follow == [Follow("a", 2**20)], "nothing was given up, so nothing is kept aside"
+
+
+def test_a_world_that_was_forced_is_not_the_next_one_of_another():
+    """Data of the world before may lack what the forced node committed."""
+    forced = worlds.forced_epoch(2, "c")
+    voter = Voter("b", Promise(forced, AT), AT)
+    voter.now += 2
+    assert answers(voter.hear("a", VoteRequest(forced + 1, AT)))[0].refusal == "world"
+    beside = Position(forced + 2**20, 20)  # a neighbour, forced at the same time
+    assert not worlds.continues(beside.epoch, forced + 7)
+    assert worlds.continues(beside.epoch, forced + 2**20 - 7)
+    assert not worlds.continues(beside.epoch + 2**20, forced + 2**20 - 7)

@@ -16,7 +16,7 @@ from meshd.cluster.election.messages import (
 )
 from meshd.cluster.election.state import Attempt, Stage, State, stand_at, waiting
 from meshd.cluster.election.values import replace
-from meshd.cluster.election.worlds import forced_epoch, world
+from meshd.cluster.election.worlds import continues, forced_epoch
 from meshd.model.position import Position
 from meshd.model.voters import Voters, quorum_met
 
@@ -36,7 +36,7 @@ def may_lead(state: State, epoch: int, position: Position, voters: Voters) -> bo
     Also one that votes no longer, or not yet: while the entry that says so is not committed, it may be the only one
     that the others must not lack. It wins with their votes, commits the entry, and hands over.
     """
-    return bool(voters.current) and position >= state.promise.floor and world(position.epoch) == world(epoch)
+    return bool(voters.current) and position >= state.promise.floor and continues(epoch, position.epoch)
 
 
 def abandoned(state: State) -> State:

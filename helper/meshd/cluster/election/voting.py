@@ -18,7 +18,7 @@ from meshd.cluster.election.messages import (
 )
 from meshd.cluster.election.state import State, waiting
 from meshd.cluster.election.values import replace
-from meshd.cluster.election.worlds import world
+from meshd.cluster.election.worlds import continues
 from meshd.model.position import Position
 from meshd.store.durability import Promise
 
@@ -51,7 +51,7 @@ def refusal(state: State, sender: str, request: VoteRequest, now: float) -> str:
         return ""
     if request.epoch <= state.promise.epoch:
         return "epoch"
-    if world(request.epoch) != world(request.position.epoch):
+    if not continues(request.epoch, request.position.epoch):
         return "world"
     if request.position < required(state):
         return "position"
@@ -97,7 +97,7 @@ def heartbeat_heard(state: State, sender: str, heartbeat: Heartbeat, now: float)
         state = replace(state, promise=promise, pending={})
     effects.append(Send(sender, HeartbeatReply(state.promise.epoch, heartbeat.sent_at, state.position)))
     if heartbeat.open:
-        aside = world(heartbeat.epoch) > world(state.position.epoch)
+        aside = heartbeat.epoch > state.position.epoch and not continues(heartbeat.epoch, state.position.epoch)
         effects.append(Follow(sender, heartbeat.epoch, aside))
     return state, effects
 

@@ -1,6 +1,7 @@
 """Epochs made by `--force`. Each force begins a new world: 2^20 epochs of its own, which start from one node's data.
 
-Data of an older world may lack what the new one committed, so nobody leads a world with data of another.
+Data of an older world may lack what the new one committed, so nobody leads a world with data of another. After a
+million elections a world goes on in the number after its own, as if nothing were: that one belongs to nobody.
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ each other do not share an epoch; both forces and a chance of one in 16 million 
 
 def world(epoch: int) -> int:
     return epoch >> SHIFT
+
+
+def continues(epoch: int, data: int) -> bool:
+    """Whether a term of `epoch` may begin with data whose last entry is of epoch `data`: of the same world, or of the
+    one before when that is more than half used up. A force never takes the next number, unless two nodes are forced
+    apart, have neighbouring slots (one in 8 million) and one elects half a million times before they meet."""
+    ahead = world(epoch) - world(data)
+    return ahead == 0 or (ahead == 1 and data % (1 << SHIFT) >= 1 << (SHIFT - 1))
 
 
 def forced_epoch(epoch: int, member_id: str) -> int:
