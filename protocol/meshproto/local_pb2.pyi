@@ -1452,20 +1452,27 @@ class ForcePromotionRequest(_message.Message):
     MESH_FIELD_NUMBER: _builtins.int
     WHO_FIELD_NUMBER: _builtins.int
     CONFIRMED_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     mesh: _builtins.str
     who: _builtins.str
     """must be the machine that is asked"""
     confirmed: _builtins.bool
+    epoch: _builtins.int
+    """with `confirmed`: what the node has, as the person was told; it leads with no less"""
+    revision: _builtins.int
     def __init__(
         self,
         *,
         mesh: _builtins.str = ...,
         who: _builtins.str = ...,
         confirmed: _builtins.bool = ...,
+        epoch: _builtins.int = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "mesh", b"mesh", "who", b"who"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "epoch", b"epoch", "mesh", b"mesh", "revision", b"revision", "who", b"who"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

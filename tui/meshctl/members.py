@@ -86,14 +86,15 @@ def promote(session: Session) -> None:
 def _force(session: Session, who: str) -> None:
     """Says what it may lose, and asks."""
     request = local_pb2.ForcePromotionRequest(mesh=session.mesh, who=who)
-    warnings = session.call("ForcePromotion", request).warnings
+    told = session.call("ForcePromotion", request)
+    warnings = told.warnings
     if not session.options.yes:
         text = "\n".join(as_text.clean(one) for one in warnings)
         session.confirm(
             f"{text}\nHave {as_text.clean(who)} lead by force?",
             f"{text.replace(chr(10), ' ')} Nobody can be asked here",
         )
-    request.confirmed = True
+    request.confirmed, request.epoch, request.revision = True, told.epoch, told.revision
     reply = session.change("ForcePromotion", request, "meshctl nodes list")
     session.show(
         {"epoch": reply.epoch, "revision": reply.revision, "warnings": list(warnings)},

@@ -33,6 +33,13 @@ NO_PRIMARY = Unavailable(
 )
 
 
+LOST = Unavailable(
+    "no node leads the mesh, and this one does not by itself: its redis has lost changes that it had confirmed; "
+    "nothing was changed",
+    "see `meshctl doctor`",
+)
+
+
 class Forwarding:
     """For one node of one mesh."""
 
@@ -63,7 +70,7 @@ class Forwarding:
         member = self._mesh.members.get(primary)
         if member is None:
             await self._elector.wait_changed(lambda: self._elector.primary() != primary, timeout)
-            return refused(NO_PRIMARY)
+            return refused(NO_PRIMARY if self._elector.lost is None else LOST)
         request = node_pb2.SubmitRequest(
             mesh_id=self._mesh.choices.mesh_id, change=change, hops=1, timeout_ms=int(timeout * 1000)
         )

@@ -269,7 +269,7 @@ class LocalApi:
     ) -> local_pb2.ForcePromotionReply:
         mesh = self._daemon.find(request.mesh)
         member = self._member(mesh, request.who, state_pb2.ROLE_NODE)
-        return await force_promotion(mesh, member, request.confirmed, actor.user)
+        return await force_promotion(mesh, member, request, actor.user)
 
     async def rename_member(self, request: local_pb2.RenameMemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)

@@ -17,6 +17,7 @@ from meshproto import PROTOCOL_VERSION, join_pb2, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
 from meshd.assembly.forwarding import Forwarding, refused
+from meshd.assembly.lost_data import LostData
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.mesh_networks import networks_of
 from meshd.assembly.node_calls import NodeCalls
@@ -127,6 +128,7 @@ class NodeDuties:
             lambda: frozenset(self._nodes()),
         )
         self._leadership.elector = self._elector
+        self._lost = LostData(mesh, self._elector)
         self._forwarding = Forwarding(mesh, self._elector, self._leadership, self._calls)
         self._mesh_server = MeshServer(identity, self, lambda: mesh.state_with_provisional())
         await self._mesh_server.start(own, defaults.MESH_PORT)
@@ -188,7 +190,7 @@ class NodeDuties:
 
     @property
     def store_state(self) -> str:
-        return self._elector.store_state if hasattr(self, "_elector") else ""
+        return (self._lost.problem or self._elector.store_state) if hasattr(self, "_elector") else ""
 
     @property
     def writable(self) -> bool:
@@ -203,7 +205,8 @@ class NodeDuties:
         return self._elector.primary() if hasattr(self, "_elector") else ""
 
     def checks(self) -> list[local_pb2.Check]:
-        return self._dns.checks() if self._dns is not None else []
+        lost = self._lost.checks() if hasattr(self, "_elector") else []
+        return lost + (self._dns.checks() if self._dns is not None else [])
 
     # --- following --------------------------------------------------------------------------------------------------
 
@@ -269,6 +272,7 @@ class NodeDuties:
     async def _share_presence(self) -> None:
         while True:
             began = time.monotonic()
+            self._lost.look()
             if self._leadership.primary is not None:
                 heartbeats = self._leadership.heartbeats
                 self._mesh.take_presence(heartbeats.presence(), self._leadership.health())

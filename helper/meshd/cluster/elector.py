@@ -128,6 +128,12 @@ class Elector:
         """In this node's term; (0, 0) when it leads none."""
         return self.state.term.committed if self.state.term is not None else Position()
 
+    @property
+    def lost(self) -> Position | None:
+        """What this node confirmed, when its Redis does not hold that any more: then it does not lead by itself."""
+        state = self.state
+        return state.promise.floor if state.loaded and state.position < state.promise.floor else None
+
     def writable(self) -> bool:
         """Whether this node leads and a change may be written now."""
         return lease.writable(self.state, self._now())
@@ -193,15 +199,16 @@ class Elector:
 
     def check_force(self) -> None:
         """Raises Conflict when `force` would be refused as things are now."""
-        _, effects = machine.step(self.state, ForceWanted(), self._now())
+        _, effects = machine.step(self.state, ForceWanted(self.state.position), self._now())
         for effect in effects:
             if isinstance(effect, Refused):
                 raise _not_forced(effect.reason)
 
-    async def force(self) -> None:
-        """Has this node lead alone, whatever the others hold. Returns when it does. Raises Conflict and Unavailable."""
+    async def force(self, accepted: Position = Position()) -> None:
+        """Has this node lead alone, whatever the others hold, with data from `accepted` on even where it confirmed more
+        than that. Returns when it does. Raises Conflict and Unavailable."""
         self._refusal = ""
-        await self._take(ForceWanted())
+        await self._take(ForceWanted(accepted))
         try:
             async with asyncio.timeout(FORCE_LIMIT), self.changed:
                 await self.changed.wait_for(lambda: self._refusal or self.writable())
@@ -297,6 +304,7 @@ class Elector:
             finally:
                 _give_up(done)
         else:
+            await asyncio.sleep(0)  # however often a tick is due, others get their turn
             await self._step(Tick(), None)
 
     async def _step(self, event: Event, done: asyncio.Future[list[Message]] | None) -> None:

@@ -10,6 +10,7 @@ from meshd.cluster.election.messages import (
     ConfirmReply,
     ConfirmRequest,
     Follow,
+    ForceWanted,
     HandOver,
     HandOverWanted,
     Heartbeat,
@@ -19,6 +20,7 @@ from meshd.cluster.election.messages import (
     Park,
     Parked,
     Received,
+    Refused,
     Send,
     StepDown,
     StoreFailed,
@@ -347,3 +349,43 @@ def test_a_world_that_was_forced_is_not_the_next_one_of_another():
     assert not worlds.continues(beside.epoch, forced + 7)
     assert worlds.continues(beside.epoch, forced + 2**20 - 7)
     assert not worlds.continues(beside.epoch + 2**20, forced + 2**20 - 7)
+
+
+def damaged(self_id="a", voters=Voters(("a",))):
+    """Its Redis lost the last of what it had confirmed."""
+    return Voter(self_id, Promise(2, Position(2, 20), self_id), Position(2, 19), voters)
+
+
+def test_data_that_lost_what_was_confirmed_leads_only_when_a_person_knows():
+    alone = damaged()
+    for _ in range(100):
+        alone.wait(1)
+    assert not [one for one in alone.did if isinstance(one, Park | Lead)], "it led over lost changes, and said nothing"
+    alone.take(ForceWanted())
+    assert isinstance(alone.take(Parked(alone.state.token, Position(2, 19), Voters(("a",))))[0], Refused)
+    alone.take(ForceWanted(accepted=Position(2, 19)))
+    (lead,) = alone.take(Parked(alone.state.token, Position(2, 19), Voters(("a",))))
+    assert isinstance(lead, Lead)
+    assert lead.base == Position(2, 19)
+    first = Position(lead.epoch, 20)
+    alone.take(Appended(first, Voters(("a",))))
+    assert Committed(first) in alone.take(StoreSeen(first, Voters(("a",)), True))
+    assert lease.writable(alone.state, alone.now)
+
+
+def test_no_less_is_led_with_than_the_person_was_told():
+    alone = damaged()
+    alone.wait(2)
+    alone.take(ForceWanted(accepted=Position(2, 19)))
+    (refused,) = alone.take(Parked(alone.state.token, Position(2, 18), Voters(("a",))))
+    assert isinstance(refused, Refused)
+    assert not alone.state.leading
+
+
+def test_force_is_refused_before_anybody_is_asked_where_it_can_not_be_done():
+    for at, voters in ((Position(), Voters()), (Position(2, 19), Voters(("b", "c")))):
+        node = damaged(voters=voters)
+        node.take(StoreSeen(at, voters, True))
+        node.wait(2)
+        (refused,) = node.take(ForceWanted(accepted=at))
+        assert isinstance(refused, Refused)

@@ -128,7 +128,8 @@ async def _lead_by_force(talk: Dialogue, mesh: Mesh, member: Member) -> None:
     question = f"No majority answers. Have {member.name} lead {mesh.name} by force?"
     if not await talk.ask(question, effect, "lead by force"):
         return
-    await talk.call("ForcePromotion", FORCED_S, mesh=mesh.name, who=member.id, confirmed=True)
+    accepted = {"epoch": told.epoch, "revision": told.revision}
+    await talk.call("ForcePromotion", FORCED_S, mesh=mesh.name, who=member.id, confirmed=True, **accepted)
     talk.good(f"{member.name} leads {mesh.name}", "by force")
 
 

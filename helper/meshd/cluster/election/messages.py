@@ -126,7 +126,11 @@ class HandOverWanted:
 
 @dataclass(frozen=True, slots=True)
 class ForceWanted:
-    """`nodes promote --force`, at the node that is to lead."""
+    """`nodes promote --force`, at the node that is to lead. `accepted`: with data from that position on, also where
+    this node confirmed more than that, which its Redis has lost; the person was told so. (0, 0): only with all of it.
+    """
+
+    accepted: Position = Position()
 
 
 Event = (

@@ -149,7 +149,7 @@ def handed_over(state: State, message: HandOver, now: float) -> Step:
     return park(state, Attempt(Stage.PARKING, epoch, now, state.token, released=message.epoch), now)
 
 
-def force(state: State, now: float) -> Step:
+def force(state: State, accepted: Position, now: float) -> Step:
     """A person decided that this node leads alone, whatever the others hold."""
     if state.leading:
         return state, [Refused("this node is the primary already")]
@@ -157,13 +157,18 @@ def force(state: State, now: float) -> Step:
         return state, [Refused("redis on this node does not answer")]
     if now - state.heard < state.timing.timeout:
         return state, [Refused("the primary is there: nothing has to be forced")]
-    return park(state, Attempt(Stage.PARKING, 0, now, state.token, forced=True), now)
+    if state.position == Position():
+        return state, [Refused("its redis holds nothing of the mesh")]
+    if state.self_id not in state.voters.everyone:
+        return state, [Refused("it does not vote")]
+    return park(state, Attempt(Stage.PARKING, 0, now, state.token, forced=True, accepted=accepted), now)
 
 
 def forced(state: State, attempt: Attempt, now: float) -> Step:
     """The epoch is promised only when its first entry is on disk: a promise of a world without data would block all."""
-    everyone = attempt.voters.everyone
-    if state.self_id not in everyone or attempt.base < state.promise.floor:
-        return abandoned(state), [Refused("this node does not vote, or lacks changes that it confirmed")]
+    floor = state.promise.floor
+    least = min(floor, attempt.accepted) if attempt.accepted > Position() else floor
+    if state.self_id not in attempt.voters.everyone or attempt.base < least:
+        return abandoned(state), [Refused("its redis holds less than was said: ask what it has again")]
     epoch = forced_epoch(max(state.promise.epoch, state.highest, attempt.base.epoch), state.self_id)
     return leading.begin(state, replace(attempt, epoch=epoch, voters=Voters((state.self_id,))), now)

@@ -49,6 +49,7 @@ class Attempt:
     refused: frozenset[str] = frozenset()
     released: int = 0
     forced: bool = False
+    accepted: Position = Position()  # when it is forced: the least data that it may lead with; (0, 0): the floor
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,11 @@ def rank(state: State) -> int:
 def stand_at(state: State) -> float:
     """When this node asks for votes. Half a stagger more, since the others heard the same heartbeat a little later.
 
-    The only node of a mesh waits for nobody: there is none that a lease could belong to.
+    The only node of a mesh waits for nobody: there is none that a lease could belong to. Without what it confirmed it
+    has nothing to stand with, and looks again and again.
     """
-    if state.nodes == {state.self_id} and state.voters.everyone == (state.self_id,):
+    alone = state.nodes == {state.self_id} and state.voters.everyone == (state.self_id,)
+    if alone and state.loaded and state.position >= state.promise.floor:
         return state.wait_from
     return state.wait_from + state.pause + state.timing.stagger * (rank(state) + 0.5)
 
