@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -44,7 +45,20 @@ PANEL = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def free_display() -> int:
-    return next(one for one in range(90, 300) if not Path(f"/tmp/.X11-unix/X{one}").exists())
+    """Without what a screen that was killed left there: its lock names a process that may be anybody's by now."""
+    return next(one for one in range(90, 300) if _is_free(one))
+
+
+def _is_free(number: int) -> bool:
+    lock, path = Path(f"/tmp/.X{number}-lock"), Path(f"/tmp/.X11-unix/X{number}")
+    if not path.exists():
+        return not lock.exists()  # one that starts has only that
+    with socket.socket(socket.AF_UNIX) as one:
+        if one.connect_ex(str(path)) == 0:
+            return False
+    path.unlink()
+    lock.unlink(missing_ok=True)
+    return True
 
 
 COLOURS = {"green": (44, 164, 78), "amber": (224, 138, 0), "grey": (138, 143, 152), "red": (211, 49, 43)}
@@ -67,8 +81,7 @@ class Screen:
         # Without -noreset it would start over whenever its only client ends, and hang up on whoever comes then.
         options = ("-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset")
         self.desktop.start("Xvfb", self.display, *options, log="xvfb.log")
-        socket = Path(f"/tmp/.X11-unix/X{self.display[1:]}")
-        await until(socket.exists, "the screen")
+        await until(Path(f"/tmp/.X11-unix/X{self.display[1:]}").exists, "the screen")
         await until(lambda: self.run("xdpyinfo").returncode == 0, "the screen to answer")
 
     def _owner(self) -> tuple[int, int]:
