@@ -155,6 +155,7 @@ def member(one: local_pb2.MemberStatus) -> str:
     if one.role == state_pb2.ROLE_NODE:
         lag = "unknown" if one.replica_lag < 0 else f"{one.replica_lag} behind"
         facts.append(("replica", ("primary, " if one.primary else "") + ("voter, " if one.voter else "") + lag))
+        facts.append(("store", "" if one.store_state == "ok" else one.store_state))
     return "\n".join(f"{name:>10}  {clean(value)}" for name, value in facts if value)
 
 

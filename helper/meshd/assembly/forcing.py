@@ -42,11 +42,13 @@ def what_it_loses(mesh: Mesh, member: Member, elector: Elector) -> list[str]:
     voters = [mesh.members[one].name for one in state.voters.everyone if one in mesh.members and one != member.id]
     last = mesh.members.get(state.primary)
     age = boot_time() - state.heard
-    heard = "not since meshd was started here" if math.isinf(age) else f"{age:.0f} s ago"
+    heard = f"The primary was heard last {age:.0f} s ago{f': {last.name}' if last is not None else ''}."
+    if math.isinf(age):
+        heard = "No primary was heard since meshd was started here."
     said = [
         f"{member.name} has the changes up to revision {state.position.revision}. Any change that was reported done "
         f"after that one is lost: the other nodes drop it when they are back.",
-        f"The primary was heard last {heard}{f': {last.name}' if last is not None else ''}.",
+        heard,
     ]
     if elector.lost is not None:
         said.append(

@@ -29,7 +29,7 @@ from meshd.cluster.election.messages import (
     VoteReply,
     VoteRequest,
 )
-from meshd.cluster.election.state import starting
+from meshd.cluster.election.state import starting, wake_at
 from meshd.model.position import Position
 from meshd.model.voters import Voters
 from meshd.store.durability import Promise
@@ -389,3 +389,14 @@ def test_force_is_refused_before_anybody_is_asked_where_it_can_not_be_done():
         node.wait(2)
         (refused,) = node.take(ForceWanted(accepted=at))
         assert isinstance(refused, Refused)
+
+
+@pytest.mark.parametrize("what", ["redis is gone", "its file lost its end"])
+def test_the_only_node_of_a_mesh_without_its_data_does_not_spin(what):
+    """It waits for nobody, but for its Redis: a tick that is always due lets nothing else run."""
+    alone = Voter("a", Promise(2, AT, "a"), AT, Voters(("a",)))
+    alone.take(StoreFailed("redis ended"))
+    if what != "redis is gone":
+        alone.take(StoreSeen(Position(2, 9), Voters(("a",)), True))
+    alone.take(Tick())
+    assert wake_at(alone.state) > alone.now
