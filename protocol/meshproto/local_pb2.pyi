@@ -1126,12 +1126,15 @@ class JoinProgress(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     MESH_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     """resolve, verify, redeem, tunnel, handshake, synced, pending, done"""
     text: _builtins.str
     request_id: _builtins.str
     """with stage pending"""
     fingerprint: _builtins.str
+    open: _builtins.bool
+    """the stage did not end in time, and goes on by itself"""
     @_builtins.property
     def mesh(self) -> Global___MeshStatus:
         """with stage done"""
@@ -1144,10 +1147,11 @@ class JoinProgress(_message.Message):
         request_id: _builtins.str = ...,
         fingerprint: _builtins.str = ...,
         mesh: Global___MeshStatus | None = ...,
+        open: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "mesh", b"mesh", "request_id", b"request_id", "stage", b"stage", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "mesh", b"mesh", "open", b"open", "request_id", b"request_id", "stage", b"stage", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,7 +97,7 @@ def test_3_another_machine_joins_with_it(journey: Journey) -> None:
     laptop.press("Enter")
     laptop.shows("There is no keyring in this session. Join without?")
     laptop.press("y")
-    laptop.shows("redeeming the invite", "this machine is in home", limit=30)
+    laptop.shows("✓ Be let in", "✓ Synced", "this machine is in home", limit=30)
     laptop.back("this machine is in home")
     laptop.shows("home ● connected", "gw-berlin", "direct")
     journey.berlin.shows("used")

@@ -21,7 +21,7 @@ CLUSTER_KEY = "meshkey1-" + "abcdefghijklmnopqrstuvwxyz234567" * 2
 
 class RecordedMeshd(MeshdServicer):
     """`status` is the snapshot that a new watcher gets; `push` sends everybody an update; `calls` is what was asked,
-    `past_of` about whose day."""
+    `past_of` about whose day. A join says `stages`, and ends once `held` is set."""
 
     def __init__(self, socket: Path, status: local_pb2.Status, events: list[local_pb2.Event] | None = None) -> None:
         self.status = status
@@ -32,6 +32,9 @@ class RecordedMeshd(MeshdServicer):
         self.refuse: tuple[str, str] | None = None
         self.keyring_entry = ""
         self.silent = threading.Event()
+        self.held = threading.Event()
+        self.held.set()
+        self.stages = recordings.stages()
         self._socket = socket
         self._watchers: list[queue.SimpleQueue[local_pb2.WatchUpdate | None]] = []
         self._server: grpc.Server | None = None
@@ -44,12 +47,14 @@ class RecordedMeshd(MeshdServicer):
         self._server.start()
 
     def stop(self) -> None:
-        if self._server is not None:
+        server, self._server = self._server, None
+        if server is not None:
             for watcher in self._watchers:
                 watcher.put(None)
             self._watchers.clear()
-            self._server.stop(0).wait(5)
-            self._server = None
+            stopped = server.stop(0)
+            self.held.set()
+            stopped.wait(5)
         self._socket.unlink(missing_ok=True)
 
     def push(self, update: local_pb2.WatchUpdate) -> None:
@@ -141,7 +146,9 @@ class RecordedMeshd(MeshdServicer):
         return local_pb2.CreateMeshReply(mesh=mesh, cluster_key=CLUSTER_KEY)
 
     def JoinMesh(self, request: local_pb2.JoinMeshRequest, context: Any) -> Iterator[local_pb2.JoinProgress]:
-        yield local_pb2.JoinProgress(stage="resolve", text="looking for gw-berlin.example")
-        yield local_pb2.JoinProgress(stage="verify", text="gw-berlin.example is a node of office")
+        yield from self.stages
+        self.held.wait(20)
+        if self._server is None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "stopped")
         self._answer(request, context)
         yield local_pb2.JoinProgress(stage="done", text="joined office", mesh=local_pb2.MeshStatus(name="office"))

@@ -186,3 +186,18 @@ def crowd(count: int) -> list[local_pb2.MemberStatus]:
         for number in range(5, count + 1)
     ]  # fmt: skip
     return first + peers
+
+
+def stages() -> list[local_pb2.JoinProgress]:
+    """Of a join with a cluster key."""
+    return [
+        local_pb2.JoinProgress(stage=stage, text=text)
+        for stage, text in (
+            ("resolve", "looking for gw-berlin.example"),
+            ("verify", "gw-berlin.example is a node of office"),
+            ("redeem", "asking office to let this machine in"),
+            ("tunnel", "setting up the tunnel"),
+            ("handshake", "waiting for the first handshake"),
+            ("synced", "waiting for the state of the mesh"),
+        )
+    ]

@@ -251,7 +251,9 @@ async def test_a_mesh_is_joined_stage_by_stage(make_app: MakeApp, make_meshd: Ma
         if peer:
             await shows(app, "There is no keyring in this session. Join without?", "a file that only root reads")
             await press(pilot, "y")
-        await shows(app, "✓ looking for gw-berlin.example", "● this machine is in office")
+        await shows(
+            app, "✓ Check it     gw-berlin.example is a node of office", "✓ Synced", "● this machine is in office"
+        )
         call = meshd.calls[0]
         assert (call.what, list(call.hosts), call.always_on) == (secret, [] if peer else ["198.51.100.2"], peer)
         assert secret[:20] not in str(app.screen)
@@ -266,7 +268,7 @@ async def test_a_join_that_fails_says_where_and_why(make_app: MakeApp, make_mesh
         await press(pilot, "a")
         await paste(pilot, invite())
         await press(pilot, "tab", "tab", "tab", "space", "enter")
-        await shows(app, "▲ gw-berlin.example is a node of office", "▲ the invite was already used", "→ ask for a new")
+        await shows(app, "✓ Handshake", "▲ Synced", "▲ the invite was already used", "→ ask for a new")
         await press(pilot, "escape")
         await shows(app, "No mesh yet.")
 

@@ -165,7 +165,7 @@ def judge_mesh(values: Values, meshes: Collection[str]) -> Verdict:
 def join_fields(host: str) -> list[Field]:
     return [
         Field("what", "Invite or key", hint="paste it here", longest=65536, hidden=True),
-        Field("hosts", "Through", hint="with a cluster key: a node's address", longest=500),
+        Field("hosts", "Through", hint="a node's address: with a key, or to ask there", longest=500),
         Field("member_name", "This machine", hint=f"{host}, or another name", longest=63),
         Field("keys", "Keys", KEYRING, choices=(KEYRING, "file")),
     ]
@@ -177,12 +177,14 @@ def judge_join(values: Values, now_ms: int) -> Verdict:
     from meshproto.invite import is_invite, parse_invite
 
     what, hosts = values["what"], values["hosts"].split()
-    if not what:
-        return "Paste an invite (mesh1-…) or a cluster key (meshkey1-…).", ""
     if any(not HOST.fullmatch(host) for host in hosts):
         return "Through: addresses or names of nodes, with spaces between.", ""
     if values["member_name"] and (wrong := name_objection(values["member_name"])):
         return wrong, ""
+    if not what and not hosts:
+        return "Paste an invite (mesh1-…) or a cluster key (meshkey1-…); or name a node to ask there.", ""
+    if not what:
+        return "", f"Asks {hosts[0]} to let this machine in as a peer. People there decide.\n{_keys(values)}"
     try:
         if is_cluster_key(what):
             ClusterKey.parse(what)
@@ -200,8 +202,13 @@ def judge_join(values: Values, now_ms: int) -> Verdict:
     left = format_duration((invite.expires_ms - now_ms) // 60_000 * 60_000)
     if invite.role == ROLE_NODE:
         keys = "This machine becomes a node, and connects whenever it starts."
-    elif values["keys"] == KEYRING:
-        keys = "The keys go into your keyring: this machine connects when you say so."
     else:
-        keys = "The keys go into a file that only root reads: this machine connects whenever it starts."
+        keys = _keys(values)
     return "", f"An invite to {plain(invite.mesh_name)}{who}, good for {left}.\n{keys}"
+
+
+def _keys(values: Values) -> str:
+    """Where those of a peer go."""
+    if values["keys"] == KEYRING:
+        return "The keys go into your keyring: this machine connects when you say so."
+    return "The keys go into a file that only root reads: this machine connects whenever it starts."

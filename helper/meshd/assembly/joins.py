@@ -86,13 +86,13 @@ async def _join(
 ) -> local_pb2.JoinProgress:
     last = ("", "")
 
-    async def progress(stage: str, text: str) -> None:
+    async def progress(stage: str, text: str, still_open: bool = False) -> None:
         nonlocal last
         if stage == "redeem":
             asked.set()
         if last != (stage, text):  # tries that are repeated look the same
             last = stage, text
-            await reports.put(local_pb2.JoinProgress(stage=stage, text=text))
+            await reports.put(local_pb2.JoinProgress(stage=stage, text=text, open=still_open))
 
     async def pending(request_id: str, fingerprint: str) -> None:
         await reports.put(
@@ -128,7 +128,7 @@ async def _join(
 
 
 async def _become_member(
-    daemon: Daemon, joined: Joined, person: str, progress: Progress, deadline: float
+    daemon: Daemon, joined: Joined, person: str, progress: Callable[..., Awaitable[None]], deadline: float
 ) -> local_pb2.JoinProgress:
     await progress("tunnel", "setting up the tunnel")
     mesh = await daemon.adopt(joined, person)
@@ -138,10 +138,14 @@ async def _become_member(
     limit = min(deadline, time.monotonic() + 8)
     while time.monotonic() < limit and mesh_status(mesh).state != local_pb2.CONNECTED:
         version = await mesh.wait_changed(version, min(0.2, limit - time.monotonic()))
+    if (found := mesh_status(mesh)).state != local_pb2.CONNECTED:
+        await progress("handshake", found.reason or "no answer yet", True)
     await progress("synced", "waiting for the state of the mesh")
     limit = min(limit, time.monotonic() + SYNC_TIME)
     while time.monotonic() < limit and not (mesh.duties and mesh.duties.writable):
         version = await mesh.wait_changed(version, min(0.1, limit - time.monotonic()))
+    if not (mesh.duties and mesh.duties.writable):
+        await progress("synced", "nothing heard from the primary yet", True)
     return local_pb2.JoinProgress(stage="done", text=f"joined {mesh.name}", mesh=mesh_status(mesh))
 
 
@@ -241,15 +245,22 @@ async def _by_invite(
         wishes = await _wishes(daemon, request, name, invite.mesh_name)
     else:
         wishes = await _peer_wishes(daemon, request, name, invite.mesh_name, person)
+    await progress("resolve", f"looking for the nodes of {invite.mesh_name}")
     endpoints = {}
+    unknown: MeshError | None = None
     for node in invite.nodes:
-        endpoint = await _usable(node.endpoints)
+        try:
+            endpoint = await _usable(node.endpoints)
+        except MeshError as error:
+            unknown = error
+            continue
         if endpoint is not None:
             endpoints[node.public_key] = endpoint
     if not endpoints:
-        raise Conflict(
+        raise unknown or Conflict(
             f"this machine has no route to any node of {invite.mesh_name}", "check its network", "unreachable"
         )
+    await progress("verify", f"opening the invite's tunnel to {invite.mesh_name}")
     machine, interface = daemon.machine, wishes.interface
 
     def temporary_network() -> Desired:
@@ -288,15 +299,20 @@ async def _by_invite(
 
 
 async def _usable(endpoints: tuple[str, ...]) -> UdpEndpoint | None:
+    """None where this machine has no way to any. Raises MeshError when none of their names is known."""
+    unknown: list[MeshError] = []
     for text in endpoints:
         endpoint = Endpoint.parse(text)
         try:
             addresses = await resolve(endpoint.host, endpoint.port)
-        except MeshError:
+        except MeshError as error:
+            unknown.append(error)
             continue
         for address in addresses:
             if source_towards(address) is not None:
                 return UdpEndpoint(address, endpoint.port)
+    if len(unknown) == len(endpoints) and unknown:
+        raise unknown[0]
     return None
 
 

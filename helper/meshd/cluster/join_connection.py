@@ -33,6 +33,9 @@ Whoever calls sets the limit."""
 CLOCK_TOLERANCE = 24 * 3600
 """Seconds by which clocks may differ: certificates are valid from one day before they are made."""
 
+RESOLVE_TIME = 5.0
+"""Seconds for a name. The system's own resolver tries for longer than whoever joins waits."""
+
 Address = IPv4Address | IPv6Address
 
 
@@ -55,11 +58,16 @@ class JoinConnection:
         await self.channel.close(None)
 
 
-async def resolve(host: str, port: int) -> list[Address]:
-    """The addresses of a host, IPv6 and IPv4 in the system's order. Raises Unavailable."""
+async def resolve(host: str, port: int, limit: float = RESOLVE_TIME) -> list[Address]:
+    """The addresses of a host, IPv6 and IPv4 in the system's order. Raises Unavailable, also after `limit` seconds."""
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(limit):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise Unavailable(
+            f"{host} can't be resolved: no name server answers", "check this machine's network, or use an address"
+        ) from None
     except OSError as error:
         raise Unavailable(
             f"{host} can't be resolved: {error.strerror or error}", "check the name, or use an address"

@@ -19,7 +19,14 @@ from meshproto import PROTOCOL_VERSION, base32, cluster_key, join_pb2, node_pb2,
 
 from meshd.cluster.certificates import await_signature, fingerprint, identity_of, signing_request
 from meshd.cluster.identity import Choices, Identity, Keys
-from meshd.cluster.join_connection import Address, JoinConnection, check_clock_difference, connect, resolve
+from meshd.cluster.join_connection import (
+    RESOLVE_TIME,
+    Address,
+    JoinConnection,
+    check_clock_difference,
+    connect,
+    resolve,
+)
 from meshd.cluster.request_keys import forget_request_keys, keep_request_keys
 from meshd.model.errors import Conflict, MeshError, NotPermitted, Unavailable
 from meshd.model.members import Endpoint, Role
@@ -115,7 +122,8 @@ async def _reach(
         for host in hosts:
             await progress("resolve", f"looking for {host}")
             try:
-                addresses: list[Address] = await resolve(host.host, host.port)
+                limit = min(max(deadline - time.monotonic(), 0.5), RESOLVE_TIME)
+                addresses: list[Address] = await resolve(host.host, host.port, limit)
             except MeshError as error:
                 last = error
                 continue
@@ -222,6 +230,7 @@ async def redeem(
             except Unavailable:
                 continue
             try:
+                await progress("verify", f"{address} is a node of {connection.mesh_name}")
                 await wishes.check(connection)
                 await progress("redeem", f"redeeming the invite at {connection.mesh_name}")
                 admission = await connection.stub.RedeemInvite(

@@ -16,6 +16,8 @@ from meshtui.model import Mesh, MeshState, Role
 CREATE_TIMEOUT_S = 25.0
 JOIN_TIMEOUT_S = 25.0
 """INTERFACES.md: `join` ends within that."""
+DECISION_S = 1800.0
+"""For people to let this machine in. The request stays open afterwards, and asking again finds it."""
 
 
 def _host() -> str:
@@ -65,7 +67,8 @@ async def key(talk: Dialogue, mesh: Mesh, meshes: Sequence[Mesh]) -> None:
 async def join(talk: Dialogue) -> None:
     values = await talk.form(
         "Join a mesh",
-        "What you paste is not shown. This machine makes its own keys; they never leave it.",
+        "What you paste is not shown. This machine makes its own keys; they never leave it.\n"
+        "Without an invite or a key: name a node, and people there let this machine in.",
         forms.join_fields(_host()),
         "join",
         lambda values: forms.judge_join(values, talk.now_ms),
@@ -75,34 +78,41 @@ async def join(talk: Dialogue) -> None:
     from meshproto import person_keys
     from meshproto.cluster_key import is_cluster_key
 
+    what, hosts = values["what"], values["hosts"].split()
+    asks = "" if what else hosts[0]  # the node that is asked to let this machine in
     entry = None
-    if values["keys"] == forms.KEYRING and person_keys.belong_in_keyring(values["what"]):
+    if values["keys"] == forms.KEYRING and (asks or person_keys.belong_in_keyring(what)):
         try:
-            entry = await asyncio.to_thread(person_keys.begin)
+            entry = await asyncio.to_thread(person_keys.begin, asks)
         except person_keys.NoKeyring as error:
             effect = "The keys can be kept in a file that only root reads; this machine then connects whenever it "
             effect += f"starts.\nFor the keyring: {plain(error.fix)}."
             why = plain(str(error))
             if not await talk.ask(f"{why[:1].upper()}{why[1:]}. Join without?", effect, "keep them in a file"):
                 return
-    screen = talk.progress("Joining")
+    screen = talk.progress("Asking to be let in" if asks else "Joining")
+    limit_s = DECISION_S if asks else JOIN_TIMEOUT_S
     try:
         await talk.follow(
             "JoinMesh",
             screen.heard,
-            JOIN_TIMEOUT_S + 2,
-            what=values["what"],
-            hosts=values["hosts"].split(),
+            limit_s + 2,
+            what=what,
+            hosts=hosts,
             member_name=values["member_name"],
-            always_on=entry is None and not is_cluster_key(values["what"]),
+            always_on=entry is None and not is_cluster_key(what),
             keys=entry.message() if entry is not None else None,
-            timeout_ms=int(JOIN_TIMEOUT_S * 1000),
+            timeout_ms=int(limit_s * 1000),
+            request=bool(asks),
         )
     except Refused as error:
         talk.failed(screen, error)
-        if entry is not None and not await _joined_all_the_same(talk, entry.name):
-            await asyncio.to_thread(person_keys.abandon, entry)
+        asked_again = asks and error.code != "refused"
+        if entry is not None and not asked_again and not await _joined_all_the_same(talk, entry.name):
+            await asyncio.to_thread(person_keys.abandon, entry, asks)
         return
+    if entry is not None and asks:
+        await from_keyring(person_keys.finish, entry, asks)
     if screen.mesh:
         talk.show_mesh(screen.mesh)
 

@@ -97,6 +97,8 @@ class FormScreen(ModalScreen[Values | None]):
         values = self.values
         if not self._judge(values)[0]:
             self.dismiss(values)
+        else:
+            self._check()  # what was right may have become wrong while it stood there
 
     def action_give_up(self) -> None:
         self.dismiss(None)
