@@ -65,6 +65,26 @@ COLOURS = {"green": (44, 164, 78), "amber": (224, 138, 0), "grey": (138, 143, 15
 """Those of packaging/generate-icons."""
 
 
+def coloured(picture: Image.Image, colour: str) -> tuple[int, int] | None:
+    """The middle of what has a colour of ours in the panel; None when it is not there."""
+    wanted = COLOURS[colour]
+    found = [
+        (x, y)
+        for x in range(picture.width)
+        for y in range(40)
+        if all(abs(one - two) < 12 for one, two in zip(picture.getpixel((x, y)), wanted, strict=True))
+    ]
+    if len(found) < 12:
+        return None
+    return sum(x for x, _ in found) // len(found), sum(y for _, y in found) // len(found)
+
+
+def keep(picture: Image.Image, name: str, box: tuple[int, int, int, int] | None = None) -> None:
+    if KEEP:
+        KEPT.mkdir(exist_ok=True)
+        (picture.crop(box) if box else picture).save(KEPT / f"{name}.png", optimize=True)
+
+
 class Screen:
     """Xvfb and xfce4-panel as the desktop's person."""
 
@@ -107,23 +127,11 @@ class Screen:
             return image.convert("RGB")
 
     def find(self, picture: Image.Image, colour: str) -> tuple[int, int] | None:
-        """The middle of what has a colour of ours in the panel; None when it is not there."""
-        wanted = COLOURS[colour]
-        found = [
-            (x, y)
-            for x in range(picture.width)
-            for y in range(40)
-            if all(abs(one - two) < 12 for one, two in zip(picture.getpixel((x, y)), wanted, strict=True))
-        ]
-        if len(found) < 12:
-            return None
-        return sum(x for x, _ in found) // len(found), sum(y for _, y in found) // len(found)
+        return coloured(picture, colour)
 
     def click(self, at: tuple[int, int], button: int = 1) -> None:
         done = self.run("xdotool", "mousemove", str(at[0]), str(at[1]), "click", str(button))
         assert done.returncode == 0, done.stderr
 
     def keep(self, picture: Image.Image, name: str, box: tuple[int, int, int, int] | None = None) -> None:
-        if KEEP:
-            KEPT.mkdir(exist_ok=True)
-            (picture.crop(box) if box else picture).save(KEPT / f"{name}.png", optimize=True)
+        keep(picture, name, box)

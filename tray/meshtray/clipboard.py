@@ -12,6 +12,9 @@ from meshtray.programs import NoProgram, output, own_command
 
 LONGEST = 65_536
 """Bytes. An invite has about 600."""
+LIMIT_S = 5.0
+NOTHING = ("No selection", "Nothing is copied")
+"""What versions of wl-paste say."""
 
 
 def _wayland(program: str, *options: str) -> list[str]:
@@ -30,7 +33,12 @@ def _x11(option: str) -> list[str]:
 async def paste() -> str:
     """What is on it. Raises NoProgram."""
     command = _wayland("wl-paste", "--no-newline") or _x11(X11_PASTE)
-    return (await output(command, limit_s=5.0))[:LONGEST].decode(errors="replace")
+    try:
+        return (await output(command, limit_s=LIMIT_S))[:LONGEST].decode(errors="replace")
+    except NoProgram as error:
+        if str(error) in NOTHING:
+            return ""
+        raise
 
 
 async def copy(text: str) -> None:
@@ -52,10 +60,18 @@ async def _hand_over(command: Sequence[str], data: bytes) -> None:
     process.stdin.write(data)
     process.stdin.close()
     try:
-        async with asyncio.timeout(5.0):
-            await process.stdout.read()  # both close it once the text can be pasted
+        async with asyncio.timeout(LIMIT_S):
+            # Ours says so and stays; wl-copy ends, and leaves its output to another one of it that stays.
+            said = asyncio.create_task(process.stdout.read(1))
+            ended = asyncio.create_task(process.wait())
+            try:
+                await asyncio.wait([said, ended], return_when=asyncio.FIRST_COMPLETED)
+                if not (said.done() and said.result()) and await ended != 0:
+                    raise NoProgram("the clipboard did not take it", "copy it from meshtui")
+            finally:
+                said.cancel()
+                ended.cancel()
+                await asyncio.gather(said, ended, return_exceptions=True)
     except TimeoutError as error:
         process.kill()
-        raise NoProgram("the clipboard did not take it within 5 s") from error
-    if process.returncode not in (None, 0):
-        raise NoProgram("the clipboard did not take it")
+        raise NoProgram(f"the clipboard did not take it within {LIMIT_S:g} s", "try again") from error

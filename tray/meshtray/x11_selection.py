@@ -13,7 +13,7 @@ LONGEST = 65_536
 
 
 def hold(text: bytes) -> int:
-    """Owns the selection until somebody else does. Standard output is closed once it is ours."""
+    """Owns the selection until somebody else does. Says so on standard output once it is ours, and closes it."""
     from Xlib import X, Xatom
     from Xlib.display import Display
     from Xlib.protocol import event
@@ -24,6 +24,7 @@ def hold(text: bytes) -> int:
     window.set_selection_owner(clipboard, X.CurrentTime)
     if display.get_selection_owner(clipboard) != window:
         return 1
+    os.write(1, b"1")
     os.close(1)
     while True:
         asked = display.next_event()
