@@ -427,7 +427,7 @@ class Change(_message.Message):
     PROMOTE_NODE_FIELD_NUMBER: _builtins.int
     ROTATE_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID; the same id is carried out once"""
+    """UUID; the same id is carried out once: see `request_id` in local.proto"""
     actor: _builtins.str
     @_builtins.property
     def admit_node(self) -> Global___AdmitNode: ...

@@ -36,7 +36,11 @@ JOIN_LIMIT = 11.0
 ATTEMPTS = 3
 """Times that a change is sent with one request id while its outcome is not known."""
 
-NOT_KNOWN = {"outcome-unknown", "timeout", "helper-unreachable", "failed"}
+NOT_KNOWN = {"outcome-unknown", "helper-unreachable"}
+"""Answers after which it is sent again: it may have been carried out, or was not sent."""
+
+ELSEWHERE = "no-secret"
+"""The answer to a repeat at another node than the first: the invite was made, its secret is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +195,13 @@ class Client:
             try:
                 reply = await send(self._stubs[target.name], operation.request_id)
             except grpc.aio.AioRpcError as failure:
-                error = client.error_of(failure, target.socket)
+                error = client.error_of(failure, target.socket, "AddRoute")  # any that changes something
                 operation.code = error.code
-                if error.code not in NOT_KNOWN and operation.attempts == 1:
+                if error.code == ELSEWHERE and operation.attempts > 1:
+                    operation.outcome = DONE
+                elif error.code == "unavailable" and operation.attempts > 1:
+                    pass  # nobody leads, so nobody knows what became of the first attempt
+                elif error.code not in NOT_KNOWN:
                     operation.outcome = REFUSED
                 await asyncio.sleep(0.2)
                 continue

@@ -113,7 +113,7 @@ def _check_answers(operations: Sequence[Operation], copy: Copy) -> Iterator[str]
             yield f"{one.what} {one.key} was reported done as {one.epoch}.{one.revision}, and is missing"
         elif one.outcome == DONE and one.revision and at != Position(one.epoch, one.revision):
             yield f"{one.what} {one.key} was reported done as {one.epoch}.{one.revision}, and is {at}"
-        elif one.outcome == REFUSED and one.attempts == 1 and at is not None:
+        elif one.outcome == REFUSED and at is not None:
             yield f"{one.what} {one.key} was refused ({one.code}), and is there as {at}"
     yield from _check_routes(operations, copy)
 

@@ -32,6 +32,7 @@ HISTORY = [
     Operation("c", "redeem invite", "7", 3.5, 4.0, DONE, 1),
     Operation("d", "add route", "198.51.100.0/24", 1.5, 3.0, REFUSED, 1, "unavailable"),
     Operation("e", "add route", "198.51.100.0/25", 1.5, 3.0, UNKNOWN, 3),
+    Operation("f", "rename", "7", 5.0, 6.0, REFUSED, 2, "not-found"),
 ]
 
 
@@ -51,6 +52,7 @@ def test_nothing_is_wrong_where_all_is_well() -> None:
         ([*ENTRIES, entry(5, "x", 3)], "follows"),
         ([*ENTRIES, entry(4, "x", 2)], "follows"),
         ([*ENTRIES, entry(4, "d", 3)], "was refused"),
+        ([*ENTRIES, entry(4, "f", 3)], "was refused"),
         ([*ENTRIES, entry(4, "x", 3, "redeem-invite", "invite 7")], "invite 7 was redeemed 2 times"),
         ([*ENTRIES, entry(4, "x", 3, name="bo", ipv4="10.51.0.1")], "2 members have the ipv4"),
         ([*ENTRIES, entry(4, "x", 3, name="ada", ipv4="10.51.0.2")], "2 members have the name"),

@@ -30,7 +30,7 @@ Submit = Callable[[node_pb2.CreateInvite], Awaitable[node_pb2.ChangeResult]]
 async def make_invite(
     mesh: Mesh, request: local_pb2.CreateInviteRequest, submit: Submit
 ) -> local_pb2.CreateInviteReply:
-    """Raises MeshError."""
+    """The same request again gives the first invite again, where its secret is. Raises MeshError."""
     key = PrivateKey.from_random(os.urandom(32))
     invite_id = os.urandom(4).hex()
     change = node_pb2.CreateInvite(
@@ -57,6 +57,9 @@ async def make_invite(
         if not isinstance(error, OutcomeUnknown):
             await asyncio.to_thread(forget_key, mesh.folder, invite_id)
         raise
+    if result.object_id not in ("", invite_id):  # it was asked for before, and is a repeat: the first one counts
+        await asyncio.to_thread(forget_key, mesh.folder, invite_id)
+        return await show_invite(mesh, result.object_id)
     stored = mesh.state.invites.get(invite_id)
     if stored is None:
         raise MeshError(

@@ -23,7 +23,7 @@ from meshd.assembly.restoring import back_up, restore
 from meshd.assembly.status import member_status, mesh_state, mesh_status
 from meshd.cluster.held_keys import parse_keys
 from meshd.model.changes.routes import parse_route
-from meshd.model.errors import InvalidInput, NotFound, OutcomeUnknown, Unavailable
+from meshd.model.errors import InvalidInput, MeshError, NotFound, OutcomeUnknown, Unavailable
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.rpc.actor import Actor, Tier
@@ -228,15 +228,19 @@ class LocalApi:
         return mesh.duties
 
     async def _submit(
-        self, mesh: Mesh, actor: Actor, request_id: str, **what: object
+        self, mesh: Mesh, actor: Actor, request_id: str, missing: MeshError | None = None, **what: object
     ) -> tuple[node_pb2.ChangeResult, local_pb2.ChangeReply]:
+        """`missing`: why what it is about was not found here; raised when the primary does not know the request."""
         duties = self._connected(mesh)
         change = node_pb2.Change(
             request_id=request_id or str(uuid.uuid4()),
             actor=self._actor(mesh, actor),
             **what,  # type: ignore[arg-type]  # one field of `what`
         )
-        result = raise_refusal(await duties.submit(change, defaults.COMMIT_TIMEOUT))
+        result = await duties.submit(change, defaults.COMMIT_TIMEOUT)
+        if missing is not None and result.outcome == node_pb2.ChangeResult.REFUSED and result.code == "not-found":
+            raise missing
+        raise_refusal(result)
         version = -1
         deadline = time.monotonic() + 2.0
         while mesh.state.position.revision < result.position.revision and time.monotonic() < deadline:
@@ -250,13 +254,26 @@ class LocalApi:
     def _member(self, mesh: Mesh, who: str, role: state_pb2.Role.ValueType = state_pb2.ROLE_UNSPECIFIED) -> Member:
         return mesh.state.find_member(who, Role.from_message(role) if role else None)
 
+    def _id(
+        self, mesh: Mesh, request_id: str, who: str, role: state_pb2.Role.ValueType = state_pb2.ROLE_UNSPECIFIED
+    ) -> tuple[str, MeshError | None]:
+        """Whom a change is about. A member that is not there may be gone, or called otherwise, by this very request, of
+        which this is a repeat: the primary knows. Then the id is "", which nobody has, and the error comes with it."""
+        try:
+            return self._member(mesh, who, role).id, None
+        except NotFound as error:
+            if not request_id:
+                raise
+            return "", error
+
     async def remove_member(self, request: local_pb2.MemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
-        member = self._member(mesh, request.who, request.role)
+        member_id, missing = self._id(mesh, request.request_id, request.who, request.role)
         # A node that was removed knows the cluster key; a peer never did.
-        rotate = member.role is Role.NODE and member.id != mesh.choices.member_id
-        change = node_pb2.RemoveMember(id=member.id, rotate_key=rotate)
-        return (await self._submit(mesh, actor, request.request_id, remove_member=change))[1]
+        member = mesh.state.parsed.get(member_id)
+        rotate = member is not None and member.role is Role.NODE and member_id != mesh.choices.member_id
+        change = node_pb2.RemoveMember(id=member_id, rotate_key=rotate)
+        return (await self._submit(mesh, actor, request.request_id, missing, remove_member=change))[1]
 
     async def promote_node(self, request: local_pb2.MemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
@@ -273,21 +290,21 @@ class LocalApi:
 
     async def rename_member(self, request: local_pb2.RenameMemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
-        member = self._member(mesh, request.who)
-        change = node_pb2.RenameMember(id=member.id, name=request.name)
-        return (await self._submit(mesh, actor, request.request_id, rename_member=change))[1]
+        member_id, missing = self._id(mesh, request.request_id, request.who)
+        change = node_pb2.RenameMember(id=member_id, name=request.name)
+        return (await self._submit(mesh, actor, request.request_id, missing, rename_member=change))[1]
 
     async def set_member_enabled(self, request: local_pb2.SetMemberFlagRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
-        member = self._member(mesh, request.who)
-        change = node_pb2.SetEnabled(id=member.id, enabled=request.on)
-        return (await self._submit(mesh, actor, request.request_id, set_enabled=change))[1]
+        member_id, missing = self._id(mesh, request.request_id, request.who)
+        change = node_pb2.SetEnabled(id=member_id, enabled=request.on)
+        return (await self._submit(mesh, actor, request.request_id, missing, set_enabled=change))[1]
 
     async def set_member_admin(self, request: local_pb2.SetMemberFlagRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
-        member = self._member(mesh, request.who)
-        change = node_pb2.SetAdmin(id=member.id, admin=request.on)
-        return (await self._submit(mesh, actor, request.request_id, set_admin=change))[1]
+        member_id, missing = self._id(mesh, request.request_id, request.who)
+        change = node_pb2.SetAdmin(id=member_id, admin=request.on)
+        return (await self._submit(mesh, actor, request.request_id, missing, set_admin=change))[1]
 
     async def authorize_peer(self, request: local_pb2.PeerRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
@@ -305,29 +322,33 @@ class LocalApi:
         remove = node_pb2.RemoveMember(id=member.id)
         return (await self._submit(mesh, actor, request.request_id, remove_member=remove))[1]
 
-    def _route_node(self, mesh: Mesh, name: str) -> Member:
-        if name:
-            return self._member(mesh, name, state_pb2.ROLE_NODE)
+    def _route_node(self, mesh: Mesh, request: local_pb2.RouteRequest) -> tuple[str, MeshError | None]:
+        if request.node:
+            return self._id(mesh, request.request_id, request.node, state_pb2.ROLE_NODE)
         if mesh.is_node and mesh.me is not None:
-            return mesh.me
+            return mesh.me.id, None
         raise InvalidInput("this machine is a peer, which offers no routes", "say which node: --node WHO")
 
     async def add_route(self, request: local_pb2.RouteRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
-        node = self._route_node(mesh, request.node)
-        change = node_pb2.AddRoute(cidr=request.cidr, node_id=node.id, masquerade=True)
-        return (await self._submit(mesh, actor, request.request_id, add_route=change))[1]
+        node_id, missing = self._route_node(mesh, request)
+        change = node_pb2.AddRoute(cidr=request.cidr, node_id=node_id, masquerade=True)
+        return (await self._submit(mesh, actor, request.request_id, missing, add_route=change))[1]
 
     async def remove_route(self, request: local_pb2.RouteRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
-        node_id = self._route_node(mesh, request.node).id if request.node or mesh.is_node else ""
-        if not node_id:
+        missing: MeshError | None = None
+        if request.node or mesh.is_node:
+            node_id, missing = self._route_node(mesh, request)
+        else:
             offering = [one.node_id for one in mesh.state.routes.values() if one.cidr == request.cidr]
             if len(offering) != 1:
-                raise InvalidInput(f"{len(offering)} nodes offer {request.cidr}", "say which: --node WHO")
-            node_id = offering[0]
+                missing = InvalidInput(f"{len(offering)} nodes offer {request.cidr}", "say which: --node WHO")
+            if missing is not None and (offering or not request.request_id):
+                raise missing
+            node_id = offering[0] if offering else ""
         change = node_pb2.RemoveRoute(cidr=request.cidr, node_id=node_id)
-        return (await self._submit(mesh, actor, request.request_id, remove_route=change))[1]
+        return (await self._submit(mesh, actor, request.request_id, missing, remove_route=change))[1]
 
     async def set_route_preference(
         self, request: local_pb2.RoutePreferenceRequest, actor: Actor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,10 +42,13 @@ class Mesh:
         self.choices = SimpleNamespace(mesh_id="00000000-0000-4000-8000-000000000001", keyring_entry="", person="ada")
         self.identity = SimpleNamespace(ca_certificate=b"ca")
         self.refuse: MeshError | None = None
+        self.done = ""  # the invite that the request was carried out with
 
     async def commit(self, change: node_pb2.CreateInvite) -> node_pb2.ChangeResult:
         if self.refuse:
             raise self.refuse
+        if self.done:
+            return node_pb2.ChangeResult(applied_node_ids=["n"], object_id=self.done)
         self.state.invites[change.id] = state_pb2.Invite(
             id=change.id,
             member=change.member,
@@ -70,6 +74,12 @@ class Mesh:
     def kept(self) -> set[str]:
         folder = self.folder / FOLDER
         return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+async def lost(mesh: Mesh, change: node_pb2.CreateInvite) -> node_pb2.ChangeResult:
+    await mesh.commit(change)
+    mesh.done = change.id
+    raise OutcomeUnknown("its answer was lost")
 
 
 @pytest.fixture
@@ -160,3 +170,23 @@ async def test_unclear_and_unknown_ids(mesh: Mesh) -> None:
     for nobody in ("", "zz", "../n"):
         with pytest.raises(NotFound, match="there is no invite"):
             await mesh.show(nobody)
+
+
+async def test_a_repeated_request_gives_the_invite_that_was_made(mesh: Mesh) -> None:
+    request = local_pb2.CreateInviteRequest(member="laptop-ada", request_id="r")
+    with pytest.raises(OutcomeUnknown):
+        await make_invite(mesh, request, partial(lost, mesh))  # type: ignore[arg-type]
+    (made,) = mesh.state.invites
+    again = await mesh.make()
+    assert again.invite.id == made
+    assert again == await mesh.show(made)
+    assert mesh.kept == {made}, "of the key that was made for the repeat, nothing stays"
+
+
+async def test_a_repeat_at_another_machine_says_that_the_secret_is_elsewhere(mesh: Mesh) -> None:
+    mesh.done = (await mesh.make()).invite.id
+    (mesh.folder / FOLDER / mesh.done).unlink()
+    with pytest.raises(NotFound, match="not on this machine") as caught:
+        await mesh.make()
+    assert caught.value.code == "no-secret"
+    assert mesh.kept == set()
