@@ -30,6 +30,7 @@ class RecordedMeshd(MeshdServicer):
         self.calls: list[Any] = []
         self.past_of: list[str] = []
         self.refuse: tuple[str, str] | None = None
+        self.refuse_about: dict[str, str] = {}
         self.keyring_entry = ""
         self.silent = threading.Event()
         self.held = threading.Event()
@@ -75,6 +76,9 @@ class RecordedMeshd(MeshdServicer):
 
     def _answer(self, request: Any, context: Any) -> None:
         self.calls.append(request)
+        if getattr(request, "who", "") in self.refuse_about:
+            context.set_trailing_metadata((("mesh-code", "refused"),))
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.refuse_about[request.who])
         if self.refuse is not None:
             message, fix = self.refuse
             context.set_trailing_metadata((("mesh-code", "refused"), ("mesh-fix-bin", fix.encode())))

@@ -16,6 +16,7 @@ from meshproto.cluster_key import ClusterKey
 from meshproto.invite import Invite, InviteNode
 from meshproto.keys import PrivateKey
 from meshtui.app import MeshtuiApp
+from meshtui.connection import Refused
 from textual import events
 from textual.pilot import Pilot
 from tui.conftest import press, screen_text, settled, shows, until
@@ -183,6 +184,47 @@ async def test_several_marked_members(make_app: MakeApp, make_meshd: MakeMeshd) 
         assert disabled == [recordings.members()[4].id, recordings.members()[5].id]
         await press(pilot, "escape")
         await shows(app, "7 members")
+
+
+async def test_of_several_it_is_told_which_failed_and_why(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    ids = [one.id for one in recordings.members()]
+    meshd.refuse_about = {ids[1]: "gw-paris still offers routes", ids[2]: "gw-oslo is away"}
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "j", *["space"] * 2, "j", "space", "d")
+        await shows(app, "Remove 3 members from home?")
+        await press(pilot, "y")
+        await shows(
+            app, "1 of 3 is removed, but not gw-paris: gw-paris still", "offers routes; gw-oslo: gw-oslo is away"
+        )
+        removed = [call.who for call in meshd.calls]
+        assert removed == [ids[1], ids[2], ids[4]], "the rest is tried all the same"
+        await press(pilot, "p")
+        await shows(app, "1 of 3 members answered, not: gw-paris (gw-paris still")
+    meshd.calls.clear()
+
+
+async def test_after_nobody_answered_the_rest_is_not_tried(
+    make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    calls: list[Any] = []
+
+    async def call(method: str, timeout_s: float = 10.0, **fields: Any) -> Any:
+        calls.append(fields["who"])
+        if len(calls) == 2:
+            raise Refused("meshd did not answer in time", "try again", "timeout")
+
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        monkeypatch.setattr(app.connection, "call", call)
+        await press(pilot, "j", *["space"] * 2, "j", "space", "d", "y")
+        await shows(app, "1 of 3 is removed, but not gw-oslo: meshd did not answer in time; laptop-grace: not tried")
+    assert len(calls) == 2
+    assert not meshd.calls
 
 
 async def test_marks_that_the_filter_hides_do_not_act(make_app: MakeApp, make_meshd: MakeMeshd) -> None:

@@ -257,8 +257,29 @@ def test_a_join_that_failed(
     monkeypatch.setattr("socket.gethostname", lambda: "laptop-ada")
     meshd = make_meshd(recordings.status())
     meshd.refuse = ("the invite was already used", "ask for a new one")
+    meshd.stages = meshd.stages[:3]
     monkeypatch.setattr("meshtui.forms.judge_join", lambda values, now_ms: ("", "An invite to office, good for 2h."))
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("a", *"mesh1", "enter", wait="already used"))
+
+
+@pytest.mark.parametrize("progress", ["pending", "open"])
+def test_a_join(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch, progress: str
+) -> None:
+    """While people decide, and one that is done but for what goes on by itself."""
+    monkeypatch.setattr("socket.gethostname", lambda: "laptop-ada")
+    meshd = make_meshd(recordings.status())
+    if progress == "pending":
+        text = "waiting to be let in; on a node: meshctl peers authorize 4f2a"
+        fingerprint = recordings.pending()[0].fingerprint
+        pending = local_pb2.JoinProgress(stage="pending", text=text, fingerprint=fingerprint)
+        meshd.stages = [*meshd.stages[:2], pending]
+        meshd.held.clear()
+    else:
+        meshd.stages.insert(5, local_pb2.JoinProgress(stage="handshake", text="no answer from gw-berlin", open=True))
+    keys = ("a", "tab", *"gw-berlin", "tab", "tab", "space", "enter")
+    wait = "authorize 4f2a" if progress == "pending" else "is in office"
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing(*keys, wait=wait))
 
 
 def test_marked(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:

@@ -83,6 +83,26 @@ async def test_pause_step_and_pace(make_app: MakeApp, tmp_path: Path) -> None:
         await shows(app, "105.0 ms", "■ end of the recording")
 
 
+async def test_pause_and_step_work_in_a_story_too(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app(replay=hour(tmp_path / "hour"), speed=0.1)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, *"jjjj", "enter")
+        await shows(app, "Members › laptop-grace", "31.0 ms now", "space pause", ". step", "> faster")
+        assert "d remove" not in screen_text(app), "nothing can be done in a recording"
+        await press(pilot, "space")
+        await shows(app, "‖ recording, paused at 0.1×", "space run")
+        for number in (1, 2):
+            await press(pilot, "full_stop")
+            await shows(app, f"10{number}.0 ms now", "Members › laptop-grace")
+        await press(pilot, *["greater_than_sign"] * 7)
+        await shows(app, "paused at 60×")
+        await press(pilot, "less_than_sign")
+        await shows(app, "paused at 30×")
+        await pilot.click("KeyHints", offset=(3, 0))
+        await shows(app, "105.0 ms now", "■ end of the recording")
+
+
 async def test_nothing_is_done_in_a_recording(make_app: MakeApp, tmp_path: Path) -> None:
     app = make_app(replay=hour(tmp_path / "hour"))
     async with app.run_test(size=SIZE) as pilot:

@@ -113,7 +113,7 @@ class Connection:
             return Refused(error.message, error.fix, error.code)
         if os.path.exists(self._socket) and not os.access(self._socket, os.W_OK):
             return Refused(f"You may not open {self._socket}", f"ls -l {self._socket}")
-        return Refused("meshd is not running", error.fix)
+        return Refused("meshd is not running", error.fix, error.code)
 
 
 def _request(local: Any, method: str, fields: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ The helper decides; this is so that nobody is offered what it would refuse.
 from __future__ import annotations
 
 import getpass
+import os
 from enum import Enum
 from typing import NamedTuple
 
@@ -79,7 +80,9 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
     if view.link.state is not LinkState.LIVE:
         return Refusal("meshd is not connected", view.link.fix)
     if deed not in ANYBODY and not view.model.may_operate:
-        user = getpass.getuser()
+        user = _user()
+        if not user:
+            return Refusal(f"uid {os.getuid()} may only look", "use an account of the group mesh")
         return Refusal(f"{user} may only look", f"sudo usermod -aG mesh {user}, then log in again")
     mesh = subject if isinstance(subject, Mesh) else view.mesh
     if deed is Deed.PROMOTE and mesh is not None and isinstance(subject, Member) and _without_majority(mesh):
@@ -92,6 +95,14 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
     if deed not in ANYBODY and deed not in OWN_MACHINE and (refused := _no_change(mesh)) is not None:
         return refused
     return _about(deed, mesh, subject)
+
+
+def _user() -> str:
+    """ "" for a uid without a name, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def leads_by_force(mesh: Mesh, subject: Member) -> bool:

@@ -49,6 +49,14 @@ def test_who_may_only_look_is_told_the_group(deed: Deed, monkeypatch: pytest.Mon
     )
 
 
+def test_a_uid_without_a_name_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 987_654)
+    expected = "uid 987654 may only look → use an account of the group mesh"
+    assert why(Deed.RENAME, view(tier=local_pb2.TIER_OBSERVE)) == expected
+
+
 @pytest.mark.parametrize("deed", CHANGES)
 def test_a_peer_that_is_no_admin_is_told_the_command(deed: Deed) -> None:
     mesh = view(members=[recordings.laptop_ada(admin=False), recordings.members()[4]])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from meshproto.plain_text import plain
 
 from meshtui import forms
 from meshtui.actions.dialogue import Dialogue
+from meshtui.connection import Refused
 from meshtui.format import milliseconds
 from meshtui.model import Member, Mesh, Pending
 from meshtui.offers import named, switches_off
@@ -15,6 +16,9 @@ from meshtui.permissions import leads_by_force
 
 FORCED_S = 25.0
 """Seconds: the node looks for the others once more before it leads alone."""
+
+UNANSWERED = ("helper-unreachable", "timeout", "unavailable", "outcome-unknown")
+"""Codes after which the rest is not tried: nobody answers."""
 
 MOST_NAMED = 12
 """Names that a question lists; more are counted."""
@@ -32,7 +36,13 @@ async def ping(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
     answered, silent = 0, []
     for member in members:
         talk.say(f"Pinging {member.name} …")
-        reply = await talk.call("Ping", mesh=mesh.name, who=member.id, count=4, timeout_ms=9000)
+        try:
+            reply = await talk.call("Ping", mesh=mesh.name, who=member.id, count=4, timeout_ms=9000)
+        except Refused as error:
+            if len(members) == 1 or error.code in UNANSWERED:
+                raise
+            silent.append(f"{member.name} ({error})")
+            continue
         if reply.received:
             answered += 1
         else:
@@ -67,10 +77,39 @@ async def enable(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
         effect = effect.replace("address ", "addresses ").replace("lets it", "lets them")
     if not await talk.ask(f"{word.capitalize()} {name}?", _names(members) + effect, f"{word} {_it(members)}"):
         return
-    for member in members:
-        if member.enabled is not on:
-            await talk.call("SetMemberEnabled", mesh=mesh.name, who=member.id, on=on)
-    talk.good(f"{name} {'is' if len(members) == 1 else 'are'} {word}d")
+    wanted = [member for member in members if member.enabled is not on]
+
+    async def turn(member: Member) -> None:
+        await talk.call("SetMemberEnabled", mesh=mesh.name, who=member.id, on=on)
+
+    await _each(talk, wanted, turn, f"{name} {'is' if len(members) == 1 else 'are'} {word}d", f"{word}d")
+
+
+async def _each(
+    talk: Dialogue, members: Sequence[Member], act: Callable[[Member], Awaitable[None]], done: str, word: str
+) -> None:
+    """Acts on one after the other, and tells which were refused and why. Raises Refused where there is only one."""
+    if len(members) == 1:
+        await act(members[0])
+        talk.good(done)
+        return
+    failed: dict[str, list[str]] = {}
+    fix = ""
+    for number, member in enumerate(members):
+        try:
+            await act(member)
+        except Refused as error:
+            failed.setdefault(str(error), []).append(member.name)
+            fix = fix or error.fix
+            if error.code in UNANSWERED:
+                failed.setdefault("not tried", []).extend(one.name for one in members[number + 1 :])
+                break
+    if not failed:
+        talk.good(done)
+        return
+    count = len(members) - sum(map(len, failed.values()))
+    whom = "; ".join(f"{', '.join(names)}: {why}" for why, names in failed.items() if names)
+    talk.refused(f"{count} of {len(members)} {'is' if count == 1 else 'are'} {word}, but not {whom}", fix)
 
 
 def _it(members: Sequence[Member]) -> str:
@@ -142,9 +181,11 @@ async def remove(talk: Dialogue, mesh: Mesh, members: Sequence[Member]) -> None:
         effect += f"\nRoutes offered there end: {', '.join(routes)}."
     if not await talk.ask(f"Remove {named(members)} from {mesh.name}?", effect, f"remove {it}"):
         return
-    for member in members:
+
+    async def drop(member: Member) -> None:
         await talk.call("RemoveMember", mesh=mesh.name, who=member.id)
-    talk.good(f"{named(members)} {'is' if len(members) == 1 else 'are'} removed")
+
+    await _each(talk, members, drop, f"{named(members)} {'is' if len(members) == 1 else 'are'} removed", "removed")
 
 
 async def let_in(talk: Dialogue, mesh: Mesh, machines: Sequence[Pending]) -> None:

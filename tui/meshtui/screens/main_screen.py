@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -30,7 +31,7 @@ from meshtui.screens.help_screen import HelpScreen
 from meshtui.screens.story_screen import StoryScreen
 from meshtui.situations import situation
 from meshtui.view import View
-from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints
+from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints, replay_hints
 from meshtui.widgets.listing_pane import ListingPane
 from meshtui.widgets.notice_lines import NoticeLines
 from meshtui.widgets.situation_panel import SituationPanel
@@ -42,6 +43,9 @@ from meshtui.widgets.top_line import TopLine
 SAID_MS = 8000
 """How long the answer to an action stays."""
 
+
+REMEMBERED = 30
+"""Places that `esc` goes back to."""
 
 OVERVIEW, MEMBERS = 0, 1
 """Tabs that the app begins with: members where there is one mesh."""
@@ -89,6 +93,8 @@ class MainScreen(Screen[None]):
         self._active = MEMBERS
         self.view: View | None = None
         self._said_ms = 0
+        self._been: deque[tuple[int, str]] = deque(maxlen=REMEMBERED)
+        """Tabs and their rows that were shown before, the latest last."""
 
     def compose(self) -> ComposeResult:
         yield self._top
@@ -155,10 +161,10 @@ class MainScreen(Screen[None]):
                 looks.insert(0, Hint("space", "mark", "mark", rank=5))
             if len(view.model.meshes) > 1:
                 looks.append(Hint("m", "next mesh", "next_mesh"))
+            if self._been:
+                looks.append(Hint("esc", "back", "back", rank=1))
         if view.replayed is not None:
-            replay = [Hint("space", "run" if view.replayed.paused else "pause", "mark")]
-            replay += [Hint(".", "step", "step"), Hint("<", "slower", "faster(-1)"), Hint(">", "faster", "faster(1)")]
-            hints = [*replay, *looks, *hints]
+            hints = [*replay_hints(view.replayed.paused), *looks, *hints]
         else:
             hints = [*offer_hints(self.offers()), *looks, *hints]
         self._keys.present(hints, self.app.size.width)
@@ -191,6 +197,7 @@ class MainScreen(Screen[None]):
         """Whether another tab is to be shown."""
         if number == self._active or not self.listed:
             return False
+        self._been.append((self._active, self.pane.table.key))
         self._active = number
         return True
 
@@ -287,9 +294,12 @@ class MainScreen(Screen[None]):
     def action_faster(self, steps: int) -> None:
         self._actions.faster(steps)
 
+    def action_pause(self) -> None:
+        self._actions.pause()
+
     def action_mark(self) -> None:
         if self.view is not None and self.view.replayed is not None:
-            self._actions.pause()
+            self.action_pause()
         elif self.listed:
             self.pane.mark()
             self._present_hints()
@@ -355,10 +365,15 @@ class MainScreen(Screen[None]):
         self._said_ms = 0
         self._focus_table()
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         if self.pane.filter_text or self._status.input.display:
             self._set_filter("")
             self._close_filter()
         elif self.pane.marks:
             self.pane.unmark()
             self._present_hints()
+        elif self._been and self.listed:
+            self._active, key = self._been.pop()
+            await self._show_chosen()
+            if key in self.pane.table.keys:
+                self.pane.go_to(key)

@@ -20,7 +20,7 @@ from meshtui.paint import content
 from meshtui.permissions import Subject
 from meshtui.screens.help_screen import HelpScreen
 from meshtui.view import View
-from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints
+from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints, replay_hints
 from meshtui.widgets.lines import Lines
 from meshtui.widgets.status_line import StatusLine
 from meshtui.widgets.story_panel import StoryPanel
@@ -33,6 +33,10 @@ class StoryScreen(Screen[None]):
         Binding("question_mark", "help", "help"),
         Binding("j", "scroll(1)", "down", show=False),
         Binding("k", "scroll(-1)", "up", show=False),
+        Binding("space", "pause", "pause a recording", show=False),
+        Binding("full_stop", "step", "one step of a recording", show=False),
+        Binding("greater_than_sign", "faster(1)", "a recording faster", show=False),
+        Binding("less_than_sign", "faster(-1)", "a recording slower", show=False),
         *(Binding(key, f"do('{key}')", "act on it", show=False) for key in sorted(set(KEYS.values()))),
     ]
 
@@ -93,8 +97,13 @@ class StoryScreen(Screen[None]):
             at = next((place for place, line in enumerate(lines, 1) if line.label == "Traffic"), len(lines))
             story = replace(story, lines=(*lines[:at], *day_lines(self._day), *lines[at:]))
             self._story.present_whole(story, max(self.app.size.width - 4, 1))
-            hints = [*offer_hints(self.offers()), *hints]
+            found = self.offers()
+            if view.replayed is not None:
+                found = [offer for offer in found if offer.refusal is None]
+            hints = [*offer_hints(found), *hints]
             hints += [Hint(":", "command", "app.command_palette", rank=2), Hint("?", "help", "help", rank=1)]
+        if view.replayed is not None:
+            hints = [*replay_hints(view.replayed.paused), *hints]
         self._crumbs.show(content(crumbs))
         self._keys.present(hints, self.app.size.width)
 
@@ -114,6 +123,15 @@ class StoryScreen(Screen[None]):
             if offer.key == key:
                 self._actions.do(offer.deed, self._view, self._subjects())
                 return
+
+    def action_pause(self) -> None:
+        self._actions.pause()
+
+    def action_step(self) -> None:
+        self._actions.step()
+
+    def action_faster(self, steps: int) -> None:
+        self._actions.faster(steps)
 
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen())

@@ -39,6 +39,12 @@ def offer_hints(found: Sequence[Offer]) -> list[Hint]:
     return [Hint(one.key, one.word, f"do('{one.key}')", one.refusal is None, RANKS.get(one.deed, 0)) for one in found]
 
 
+def replay_hints(paused: bool) -> list[Hint]:
+    """Where a recording is shown, on every screen of it."""
+    hints = [Hint("space", "run" if paused else "pause", "pause"), Hint(".", "step", "step")]
+    return [*hints, Hint("<", "slower", "faster(-1)"), Hint(">", "faster", "faster(1)")]
+
+
 class KeyHints(Lines):
     class Chosen(Message):
         def __init__(self, action: str) -> None:
