@@ -67,6 +67,18 @@ def test_2_a_watch_follows(gateways: Gateways) -> None:
     watch.shows("disabled")
     gateways.a.meshctl("peers", "enable", "laptop-ada")
     wait_until(lambda: "disabled" not in watch.text(), 10, "the list to say that it is enabled")
+    watch.resize(40, 30)
+    watch.shows("● laptop-ada", "more columns: the terminal")
+    assert "laptop-ada" in watch.text().splitlines()[1], "nothing scrolled away"
+    gateways.a.meshctl("peers", "disable", "laptop-ada")
+    gateways.a.meshctl("peers", "enable", "laptop-ada")
+    watch.resize(120, 30)
+    wait_until(lambda: "more columns" not in watch.text(), 10, "the whole list")
+    assert watch.text().count("laptop-ada") == 1
+    status = gateways.meshctl("status", "--watch")
+    status.resize(120, 5)
+    status.shows("more lines: the terminal is too small")
+    assert status.text().splitlines()[0].startswith("● home"), status.text()
 
 
 def test_3_names_are_completed(gateways: Gateways) -> None:

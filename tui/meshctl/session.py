@@ -17,6 +17,7 @@ from meshproto import local_pb2
 from meshproto.client import DEFAULT_SOCKET, HelperError, connect, error_of
 
 from meshctl import as_text
+from meshctl.picture import picture
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds; INTERFACES.md."""
@@ -34,6 +35,7 @@ class Session:
         self.timeout: float = options.timeout or DEFAULT_TIMEOUT
         self._deadline: float | None = None
         self.watched: local_pb2.Status | None = None
+        self._shown = ""
         self._channel, self.stub = connect(self.socket)
 
     @property
@@ -109,14 +111,17 @@ class Session:
         if self.watched is None or self.options.json:
             print(json.dumps(data) if self.options.json else text, flush=self.watched is not None)
         elif sys.stdout.isatty():
-            size = shutil.get_terminal_size()
-            lines = text.splitlines()
-            if len(lines) >= size.lines:
-                lines = [*lines[: size.lines - 2], f"… {len(lines) - size.lines + 2} more"]
-            # In place, each line to its end, so that nothing flickers.
-            print("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", end="", flush=True)
+            self._shown = text
+            self.draw_again()
         else:
             print(text, end="\n\n", flush=True)
+
+    def draw_again(self) -> None:
+        """What `--watch` shows on a terminal, which may have another size now."""
+        if self._shown:
+            size = shutil.get_terminal_size()
+            drawn = picture(self._shown, size.columns, size.lines)
+            os.write(sys.stdout.fileno(), drawn.encode(errors="replace"))  # a signal may come within a print
 
     def done(self, reply: local_pb2.ChangeReply, text: str) -> None:
         self.show({"epoch": reply.epoch, "revision": reply.revision}, as_text.clean(text))

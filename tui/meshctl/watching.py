@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 from meshproto import local_pb2
@@ -13,6 +14,7 @@ from meshctl.session import Session
 
 def watch(session: Session, command: Callable[[Session], None]) -> None:
     """Until interrupted, or the time-out that was given. Raises HelperError."""
+    signal.signal(signal.SIGWINCH, lambda *_: session.draw_again())
     for found in statuses(session):
         session.watched = found
         command(session)
