@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import select
+import struct
 import subprocess
+import termios
 import time
 from ipaddress import IPv4Address, IPv6Address
 
@@ -60,6 +63,9 @@ class Terminal:
                     assert text in self.said, self.said
                     raise AssertionError(self.said) from error
         return self.said
+
+    def resize(self, lines: int, columns: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
@@ -123,9 +129,21 @@ def test_a_code(desktop: Desktop) -> None:
     terminal = Terminal(
         desktop, {"kind": "code", "title": "An invite to home", "text": "Keep it.", "secret": "mesh1-abc"}
     )
-    said = terminal.until("Press Enter")
-    assert "▀" in said
-    assert "mesh1-abc" in said
+    terminal.resize(24, 80)
+    said = terminal.until("▀")
+    assert "\x1b[97;40m" in said  # whatever the terminal's own colours are
+    assert terminal.end() == 0
+
+
+def test_a_code_that_does_not_fit_says_so_and_is_shown_once_it_does(desktop: Desktop) -> None:
+    terminal = Terminal(
+        desktop, {"kind": "code", "title": "An invite to home", "text": "Keep it.", "secret": invite().to_text()}
+    )
+    terminal.resize(24, 80)
+    said = terminal.until("The code needs 61 columns and 35 lines: make this window larger")
+    assert "▀" not in said
+    terminal.resize(35, 61)
+    terminal.until("▀")
     assert terminal.end() == 0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 
 from meshproto import local_pb2
 from tray.desktop import BIN, Desktop, Panel, until
@@ -235,3 +237,50 @@ async def test_a_file_given_at_the_start_opens_its_dialog(desktop: Desktop, pane
     dialog = desktop.folder / "dialog"
     await until(lambda: dialog.exists() and "mesh1-abc" in dialog.read_text(), "the dialog")
     assert meshd.calls == []
+
+
+async def test_pauses(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    meshd.status = recordings.status(recordings.mesh(connected_by="nobody"))
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    asked: list[int] = []
+    for label in ("For 5 minutes", "For 1 hour", "Until tomorrow morning"):
+        await panel.click(label)
+        await until(lambda: len(meshd.calls) > len(asked), f"the call for {label!r}")
+        asked.append(meshd.calls[-1].pause_ms)
+        await panel.until_menu("● home: connected")  # it is done
+        meshd.push(local_pb2.WatchUpdate(at_ms=1))
+    assert asked[:2] == [300_000, 3_600_000]
+    now = datetime.now(tz=UTC)
+    morning = (now + timedelta(days=1)).replace(hour=7, minute=0, second=0, microsecond=0)
+    assert abs(asked[2] - (morning - now).total_seconds() * 1000) < 60_000
+    soon, tomorrow = now + timedelta(seconds=1), now + timedelta(days=1)
+    for until_when, shown in ((soon, f"{soon:%H:%M}"), (tomorrow, f"{tomorrow:%a %H:%M}")):
+        paused_ms = int(until_when.timestamp() * 1000)
+        mesh = recordings.mesh(
+            state=local_pb2.DOWN, reason=f"paused until {shown}", paused_until_ms=paused_ms, wanted=True,
+            keyring_entry="an entry", person="nobody",
+        )  # fmt: skip
+        meshd.push(local_pb2.WatchUpdate(snapshot=recordings.status(mesh)))
+        await panel.until_menu(f"○ home: paused until {shown}")
+        assert await panel.icon() == "disconnected"
+    assert len(meshd.calls) == 3  # nobody connects it meanwhile
+
+
+async def test_what_opens_in_a_terminal(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    terminal = desktop.folder / "terminal"
+    terminal.write_text('#!/bin/sh\necho "$@" >> "$HOME/opened"\n')
+    terminal.chmod(0o755)
+    desktop.start_tray(TERMINAL=str(terminal))
+    await panel.registered()
+    await panel.until_icon("connected")
+    await panel.click("Open meshtui")
+    opened = desktop.folder / "opened"
+    await until(opened.exists, "meshtui")
+    await panel.click("With a file, a link or a text")
+    await until(lambda: len(opened.read_text().splitlines()) == 2, "the dialog")
+    first, second = opened.read_text().splitlines()
+    assert first.split() == ["-e", str(BIN / "meshtui")]
+    assert second.split()[1:-1] == [str(BIN / "python"), "-I", "-m", "meshtray", "--dialog"]
+    assert json.loads((desktop.folder / second.split()[-1]).read_text()) == {"kind": "join", "what": ""}

@@ -8,7 +8,7 @@ from tray.desktop import BIN, Desktop, Panel, until
 from tray.test_dialogs import invite
 from tray.test_panel import push
 from tray.xvfb import Screen, free_display
-from tui.recorded_meshd import RecordedMeshd
+from tui.recorded_meshd import INVITE, RecordedMeshd
 
 from tui import recordings
 
@@ -131,3 +131,21 @@ async def test_joining_asks_in_a_real_terminal(
     await panel.until_icon("connected")  # nothing waits for the answer
     screen.keep(screen.picture(), "meshtray-join", (0, 0, 500, 330))
     assert meshd.calls == []
+
+
+async def test_an_invite_as_a_code_is_read_from_the_screen(
+    desktop: Desktop, screen: Screen, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    (desktop.folder / ".Xdefaults").write_text("XTerm*faceName: DejaVu Sans Mono\nXTerm*faceSize: 8\n")
+    desktop.start_tray(TERMINAL="xterm", **screen.environment())  # black on white, and 24 lines at first
+    await panel.registered()
+    await panel.until_icon("connected")
+    await panel.click("As a QR code")
+
+    def read() -> str:
+        screen.picture().save(desktop.folder / "code.png")
+
+        return screen.run("zbarimg", "--quiet", "--raw", str(desktop.folder / "code.png")).stdout.strip()
+
+    found = await until(read, "the code to be readable", 30, desktop.log)
+    assert found.lower() == INVITE

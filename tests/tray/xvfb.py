@@ -67,13 +67,11 @@ COLOURS = {"green": (44, 164, 78), "amber": (224, 138, 0), "grey": (138, 143, 15
 
 def coloured(picture: Image.Image, colour: str) -> tuple[int, int] | None:
     """The middle of what has a colour of ours in the panel; None when it is not there."""
-    wanted = COLOURS[colour]
-    found = [
-        (x, y)
-        for x in range(picture.width)
-        for y in range(40)
-        if all(abs(one - two) < 12 for one, two in zip(picture.getpixel((x, y)), wanted, strict=True))
-    ]
+    red, green, blue = COLOURS[colour]
+    rgb = picture.crop((0, 0, picture.width, 40)).tobytes()
+    pixels = enumerate(zip(rgb[0::3], rgb[1::3], rgb[2::3], strict=True))
+    near = (at for at, (r, g, b) in pixels if abs(r - red) < 12 and abs(g - green) < 12 and abs(b - blue) < 12)
+    found = [(at % picture.width, at // picture.width) for at in near]
     if len(found) < 12:
         return None
     return sum(x for x, _ in found) // len(found), sum(y for _, y in found) // len(found)

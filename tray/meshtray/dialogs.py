@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,13 @@ from meshproto.state_pb2 import ROLE_NODE
 
 from meshtray import programs
 from meshtray.main import DIALOG
+
+CLOSE = "Press Enter to close. "
+LOOK_S = 0.2
+"""Between looks at the size of the terminal."""
+BESIDE = 4
+"""Lines for what stands above and below a code, of which the text may take two."""
+LIGHT_ON_DARK, AS_BEFORE, CLEAR = "\x1b[97;40m", "\x1b[0m", "\x1b[2J\x1b[3J\x1b[H"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,8 @@ KINDS: dict[str, type[Join] | type[Code]] = {"join": Join, "code": Code}
 async def open_in_terminal(dialog: Dialog) -> None:
     """What it is about goes through a file that only this person reads, and that is gone once it was read: arguments
     show in `ps`, and some terminals hand no environment on. Raises NoProgram, OSError."""
-    words = programs.terminal_command([*programs.own_command(), DIALOG])
+    size = _size(page(dialog)[0]) if isinstance(dialog, Code) else programs.SIZE
+    words = programs.terminal_command([*programs.own_command(), DIALOG], size=size)
     folder = os.environ.get("XDG_RUNTIME_DIR") or None
     descriptor, name = tempfile.mkstemp(prefix="meshtray-", suffix=".dialog", dir=folder)
     with os.fdopen(descriptor, "w") as file:
@@ -69,7 +78,9 @@ def run(path: Path) -> int:
         print("meshtray: this dialog was shown already", file=sys.stderr)
         return 1
     try:
-        status = _join(dialog.what) if isinstance(dialog, Join) else _code(dialog)
+        if isinstance(dialog, Code):
+            return _code(dialog)
+        status = _join(dialog.what)
     except (KeyboardInterrupt, EOFError):
         return 130
     _wait()
@@ -79,16 +90,38 @@ def run(path: Path) -> int:
 def _wait() -> None:
     """The terminal closes with us."""
     try:
-        input("\nPress Enter to close. ")
+        input(f"\n{CLOSE}")
     except (KeyboardInterrupt, EOFError):
         return
 
 
-def _code(dialog: Code) -> int:
+def page(dialog: Code) -> tuple[list[str], str]:
+    """The code's lines, and all that is shown."""
     from meshproto.qr import qr_text
 
-    print(f"{dialog.title}\n\n{qr_text(dialog.secret.upper())}\n\n{dialog.secret}\n\n{dialog.text}")
-    return 0
+    code = qr_text(dialog.secret.upper()).splitlines()
+    # Light on dark whatever the terminal's own colours are: many a phone reads no code that is the other way round.
+    return code, "\n".join([dialog.title, *(f"{LIGHT_ON_DARK}{one}{AS_BEFORE}" for one in code), dialog.text])
+
+
+def _size(code: list[str]) -> tuple[int, int]:
+    """The columns and lines that a terminal needs for it."""
+    return max(len(code[0]), programs.SIZE[0]), len(code) + BESIDE
+
+
+def _code(dialog: Code) -> int:
+    code, whole = page(dialog)
+    columns, lines = len(code[0]), _size(code)[1]
+    small = f"The code needs {columns} columns and {lines} lines: make this window larger, or its letters smaller."
+    shown = None
+    while True:
+        now = os.get_terminal_size()
+        if now != shown:
+            fits = now.columns >= columns and now.lines >= lines
+            print(f"{CLEAR}{whole if fits else small}\n{CLOSE}", end="", flush=True)
+            shown = now
+        if select.select([sys.stdin], [], [], LOOK_S)[0]:
+            return 0
 
 
 def _join(what: str) -> int:

@@ -14,22 +14,28 @@ from urllib.parse import unquote, urlsplit
 
 log = logging.getLogger(__name__)
 
-TERMINALS: Mapping[str, Sequence[str]] = {
-    "xdg-terminal-exec": (),
-    "x-terminal-emulator": ("-e",),
-    "konsole": ("-e",),
-    "gnome-terminal": ("--",),
-    "ptyxis": ("--",),
-    "kgx": ("--",),
-    "xfce4-terminal": ("-x",),
-    "mate-terminal": ("-x",),
-    "foot": (),
-    "alacritty": ("-e",),
-    "kitty": (),
-    "wezterm": ("start", "--"),
-    "xterm": ("-e",),
+TERMINALS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "xdg-terminal-exec": ((), ()),
+    "x-terminal-emulator": ((), ("-e",)),
+    "konsole": (("-p", "TerminalColumns={0}", "-p", "TerminalRows={1}"), ("-e",)),
+    "gnome-terminal": (("--geometry={0}x{1}",), ("--",)),
+    "ptyxis": ((), ("--",)),
+    "kgx": ((), ("--",)),
+    "xfce4-terminal": (("--geometry={0}x{1}",), ("-x",)),
+    "mate-terminal": (("--geometry={0}x{1}",), ("-x",)),
+    "foot": (("--window-size-chars={0}x{1}",), ()),
+    "alacritty": ((), ("-e",)),
+    "kitty": (
+        ("-o", "remember_window_size=no", "-o", "initial_window_width={0}c", "-o", "initial_window_height={1}c"),
+        (),
+    ),
+    "wezterm": (("start",), ("--",)),
+    "xterm": (("-geometry", "{0}x{1}"), ("-e",)),
 }
-"""What stands between a terminal's name and the command. The first two are how a person, or Debian, says which."""
+"""What makes its window that wide and high, and what stands before the command. The first two are how a person, or
+Debian, says which."""
+SIZE = (80, 24)
+"""Columns and lines, as they all have unless told otherwise."""
 
 AT_ONCE_S = 1.0
 """A terminal that can't reach the screen ends within that."""
@@ -62,14 +68,20 @@ def sibling(name: str) -> str:
     return found
 
 
-def terminal_command(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+def terminal_command(
+    command: Sequence[str], environment: Mapping[str, str] = os.environ, size: tuple[int, int] = SIZE
+) -> list[str]:
     """Runs a command in a terminal: $TERMINAL, else the first one there is. Raises NoProgram."""
     chosen = environment.get("TERMINAL", "")
     for name in (chosen, *TERMINALS) if chosen else TERMINALS:
         found = shutil.which(name, path=environment.get("PATH"))
         if found is not None:
-            between = TERMINALS.get(os.path.basename(name), ("-e",))
-            return [found, *between, *command]
+            # Debian's alternatives: the one that is meant knows about sizes.
+            meant = os.path.basename(os.path.realpath(found)).removesuffix(".wrapper")
+            if os.path.basename(found) == "x-terminal-emulator" and meant in TERMINALS:
+                found = shutil.which(meant, path=environment.get("PATH")) or found
+            sizing, between = TERMINALS.get(os.path.basename(found), ((), ("-e",)))
+            return [found, *(one.format(*size) for one in sizing), *between, *command]
     raise NoProgram("no terminal was found", "set TERMINAL, or install one: apt install xterm")
 
 

@@ -95,18 +95,27 @@ def make_program(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("there", "chosen", "expected"),
     [
-        (["xterm", "konsole"], "", ["konsole", "-e", "x", "y"]),
-        (["xterm", "gnome-terminal"], "", ["gnome-terminal", "--", "x", "y"]),
-        (["xterm", "foot"], "foot", ["foot", "x", "y"]),
+        (["xterm", "konsole"], "", ["konsole", "-p", "TerminalColumns=80", "-p", "TerminalRows=36", "-e", "x", "y"]),
+        (["xterm", "gnome-terminal"], "", ["gnome-terminal", "--geometry=80x36", "--", "x", "y"]),
+        (["xterm", "foot"], "foot", ["foot", "--window-size-chars=80x36", "x", "y"]),
         (["xterm", "mine"], "mine", ["mine", "-e", "x", "y"]),
-        (["xterm"], "gone", ["xterm", "-e", "x", "y"]),
+        (["xterm"], "gone", ["xterm", "-geometry", "80x36", "-e", "x", "y"]),
+        (
+            ["xterm", "gnome-terminal", "x-terminal-emulator -> gnome-terminal.wrapper"],
+            "",
+            ["gnome-terminal", "--geometry=80x36", "--", "x", "y"],
+        ),
+        (["xterm", "x-terminal-emulator -> lxterm"], "", ["x-terminal-emulator", "-e", "x", "y"]),
         (["xterm", "xdg-terminal-exec"], "", ["xdg-terminal-exec", "x", "y"]),
     ],
 )
 def test_the_terminal_of_the_person(there: list[str], chosen: str, expected: list[str], home: Path) -> None:
     for name in there:
-        make_program(home, name)
-    found = programs.terminal_command(["x", "y"], {"PATH": str(home), "TERMINAL": chosen})
+        link, _, program = name.rpartition(" -> ")
+        make_program(home, program)
+        if link:
+            (home / link).symlink_to(home / program)
+    found = programs.terminal_command(["x", "y"], {"PATH": str(home), "TERMINAL": chosen}, (80, 36))
     assert [os.path.basename(found[0]), *found[1:]] == expected
 
 
