@@ -708,6 +708,7 @@ class MeshDifference(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     REMOVED_MEMBER_IDS_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
     mesh_id: _builtins.str
     removed: _builtins.bool
     """the mesh was left"""
@@ -721,6 +722,10 @@ class MeshDifference(_message.Message):
 
     @_builtins.property
     def removed_member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def figures(self) -> Global___MemberFigures:
+        """in recordings only, see meshproto/figures.py"""
+
     def __init__(
         self,
         *,
@@ -729,14 +734,65 @@ class MeshDifference(_message.Message):
         head: Global___MeshStatus | None = ...,
         members: _abc.Iterable[Global___MemberStatus] | None = ...,
         removed_member_ids: _abc.Iterable[_builtins.str] | None = ...,
+        figures: Global___MemberFigures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "members", b"members", "mesh_id", b"mesh_id", "removed", b"removed", "removed_member_ids", b"removed_member_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "head", b"head", "members", b"members", "mesh_id", b"mesh_id", "removed", b"removed", "removed_member_ids", b"removed_member_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MeshDifference: _TypeAlias = MeshDifference  # noqa: Y015
+
+@_typing.final
+class MemberFigures(_message.Message):
+    """Members of which only figures changed, one entry each in every list. A member's number is its place among those of
+    its mesh that the recording has named since the last snapshot; counters and moments are what was added to them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    RX_BYTES_FIELD_NUMBER: _builtins.int
+    TX_BYTES_FIELD_NUMBER: _builtins.int
+    RX_RATES_FIELD_NUMBER: _builtins.int
+    TX_RATES_FIELD_NUMBER: _builtins.int
+    LATENCIES_MS_FIELD_NUMBER: _builtins.int
+    HANDSHAKES_MS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """how far behind the one before"""
+
+    @_builtins.property
+    def rx_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def tx_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def rx_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def tx_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def latencies_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def handshakes_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        rx_bytes: _abc.Iterable[_builtins.int] | None = ...,
+        tx_bytes: _abc.Iterable[_builtins.int] | None = ...,
+        rx_rates: _abc.Iterable[_builtins.float] | None = ...,
+        tx_rates: _abc.Iterable[_builtins.float] | None = ...,
+        latencies_ms: _abc.Iterable[_builtins.float] | None = ...,
+        handshakes_ms: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["handshakes_ms", b"handshakes_ms", "latencies_ms", b"latencies_ms", "numbers", b"numbers", "rx_bytes", b"rx_bytes", "rx_rates", b"rx_rates", "tx_bytes", b"tx_bytes", "tx_rates", b"tx_rates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberFigures: _TypeAlias = MemberFigures  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,6 +33,7 @@ from meshtui.view import Examination, Replayed, View
 
 if TYPE_CHECKING:
     from meshproto import local_pb2 as wire
+    from meshproto.figures import Figures
     from textual.command import Provider
 
 MANY = 200
@@ -162,7 +164,7 @@ class MeshtuiApp(App[None]):
             await self.examine()
 
     async def update_came(self, update: wire.WatchUpdate) -> None:
-        self._record(update)
+        await self._record(update)
         members = sum(len(one.members) for one in update.differences)
         members += sum(len(mesh.members) for mesh in update.snapshot.meshes)
         if members > MANY:
@@ -175,15 +177,23 @@ class MeshtuiApp(App[None]):
         self._history.learn(self.model, self._clock.now_ms())
         self.present()
 
-    def _record(self, update: wire.WatchUpdate) -> None:
-        if self._recorder is None:
+    async def _record(self, update: wire.WatchUpdate) -> None:
+        """In a thread: thousands of members take a moment."""
+        recorder, now_ms = self._recorder, self._clock.now_ms()
+        if recorder is None:
             return
         try:
-            self._recorder.write(self._clock.now_ms(), update.SerializeToString())
+            await asyncio.to_thread(lambda: recorder.write(now_ms, self._figures.shortened(update).SerializeToString()))
         except OSError as error:
-            self._recorder.close()
+            recorder.close()
             self._recorder = None
             self.say(Cell("▲ ", Tone.CAUTION), Cell(f"the recording ends here: {error.strerror}"))
+
+    @cached_property
+    def _figures(self) -> Figures:
+        from meshproto.figures import Figures  # protobuf is there only once meshd is asked
+
+        return Figures()
 
     def _tick(self) -> None:
         """Ages grow, and values that nobody corrected still hold."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshproto.byte_scale import unpacked
 from meshproto.plain_text import plain
@@ -14,6 +14,10 @@ from meshproto.recording import NoRecording, read
 
 from meshtui.connection import Listener, Refused, client_modules
 from meshtui.model import Link, LinkState
+
+if TYPE_CHECKING:
+    from meshproto import local_pb2 as wire
+    from meshproto.figures import Figures
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 60.0, 300.0)
 RECORDING = "this is a recording"
@@ -73,14 +77,17 @@ class Replay:
     # --- in the place of the connection -----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        local = (await asyncio.to_thread(client_modules))[2]
+        await asyncio.to_thread(client_modules)
+        from meshproto.figures import Figures
+
+        figures = Figures()
         self._listener.link_changed(Link(LinkState.LIVE))
         while self._next is not None:
             at_ms, data = self._next
             await self._wait_for(at_ms / 1000)
             self._at_s, self._since = at_ms / 1000, time.monotonic()
             try:
-                update = local.WatchUpdate.FromString(data)
+                update = await asyncio.to_thread(_restored, figures, data)
                 self._days.update({one.member_id: one for one in update.days})
                 await self._listener.update_came(update)
                 self._next = next(self._updates, None)
@@ -116,3 +123,8 @@ class Replay:
 
     async def follow(self, method: str, heard: Callable[[Any], None], timeout_s: float = 0, **fields: Any) -> None:
         raise Refused(RECORDING)
+
+
+def _restored(figures: Figures, data: bytes) -> wire.WatchUpdate:
+    """In a thread: thousands of members take a moment. Raises ValueError."""
+    return figures.whole(client_modules()[2].WatchUpdate.FromString(data))
