@@ -38,6 +38,10 @@ from meshd.model.names import check_label, label_from_host
 from meshd.paths.local_endpoints import source_towards
 from meshd.rpc.status_codes import error_of
 
+JOIN_TIME = 25.0
+"""Seconds that joining may take when the caller doesn't say. Who says more gets more of everything below, too: a slow
+machine or link needs it."""
+
 REDEEM_TIME = 15.0
 """Seconds after which redeeming an invite gives up."""
 
@@ -104,7 +108,7 @@ async def _join(
             )
         )
 
-    deadline = time.monotonic() + min(max(request.timeout_ms / 1000 or 25.0, 1.0), 24 * 3600.0)
+    deadline = time.monotonic() + min(max(request.timeout_ms / 1000 or JOIN_TIME, 1.0), 24 * 3600.0)
     name = check_label(request.member_name or label_from_host(socket.gethostname()), "member name")
     try:
         if request.request:  # people take their time, and this machine's other meshes go on meanwhile
@@ -278,6 +282,7 @@ async def _by_invite(
             )
         await machine.backend.apply(interface, DeviceChange(peers=tuple(peers)))
 
+    slack = min(max(request.timeout_ms / 1000 / JOIN_TIME, 1.0), 20.0)
     services = [Endpoint(str(node.ipv4), node.redeem_port) for node in invite.nodes if node.public_key in endpoints]
     try:
         await machine.network.apply(temporary_network())
@@ -289,8 +294,8 @@ async def _by_invite(
             wishes,
             restart,
             progress,
-            min(REDEEM_TIME, deadline - time.monotonic()),
-            CROWD_PATIENCE if invite.further_keys else PATIENCE,
+            min(REDEEM_TIME * slack, deadline - time.monotonic()),
+            (CROWD_PATIENCE if invite.further_keys else PATIENCE) * slack,
         )
     except BaseException:
         await machine.network.remove(interface, frozenset())

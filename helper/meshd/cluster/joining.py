@@ -250,7 +250,7 @@ async def redeem(
                 "check that UDP to the node is open, or ask for a new invite",
                 "no-answer",
             )
-        patience = min(patience * 1.5, LONGEST_PATIENCE)
+        patience = max(patience, min(patience * 1.5, LONGEST_PATIENCE))
         await asyncio.sleep(random.uniform(0.05, 0.6))
         await restart_session()
 
