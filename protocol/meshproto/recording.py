@@ -11,13 +11,17 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-MAGIC = b"meshtui recording 2\n"
+from meshproto import VERSION
+
+FORMAT = 2
+MAGIC = b"meshtui recording %d\n" % FORMAT
 OLD_MAGIC = b"meshtui recording 1\n"
 PACKED = b"\x1f\x8b"
 """How gzip begins, RFC 1952."""
@@ -73,7 +77,14 @@ def read(path: Path) -> Iterator[tuple[int, bytes]]:
             packed = file.read(len(PACKED)) == PACKED
             file.seek(0)
             plain = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
-            if _some(plain, len(MAGIC)) != (MAGIC if packed else OLD_MAGIC):
+            first = _some(plain, len(MAGIC))
+            named = re.fullmatch(rb"meshtui recording ([1-9])\n", first)
+            if named is not None and int(named[1]) > FORMAT:
+                raise NoRecording(
+                    f"{path} has format {int(named[1])} of a later release, meshtui {VERSION} reads up to {FORMAT}; "
+                    "show it with that release"
+                )
+            if first != (MAGIC if packed else OLD_MAGIC):
                 raise NoRecording(f"{path} is no recording of meshtui")
             at = len(MAGIC)
             while len(head := _some(plain, HEAD.size)) == HEAD.size:

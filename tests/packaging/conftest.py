@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from earlier import releases, unpack
 from vm.machine import TOP, Machine
 
-EARLIER = "842c0249232b338763bce037b8df203b777201b0"
-"""A recorded commit whose release counts as the one before this."""
-
-EARLIER_VERSION = "0.0.9"
+EARLIER_VERSION, EARLIER = releases()[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
 @pytest.fixture(scope="session")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Packages:
     """The programs of an earlier commit in today's packages."""
-    tree = tmp_path_factory.mktemp("earlier")
-    archive = subprocess.run(["git", "-C", TOP, "archive", EARLIER], check=True, capture_output=True).stdout
-    subprocess.run(["tar", "-x", "-C", tree], input=archive, check=True)
+    tree = unpack(EARLIER, tmp_path_factory.mktemp("earlier"))
     return build(tmp_path_factory.mktemp("dist-earlier"), "deb", "--tree", str(tree), "--version", EARLIER_VERSION)
 
 

@@ -50,6 +50,7 @@ from meshd.rpc.actor import Actor
 from meshd.rpc.local_server import LocalServer
 from meshd.settings import Settings
 from meshd.store.database import Database
+from meshd.store.durability import Promise
 from meshd.store.external import ExternalServer
 from meshd.store.server import RedisServer, StoreServer, socket_path
 from meshd.store.view_file import load_view, save_view
@@ -69,6 +70,7 @@ class Daemon:
         self.settings = settings
         self.machine = machine
         self.meshes: dict[str, Mesh] = {}
+        self.unread: dict[str, MeshError] = {}  # meshes of this machine whose files can't be used, and why
         self.change_lock = asyncio.Lock()
         self.meshes_changed = asyncio.Event()
         self.pauses = Pauses(self)
@@ -77,13 +79,17 @@ class Daemon:
     # --- finding ----------------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> Mesh:
-        """By name or id; "" when there is exactly one. Raises NotFound or Conflict."""
+        """By name or id; "" when there is exactly one. Raises NotFound or Conflict, or why it can't be read."""
         if name:
             for mesh in self.meshes.values():
                 if name in (mesh.name, mesh.choices.mesh_id):
                     return mesh
+            if name in self.unread:
+                raise self.unread[name]
             raise NotFound(f"this machine is not in a mesh {name!r}", "see `meshctl status`")
         if not self.meshes:
+            for error in self.unread.values():
+                raise error
             raise NotFound("this machine is in no mesh", "meshctl create NAME, or meshctl join …", "no-mesh")
         if len(self.meshes) > 1:
             raise Conflict(
@@ -103,6 +109,7 @@ class Daemon:
             try:
                 identity = await asyncio.to_thread(load_identity, folder)
                 view = await asyncio.to_thread(load_view, folder / "view")
+                await asyncio.to_thread(Promise.load, folder / "promise.json")
                 if identity.held is None:
                     held = await asyncio.to_thread(held_keys, self.settings.run_dir, identity.choices.mesh_id)
                     identity = identity.with_keys(held)
@@ -111,6 +118,8 @@ class Daemon:
                 if identity.choices.up and identity.held is not None:
                     await mesh.starting.begin(self._duties)
             except MeshError as error:
+                if folder.name not in self.meshes:
+                    self.unread[folder.name] = error
                 log.error("%s does not come up: %s (%s)", folder.name, error, error.fix)
                 self.machine.journal.add(folder.name, "state", f"does not come up: {error}", severity="error")
         self.pauses.start()

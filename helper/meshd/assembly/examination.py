@@ -46,6 +46,7 @@ async def examine(daemon: Daemon, mesh: str, actor: Actor) -> list[Check]:
     if not daemon.meshes:
         checks.append(doctor.check_default_networks(overlapping((DEFAULT_NODE_POOL, DEFAULT_PEER_POOL), own)))
         checks.append(await _free_ports())
+    checks += [doctor.check_unread(name, str(error), error.fix) for name, error in sorted(daemon.unread.items())]
     for one in meshes:
         checks += _state(daemon, one)
         if one.choices.up:

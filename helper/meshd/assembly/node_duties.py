@@ -93,6 +93,7 @@ class NodeDuties:
         mesh, identity = self._mesh, self._mesh.identity
         await self._server.start()
         self._database = Database(self._server.connection)
+        await self._database.check_format()
         self._replication = Replication(self._server.connection)
         known = mesh.state.position if mesh.state.position.revision else None
         self._follower = Follower(self._database, known)

@@ -15,6 +15,7 @@ from meshd.observe.day import Day
 from meshd.observe.kept_past import DamagedPast, decode, encode
 from meshd.observe.past import Past
 from meshd.store.files import write_atomically
+from meshd.store.formats import NewerFormat
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class PastFile:
     def __init__(self, path: Path, past: Past, day: Day) -> None:
         self._path, self._past, self._day = path, past, day
         self._read = False
+        self._kept_by_newer = False
 
     async def read(self) -> None:
         """Once: afterwards memory knows better."""
@@ -36,6 +38,10 @@ class PastFile:
             kept = decode(await asyncio.to_thread(self._path.read_bytes))
         except FileNotFoundError:
             return
+        except NewerFormat as error:
+            log.warning("%s: %s; the past of this run is not kept", self._path, error)
+            self._kept_by_newer = True
+            return
         except (OSError, DamagedPast) as error:
             log.warning("the past in %s is lost: %s", self._path, error)
             return
@@ -44,6 +50,8 @@ class PastFile:
 
     async def write(self) -> None:
         """Blocks nobody else. Does not bring back the folder of a mesh that was left."""
+        if self._kept_by_newer:
+            return
         kept = local_pb2.WatchUpdate(past=self._past.messages(""), days=self._day.messages(""))
         try:
             await asyncio.to_thread(lambda: write_atomically(self._path, encode(kept)))

@@ -6,6 +6,7 @@ Layout: `MAGIC`, 16 bytes of salt, 12 of nonce, then AES-256-GCM under a key by 
 from __future__ import annotations
 
 import os
+import re
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,8 +15,11 @@ from google.protobuf.message import DecodeError
 from meshproto import state_pb2
 
 from meshd.model.errors import InvalidInput, NotPermitted
+from meshd.store.formats import NewerFormat
 
-MAGIC = b"meshd-backup-1\n"
+FORMAT = 1
+
+MAGIC = b"meshd-backup-%d\n" % FORMAT
 
 SHORTEST_PASSPHRASE = 8
 """Characters. What is shorter is guessed on one machine in a day, scrypt or not."""
@@ -38,7 +42,10 @@ def seal(backup: state_pb2.Backup, passphrase: str) -> bytes:
 
 
 def unseal(data: bytes, passphrase: str) -> state_pb2.Backup:
-    """Raises InvalidInput for what is no backup, NotPermitted for a wrong passphrase or a damaged file."""
+    """Raises InvalidInput for what is no backup, NewerFormat, NotPermitted for a wrong passphrase or a damaged file."""
+    named = re.match(rb"meshd-backup-([1-9][0-9]{0,3})\n", data)
+    if named is not None and int(named[1]) > FORMAT:
+        raise NewerFormat("the backup", int(named[1]), FORMAT)
     if not data.startswith(MAGIC):
         raise InvalidInput("that is no backup of a mesh", "give the file that `meshctl backup` made")
     salt, rest = data[len(MAGIC) :][:_SALT], data[len(MAGIC) + _SALT :]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -20,9 +20,10 @@ from meshproto.keys import PrivateKey
 from meshd.cluster.certificates import private_key_pem
 from meshd.model.errors import Failed, MeshError, NotPermitted
 from meshd.model.members import Role
+from meshd.store.formats import Document, Step, brought_up
 
-FORMAT = 1
-"""Version of identity.json."""
+STEPS: tuple[Step, ...] = ()
+"""Of identity.json, from each format to the next."""
 
 WIREGUARD_KEY, CERTIFICATE_KEY = "wireguard.key", "certificate.key"
 
@@ -130,7 +131,7 @@ def read_keys(folder: Path) -> Keys:
 
 def save_choices(folder: Path, choices: Choices) -> None:
     """Stores what may change. Blocks for the time of two fsyncs."""
-    document = {"format": FORMAT, **asdict(choices), "role": choices.role.value}
+    document = {"format": len(STEPS) + 1, **asdict(choices), "role": choices.role.value}
     write_private(folder / "identity.json", json.dumps(document, indent=2).encode() + b"\n")
 
 
@@ -146,16 +147,21 @@ def save_identity(folder: Path, identity: Identity) -> None:
     save_choices(folder, identity.choices)
 
 
+def _choices(document: Document) -> Choices:
+    """Raises KeyError, TypeError and ValueError."""
+    names = {one.name for one in fields(Choices)} & document.keys()
+    given: Document = {name: document[name] for name in names}
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    given["role"] = Role(document["role"])
+    return Choices(**given)
+
+
 def load_identity(folder: Path) -> Identity:
-    """Reads what `save_identity` wrote. Raises Failed naming the file that is missing or damaged."""
+    """Reads what `save_identity` wrote. Raises NewerFormat, and Failed naming the file that is missing or damaged."""
     name = "identity.json"
     try:
-        document = json.loads((folder / name).read_bytes())
-        if document.pop("format") != FORMAT:
-            raise ValueError("written by another version of meshd")
-        for key in ("endpoints", "accepted_routes", "ignored_routes"):
-            document[key] = tuple(document[key])
-        choices = Choices(**{**document, "role": Role(document["role"])})
+        document = brought_up(json.loads((folder / name).read_bytes()), folder / name, STEPS)
+        choices = _choices(document)
         name = f"{WIREGUARD_KEY} or {CERTIFICATE_KEY}"
         keys = read_keys(folder) if choices.always_on else None
         name = "certificate.der"

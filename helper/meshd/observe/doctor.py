@@ -83,6 +83,11 @@ def check_forwarding(nodes: Sequence[str], ipv6: bool) -> Check:
     )
 
 
+def check_unread(mesh: str, problem: str, fix: str) -> Check:
+    """A mesh of this machine whose files meshd could not use when it started."""
+    return finding(mesh, f"does not come up: {problem}", "", fix, ERROR)
+
+
 def check_overcommit() -> Check:
     """Redis forks to rewrite its file; with strict accounting that needs its memory twice."""
     strict = _read(PROC / "sys/vm/overcommit_memory") == "2"

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 
 from google.protobuf.message import DecodeError
 from meshproto import local_pb2
 
-MAGIC = b"meshpas1"
+from meshd.store.formats import NewerFormat
+
+FORMAT = 1
+
+MAGIC = b"meshpas%d" % FORMAT
 LONGEST = 256 * 1024 * 1024
 """Bytes that a file unpacks to at most: what 70,000 members take."""
 
@@ -26,8 +31,11 @@ def encode(past: local_pb2.WatchUpdate) -> bytes:
 
 
 def decode(data: bytes) -> local_pb2.WatchUpdate:
-    """Raises DamagedPast."""
+    """Raises DamagedPast and NewerFormat."""
     magic, digest, body = data[:8], data[8:40], data[40:]
+    named = re.fullmatch(rb"meshpas([1-9])", magic)
+    if named is not None and int(named[1]) > FORMAT:
+        raise NewerFormat("the past", int(named[1]), FORMAT)
     if magic != MAGIC:
         raise DamagedPast("not a file of the past")
     if hashlib.sha256(body).digest() != digest:

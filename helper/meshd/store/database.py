@@ -16,6 +16,7 @@ from meshd.model.position import Position
 from meshd.store import scripts
 from meshd.store.connection import COMMAND_TIMEOUT, Connection, Word
 from meshd.store.errors import AppendConflict, Duplicate, Gap, StoreFailed, StoreUnavailable
+from meshd.store.formats import NewerFormat
 
 ENTRIES_KEPT = 10_000
 """Entries in the stream, and request ids that are known as done."""
@@ -90,6 +91,16 @@ class Database:
                 f"{self._connection.name}: {detail.decode(errors='replace')} holds foreign data",
                 "use a Redis of its own",
             )
+
+    async def check_format(self) -> None:
+        """Raises NewerFormat when a later release wrote the data."""
+        number = await self._connection.call("GET", scripts.FORMAT_KEY)
+        if number is None:
+            return
+        if not isinstance(number, bytes) or not number.isdigit() or len(number) > 9:
+            raise StoreFailed(f"{number!r} is no number of a format", "restore a backup")
+        if int(number) > scripts.FORMAT:
+            raise NewerFormat(f"the data in {self._connection.name}", int(number), scripts.FORMAT)
 
     async def position(self) -> Position:
         """The last entry of the data; (0, 0) without any. Also on a replica, and while its link is down."""

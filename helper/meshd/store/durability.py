@@ -12,6 +12,10 @@ from meshd.model.voters import Voters
 from meshd.store.connection import parse_info
 from meshd.store.database import Database
 from meshd.store.files import write_atomically
+from meshd.store.formats import Step, brought_up
+
+STEPS: tuple[Step, ...] = ()
+"""Of the promise's file, from each format to the next."""
 
 OK = "ok"
 
@@ -37,16 +41,16 @@ class Promise:
     vote: str = ""  # id of the member that has this voter's vote in `epoch`; "" when nobody has
 
     def save(self, path: Path) -> None:
-        document = {"format": 1, "promised_epoch": self.epoch, "vote": self.vote, "floor": asdict(self.floor)}
+        number, floor = len(STEPS) + 1, asdict(self.floor)
+        document = {"format": number, "promised_epoch": self.epoch, "vote": self.vote, "floor": floor}
         write_atomically(path, json.dumps(document).encode() + b"\n")
 
     @classmethod
     def load(cls, path: Path) -> Promise:
-        """A voter without the file promised nothing yet. Raises Failed when it can't be read: guessing is unsafe."""
+        """A voter without the file promised nothing yet. Raises NewerFormat, and Failed when it can't be read:
+        guessing is unsafe."""
         try:
-            document = json.loads(path.read_bytes())
-            if document["format"] != 1:
-                raise ValueError(f"format {document['format']}")
+            document = brought_up(json.loads(path.read_bytes()), path, STEPS)
             floor = Position(epoch=document["floor"]["epoch"], revision=document["floor"]["revision"])
             epoch = document["promised_epoch"]
             if any(type(number) is not int or number < 0 for number in (epoch, floor.epoch, floor.revision)):

@@ -6,6 +6,7 @@ Layout of the data (all of one mesh, database 0):
   <kind>          one hash per kind of object: key -> serialized message
 The kind `primary` has one key, "", whose value is the id of the member that leads (UTF-8); its epoch is that of the
 entry that wrote it. `settings` and `voters` have the one key "" as well.
+  format          number of the format of all this; without it, 1
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ CHANGES = "changes"
 REQUESTS = "requests-done"
 KINDS = ("settings", "member", "route", "invite", "request", "voters", "primary")
 
-ALL_KEYS = frozenset({CHANGES, REQUESTS, *KINDS})
+FORMAT_KEY = "format"
+FORMAT = 1
+"""The newest that is read. A later one is for what this release must not touch: its primary writes the key, with an
+entry that every member can read, and nodes of an earlier release refuse to start on it."""
+
+ALL_KEYS = frozenset({CHANGES, REQUESTS, FORMAT_KEY, *KINDS})
 
 _LAST_ID = """
 local function last_id(stream)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -15,11 +16,14 @@ from meshproto import state_pb2
 
 from meshd.model.errors import Failed
 from meshd.store.files import write_atomically
+from meshd.store.formats import NewerFormat
 
 log = logging.getLogger(__name__)
 
 MAGIC = b"meshview"
-FORMAT = 1
+Reader = Callable[[bytes], state_pb2.View]
+READERS: tuple[Reader, ...] = (state_pb2.View.FromString,)
+"""Of each format's body, from format 1 on. Fields come and go without a new format, as protobuf allows."""
 _HEADER = struct.Struct(">8sI32s")
 
 
@@ -29,23 +33,26 @@ class DamagedView(ValueError):
 
 def encode_view(view: state_pb2.View) -> bytes:
     body = view.SerializeToString()
-    return _HEADER.pack(MAGIC, FORMAT, hashlib.sha256(body).digest()) + body
+    return _HEADER.pack(MAGIC, len(READERS), hashlib.sha256(body).digest()) + body
 
 
-def decode_view(data: bytes) -> state_pb2.View:
-    """Raises DamagedView."""
+def decode_view(data: bytes, what: object = "the view") -> state_pb2.View:
+    """Raises DamagedView and NewerFormat."""
     if len(data) < _HEADER.size:
         raise DamagedView(f"only {len(data)} bytes")
     magic, number, digest = _HEADER.unpack_from(data)
     body = data[_HEADER.size :]
     if magic != MAGIC:
         raise DamagedView("not a view file")
-    if number != FORMAT:
-        raise DamagedView(f"format {number}, this version reads {FORMAT}")
+    if number > len(READERS):
+        raise NewerFormat(what, number, len(READERS))
+    if number == 0:
+        raise DamagedView("format 0")
     if hashlib.sha256(body).digest() != digest:
         raise DamagedView("the checksum is wrong")
     try:
-        return state_pb2.View.FromString(body)
+        read: Reader = READERS[number - 1]
+        return read(body)
     except DecodeError as error:
         raise DamagedView("not a view") from error
 
@@ -59,9 +66,12 @@ def save_view(path: Path, view: state_pb2.View) -> None:
 
 
 def load_view(path: Path) -> state_pb2.View | None:
-    """The stored view; None when there is none, or it is damaged: then the file is kept aside as `.corrupt`."""
+    """The stored view; None when there is none, or it is damaged: then the file is kept aside as `.corrupt`.
+
+    Raises NewerFormat.
+    """
     try:
-        return decode_view(path.read_bytes())
+        return decode_view(path.read_bytes(), path)
     except FileNotFoundError:
         return None
     except OSError as error:
