@@ -30,7 +30,7 @@ async def test_pystray_shows_the_state_and_a_click_opens_meshtui(
     try:
         await elsewhere.start_bus()
         panel = {**screen.environment(), "DBUS_SESSION_BUS_ADDRESS": elsewhere.address}
-        desktop.start("xfce4-panel", "--disable-wm-check", log="panel.log", environment=panel)
+        first = desktop.start("xfce4-panel", "--disable-wm-check", log="panel.log", environment=panel)
         await until(lambda: "_NET_SYSTEM_TRAY" in screen.run("xlsatoms").stdout, "the panel", 30)
         tray = desktop.start_tray("--wait", "1", TERMINAL=str(terminal), **screen.environment())
 
@@ -48,6 +48,10 @@ async def test_pystray_shows_the_state_and_a_click_opens_meshtui(
         opened = desktop.folder / "opened"
         await until(lambda: opened.exists() and opened.read_text(), "meshtui in a terminal")
         assert opened.read_text().split() == ["-e", str(BIN / "meshtui")]
+        first.terminate()
+        await until(lambda: sees("amber") is None, "the panel to be gone")
+        desktop.start("xfce4-panel", "--disable-wm-check", log="panel.log", environment=panel)
+        await until(lambda: sees("amber"), "the icon to be back with the panel", 30, desktop.log)
         assert await desktop.stop(tray) == 0
     finally:
         elsewhere.close()

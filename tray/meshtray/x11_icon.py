@@ -47,9 +47,42 @@ def tray_owner() -> bool:
         display.close()
 
 
+class Docked:
+    """One icon of pystray's in one panel, shown by a thread of its own: pystray may wait for ever for a panel that is
+    gone, and only that thread does."""
+
+    def __init__(self, icon: Any, show: Callable[[Any, Appearance], None]) -> None:
+        self._icon = icon
+        self._show = show
+        self._worker = ThreadPoolExecutor(1, "icon")
+        self._lock = threading.Lock()
+        self._next: Appearance | None = None
+
+    def present(self, new: Appearance) -> None:
+        """What was not shown yet of earlier ones never will be: a panel that hangs finds the last one only."""
+        with self._lock:
+            waiting, self._next = self._next, new
+        if waiting is None:
+            self._worker.submit(self._present)
+
+    def _present(self) -> None:
+        with self._lock:
+            new, self._next = self._next, None
+        try:
+            if new is not None:
+                self._show(self._icon, new)
+        except Exception as error:  # of pystray, or of the panel's X11 window
+            log.warning("the icon can't be shown: %s", error)
+
+    def stop(self) -> None:
+        """Without waiting. The process ends without that thread, too."""
+        self._worker.submit(self._icon.stop)
+        self._worker.shutdown(wait=False)
+
+
 class X11Icon:
-    """Enter it to show it. pystray has a thread of its own; what is shown goes there through one of ours, so that the
-    loop never waits for a panel that hangs. `chosen` is called in the loop with what a person clicked."""
+    """Enter it to show it; a panel that comes later gets a new icon. The loop never waits for a panel that hangs.
+    `chosen` is called in the loop with what a person clicked."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         if not tray_owner():
@@ -63,49 +96,76 @@ class X11Icon:
         self._image = Image
         self._loop = loop
         self.chosen: Callable[[Deed], None] = lambda deed: None
-        self._worker = ThreadPoolExecutor(1, "icon")
-        self._lock = threading.Lock()
-        self._next: Appearance | None = None
-        self._icon: Any = pystray.Icon("meshtray", self._picture(Icon.DISCONNECTED.value), "meshtray", self._menu(()))
-        self._ask_for_clicks()
+        self._last: Appearance | None = None
+        self._docked: Docked | None = None
+        self._panels = self._watch_panels()
         log.debug("the tray is one of X11, through pystray (%s)", pystray.Icon.__module__.rpartition("_")[2])
 
-    def _ask_for_clicks(self) -> None:
+    def __enter__(self) -> X11Icon:
+        self._dock()
+        self._loop.add_reader(self._panels.fileno(), self._panel_may_have_come)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._panels.fileno())
+        self._panels.close()
+        if self._docked is not None:
+            self._docked.stop()
+
+    def _dock(self) -> None:
+        if self._docked is not None:
+            self._docked.stop()
+        icon = self._pystray.Icon("meshtray", self._picture(Icon.DISCONNECTED.value), "meshtray", self._menu(()))
+        self._ask_for_clicks(icon)
+        icon.run_detached()
+        self._docked = Docked(icon, self._show)
+        if self._last is not None:
+            self._docked.present(self._last)
+
+    def _ask_for_clicks(self, icon: Any) -> None:
         """pystray 0.19 has a handler for clicks on X11, and never tells X11 that it wants them."""
-        window = getattr(self._icon, "_window", None)
+        window = getattr(icon, "_window", None)
         if window is not None:
             from Xlib import X
 
             window.change_attributes(event_mask=X.ExposureMask | X.StructureNotifyMask | X.ButtonPressMask)
 
-    def __enter__(self) -> X11Icon:
-        self._icon.run_detached()
-        return self
+    def _watch_panels(self) -> Any:
+        """A display that hears of each new one, by the message MANAGER to the root window (ICCCM, section 2.8)."""
+        from Xlib import X
+        from Xlib.display import Display
 
-    def __exit__(self, *_: object) -> None:
-        """Without waiting: pystray's own thread may not answer any more. The process ends without it."""
-        self._worker.submit(self._icon.stop)
-        self._worker.shutdown(wait=False)
+        display = Display()
+        display.screen().root.change_attributes(event_mask=X.StructureNotifyMask)
+        display.flush()
+        return display
+
+    def _panel_may_have_come(self) -> None:
+        from Xlib import X, error
+
+        display = self._panels
+        trays = display.intern_atom(f"_NET_SYSTEM_TRAY_S{display.get_default_screen()}")
+        manager = display.intern_atom("MANAGER")
+        try:
+            while display.pending_events():
+                one = display.next_event()
+                if one.type == X.ClientMessage and one.client_type == manager and one.data[1][1] == trays:
+                    log.debug("another system tray of X11 has come")
+                    self._dock()
+        except (error.ConnectionClosedError, OSError) as failure:
+            log.warning("X11 is gone: %s", failure)
+            self._loop.remove_reader(display.fileno())
 
     def present(self, new: Appearance) -> None:
-        """What was not shown yet of earlier ones never will be: a panel that hangs finds the last one only."""
-        with self._lock:
-            waiting, self._next = self._next, new
-        if waiting is None:
-            self._worker.submit(self._present)
+        self._last = new
+        if self._docked is not None:
+            self._docked.present(new)
 
-    def _present(self) -> None:
-        with self._lock:
-            new, self._next = self._next, None
-        if new is None:
-            return
-        try:
-            self._icon.icon = self._picture(f"{new.icon.value}{'-symbolic' if new.symbolic else ''}")
-            self._icon.title = new.title
-            if self._pystray.Icon.HAS_MENU:
-                self._icon.menu = self._menu(new.menu)
-        except Exception as error:  # of pystray, or of the panel's X11 window
-            log.warning("the icon can't be shown: %s", error)
+    def _show(self, icon: Any, new: Appearance) -> None:
+        icon.icon = self._picture(f"{new.icon.value}{'-symbolic' if new.symbolic else ''}")
+        icon.title = new.title
+        if self._pystray.Icon.HAS_MENU:
+            icon.menu = self._menu(new.menu)
 
     def _picture(self, name: str) -> Any:
         """On a tile: pystray's X11 knows no transparency."""
