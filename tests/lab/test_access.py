@@ -158,23 +158,22 @@ def test_an_invite_for_six_machines_lets_six_in_at_once(lab: Lab) -> None:
     assert state == "redeemed"
 
 
-def test_a_peer_that_is_enabled_again_is_back_at_once(lab: Lab) -> None:
-    """Its nodes start the sessions, and it hears them."""
-    berlin, (ada, grace) = lab.gateways[0], lab.laptops
-    addresses = lab.addresses()
-    for host in (ada, grace):
+@pytest.mark.parametrize("out", [0, 10], ids=["at once", "after a while"])
+def test_a_peer_that_is_enabled_again_is_back_at_once(lab: Lab, out: int) -> None:
+    """Its nodes start the sessions, where it was last, and it hears them."""
+    berlin = lab.gateways[0]
+    address = lab.addresses()[berlin.name]
+    for host in lab.laptops:
         wait_until(lambda h=host: lab.status(h)["state"] == "connected", 20, f"{host.name} to be connected")
         berlin.meshctl("peers", "disable", host.name)
-        wait_until(lambda h=host: lab.status(h)["state"] != "connected", 20, f"{host.name} to be out")
-    began = time.monotonic()
-    wait_until(lambda: time.monotonic() > began + 10, 20, "them to have been out for a while")
-    for host in (ada, grace):
+        if out:
+            wait_until(lambda h=host: lab.status(h)["state"] != "connected", 20, f"{host.name} to be out")
+        began = time.monotonic()
+        wait_until(lambda b=began: time.monotonic() >= b + out, 20, "it to have been out for a while")
         berlin.meshctl("peers", "enable", host.name)
         began = time.monotonic()
-        assert berlin.ping(addresses[host.name], 1), f"{host.name} does not answer its node"
-        reached = time.monotonic() - began
+        wait_until(lambda h=host: h.ping(address, 1), 20, f"{host.name} to reach its node")
         wait_until(lambda h=host: lab.status(h)["state"] == "connected", 20, f"{host.name} to be connected")
         took = time.monotonic() - began
-        print(f"{host.name} answers {reached:.2f} s after it was enabled, and is connected after {took:.2f} s")
-        assert reached < 2.5
-        assert took < 5.5
+        print(f"{host.name} is connected {took:.2f} s after it was enabled")
+        assert took < 4.0
