@@ -1,8 +1,9 @@
-"""Trays of people with a real meshd: who joins by a link, two users of one machine, logging out."""
+"""Trays of people with a real meshd: who joins by a link, two users of one machine, logging out, locking."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from lab.hosts.flood import Flood
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 from lab.hosts.person import Person
+from meshtray.bus import Bus, Interface, Variant
+from private_bus import CONFIG
 from tray.desktop import BUS, Panel, until
 from tray.services import NotificationService
 
@@ -184,3 +187,67 @@ async def test_two_users_of_one_machine(world: World) -> None:
 
     await alone("ada logs out", ada_logs_out)
     assert (world.state(), await his.icon()) == ("connected", "connected")
+
+
+LOGIN, LOGIN_PATH = "org.freedesktop.login1", "/org/freedesktop/login1"
+MANAGER, SESSION, PROPERTIES = f"{LOGIN}.Manager", f"{LOGIN}.Session", "org.freedesktop.DBus.Properties"
+HER_SESSION = f"{LOGIN_PATH}/session/_31"
+
+
+class Logind:
+    """In its place, on a system bus of the laptop: what it says of sessions and of sleep."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    @classmethod
+    async def start(cls, laptop: Host) -> Logind:
+        path = "/run/dbus/system_bus_socket"
+        laptop.run("mkdir -p /run/dbus; cat > /run/bus.conf", input=CONFIG.format(path=path))
+        laptop.record(["dbus-daemon", "--config-file=/run/bus.conf", "--nofork", "--nopidfile"], "bus")
+        outside = f"/proc/{laptop.pid}/root{path}"
+        wait_until(lambda: os.path.exists(outside), 10, "the system bus")
+        one = cls(await Bus.connect(f"unix:path={outside}"))
+        manager = {"PrepareForSleep": "b", "SessionNew": "so", "SessionRemoved": "so", "UserNew": "uo"}
+        changed = Interface(PROPERTIES, signals={"PropertiesChanged": "sa{sv}as"})
+        one.bus.export(LOGIN_PATH, [Interface(MANAGER, signals=manager)])
+        one.bus.export(HER_SESSION, [Interface(SESSION, signals={"Lock": "", "Unlock": ""}), changed])
+        assert await one.bus.claim(LOGIN)
+        return one
+
+    def says(self, member: str, *values: Any) -> None:
+        self.bus.emit(LOGIN_PATH, MANAGER, member, *values)
+
+    def locks(self) -> None:
+        """As `loginctl lock-session` and a switch to another user have it."""
+        self.bus.emit(HER_SESSION, SESSION, "Lock")
+        hints = {"Active": Variant("b", False), "LockedHint": Variant("b", True), "IdleHint": Variant("b", True)}
+        self.bus.emit(HER_SESSION, PROPERTIES, "PropertiesChanged", SESSION, hints, [])
+
+
+async def test_a_screen_that_is_locked_and_another_user_change_nothing(world: World) -> None:
+    invite = world.gateway.meshctl("invites", "create", "laptop-ada")["text"]
+    world.ada.meshctl("join", "-", "--wait", "15", input=invite)
+    logind = await Logind.start(world.laptop)
+    try:
+        panel = await world.panel(world.ada)
+        world.ada.start_tray()
+        await panel.registered()
+        await panel.until_icon("connected")
+        with Flood(world.laptop, world.far) as flood:
+            logind.locks()
+            logind.says("UserNew", 4001, f"{LOGIN_PATH}/user/_4001")
+            logind.says("SessionNew", "2", f"{LOGIN_PATH}/session/_32")
+            logind.says("SessionRemoved", "2", f"{LOGIN_PATH}/session/_32")
+            seen = len(flood.answers())
+            await until(lambda: len(flood.answers()) > seen + 100, "a second of pings")
+            assert await panel.icon() == "connected"
+        assert flood.lost == []
+        assert world.state() == "connected"
+        # The same bus is heard: behind that lock screen the lid is closed, and opened again.
+        logind.says("PrepareForSleep", True)
+        logind.says("PrepareForSleep", False)
+        await until(lambda: "this machine woke up" in world.laptop.meshctl_raw("events").stdout, "it to be heard")
+        await panel.until_icon("connected")
+    finally:
+        await logind.bus.close()
