@@ -259,6 +259,12 @@ class Cluster:
 
 
 @pytest.fixture
+def cluster_of() -> type[Cluster]:
+    """For tests that want another number of nodes."""
+    return Cluster
+
+
+@pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="meshd-cluster-"))
     made = Cluster(folder)
