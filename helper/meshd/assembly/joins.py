@@ -115,7 +115,8 @@ async def _join(
             wishes = await _peer_wishes(daemon, request, name, "mesh", person)
             joined = await _by_request(daemon, request, wishes, progress, pending, deadline)
             async with daemon.change_lock:
-                return await _become_member(daemon, await _checked(daemon, joined, request), person, progress, deadline)
+                joined = await _checked(daemon, joined, request)
+                return await _become_member(daemon, joined, person, progress, deadline)
         async with daemon.change_lock:
             if is_cluster_key(request.what):
                 joined = await _by_key(daemon, request, name, progress, deadline)
@@ -345,7 +346,20 @@ def _temporary_network(invite: Invite, number: int, wishes: Wishes, endpoints: d
 
 async def _checked(daemon: Daemon, joined: Joined, request: local_pb2.JoinMeshRequest) -> Joined:
     """Names the interface after the mesh; refuses a mesh whose pools this machine uses already. What was free before
-    a person decided may be another mesh's by now."""
+    a person decided may be another mesh's by now. It was let in already: the error says who takes that back."""
+    try:
+        return await _fitted(daemon, joined, request)
+    except MeshError as error:
+        name = joined.view.settings.name
+        own = [one for one in joined.view.members if one.id == joined.identity.choices.member_id]
+        for member in map(Member.from_message, own):
+            error.message += f"; {member.name} was let into {name} meanwhile and stays in its member list"
+            again = f"then remove {member.name}, on a node of {name}: meshctl {member.role.value}s remove {member.name}"
+            error.fix = f"{error.fix}; {again}" if error.fix else again
+        raise
+
+
+async def _fitted(daemon: Daemon, joined: Joined, request: local_pb2.JoinMeshRequest) -> Joined:
     settings: state_pb2.MeshSettings = joined.view.settings
     choices = joined.identity.choices
     daemon.check_new(settings.name)

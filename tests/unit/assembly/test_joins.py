@@ -11,7 +11,7 @@ from meshd.assembly import joins
 from meshd.assembly.daemon import Daemon
 from meshd.model.errors import Conflict
 from meshd.settings import Settings
-from meshproto import local_pb2
+from meshproto import local_pb2, state_pb2
 
 
 class Join:
@@ -91,3 +91,30 @@ async def test_once_a_node_was_asked_it_goes_on_without_its_caller(
     async with asyncio.timeout(5):
         await daemon.stop_meshes()
     assert join.ended.is_set(), "stopping waits for it"
+
+
+@pytest.mark.parametrize(("role", "remove"), [(state_pb2.ROLE_NODE, "nodes"), (state_pb2.ROLE_PEER, "peers")])
+async def test_a_mesh_that_does_not_fit_after_all_says_who_stays_in_it(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, role: state_pb2.Role.ValueType, remove: str
+) -> None:
+    """What was free before a person decided is taken: the member is there, and somebody has to remove it."""
+    own = "00000000-0000-4000-8000-000000000001"
+    statement = state_pb2.MemberStatement(
+        id=own, name="laptop-ada", role=role, public_key=bytes(range(32)), ipv4="10.51.0.1", ipv6="fd00::1"
+    )
+    record = state_pb2.MemberRecord(statement=statement.SerializeToString())
+    view = state_pb2.View(
+        settings=state_pb2.MeshSettings(name="home"), members=[state_pb2.Member(id=own, record=record)]
+    )
+    choices = SimpleNamespace(member_id=own, interface="home", listen_port=10100)
+    joined: Any = SimpleNamespace(view=view, identity=SimpleNamespace(choices=choices), node_id="n")
+
+    def taken(name: str) -> None:
+        raise Conflict(f"this machine is in {name} already", "leave it first")
+
+    monkeypatch.setattr(daemon, "check_new", taken)
+    with pytest.raises(Conflict) as caught:
+        await joins._checked(daemon, joined, local_pb2.JoinMeshRequest())
+    assert "laptop-ada was let into home meanwhile and stays" in caught.value.message
+    assert caught.value.fix.startswith("leave it first; then ")
+    assert caught.value.fix.endswith(f"meshctl {remove} remove laptop-ada")
