@@ -35,7 +35,7 @@ from meshtray.deeds import (
     TurnAway,
 )
 from meshtray.programs import NoProgram
-from meshtray.state import Ended, Failure, State
+from meshtray.state import Ended, Failure, State, Unlocked, Waits
 from meshtray.values import Mesh
 
 log = logging.getLogger(__name__)
@@ -57,16 +57,16 @@ T = TypeVar("T")
 
 
 class Actions:
-    """`state` is what is so now; `waits` is called with a mesh while the person is asked to unlock the keyring."""
+    """`state` is what is so now; `happened` hears how it goes with a keyring that has to be unlocked."""
 
     def __init__(
         self, connection: Connection, state: Callable[[], State], now_ms: Callable[[], int],
-        waits: Callable[[str], None],
+        happened: Callable[[Waits | Unlocked], None],
     ) -> None:  # fmt: skip
         self._connection = connection
         self._state = state
         self._now_ms = now_ms
-        self._waits = waits
+        self._happened = happened
 
     async def perform(self, deed: Deed) -> Ended:
         try:
@@ -135,7 +135,10 @@ class Actions:
         except Refused as error:
             if error.code != "keys-needed":
                 raise
-            entry = await from_keyring(lambda: person_keys.load(mesh.keyring_entry), lambda: self._waits(mesh.id))
+            entry = await from_keyring(
+                lambda: person_keys.load(mesh.keyring_entry), lambda: self._happened(Waits(mesh.id)),
+                lambda: self._happened(Unlocked(mesh.id)),
+            )  # fmt: skip
             await self._connection.call("Connect", CONNECT_LIMIT_S, mesh=mesh.name, keys=entry.message())
 
     async def _disconnect(self, mesh_id: str, pause_ms: int = 0) -> None:
@@ -186,18 +189,20 @@ def until_morning_ms(now_ms: int) -> int:
 
 
 async def from_keyring(
-    use: Callable[[], T], waits: Callable[[], None] = lambda: None, limit_s: float = KEYRING_LIMIT_S
-) -> T:
+    use: Callable[[], T], waits: Callable[[], None] = lambda: None, late: Callable[[], None] = lambda: None,
+    limit_s: float = KEYRING_LIMIT_S,
+) -> T:  # fmt: skip
     """In a thread, since the desktop may ask the person to unlock it; `waits` is called when it seems to. Raises
-    NoKeyring, also when nobody answers: a prompt can be behind another window, or its program gone."""
+    NoKeyring, also when nobody answers: a prompt can be behind another window, its person away, or its program gone.
+    `late` is called when it is answered after that."""
     found = asyncio.get_running_loop().run_in_executor(KEYRING, use)
     if not (await asyncio.wait([found], timeout=KEYRING_SOON_S))[0]:
         waits()
         await asyncio.wait([found], timeout=limit_s)
-    if not found.done():
-        found.cancel()
-        raise person_keys.NoKeyring(f"the keyring was not unlocked within {limit_s:g} s", "unlock it, and try again")
-    return await found
+    if found.done():
+        return await found
+    found.add_done_callback(lambda done: late() if done.exception() is None else None)
+    raise person_keys.NoKeyring(f"the keyring was not unlocked within {limit_s:g} s", "unlock it, and try again")
 
 
 def contents(what: str) -> str:

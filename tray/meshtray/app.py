@@ -33,7 +33,6 @@ from meshtray.state import (
     Save,
     State,
     Ticked,
-    Waits,
     Withdraw,
 )
 from meshtray.step import step
@@ -70,7 +69,7 @@ class App:
         self._over = asyncio.Event()
         self._deeds: set[asyncio.Task[None]] = set()
         self.connection = Connection(socket, self)
-        self._actions = Actions(self.connection, lambda: self.state, now_ms, lambda one: self.happened(Waits(one)))
+        self._actions = Actions(self.connection, lambda: self.state, now_ms, self.happened)
         self.state = State(
             user, VERSION, now_ms(), preferences=preferences.load(preferences_path), at_login=autostart.is_on()
         )

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -107,16 +107,6 @@ class Connection:
             return await getattr(stub, method)(request(method, fields), timeout=limit_s)
 
         return await self._with_stub(use, method)
-
-    async def follow(self, method: str, limit_s: float = CALL_LIMIT_S, **fields: Any) -> AsyncIterator[Any]:
-        """The same for a call that answers with several messages. Raises Refused."""
-        channel, stub = client.connect_async(self._socket)
-        async with channel:
-            try:
-                async for message in getattr(stub, method)(request(method, fields), timeout=limit_s):
-                    yield message
-            except grpc.aio.AioRpcError as error:
-                raise self._refusal(client.error_of(error, self._socket, method)) from error
 
     async def _with_stub(self, use: Callable[[Any], Awaitable[T]], method: str = "") -> T:
         """Runs `use` with a stub on a connection of its own. Raises Refused."""

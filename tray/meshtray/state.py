@@ -105,6 +105,13 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlocked:
+    """The keyring answered for the mesh after we had given it up: the person was away for a while."""
+
+    mesh_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A deed is done, or could not be. `say` is what a person should know of it, with what they can do next."""
 
@@ -122,7 +129,7 @@ class AtLogin:
     on: bool
 
 
-Event = Heard | LinkChanged | Ticked | Chosen | Waits | Ended | AtLogin
+Event = Heard | LinkChanged | Ticked | Chosen | Waits | Unlocked | Ended | AtLogin
 
 
 # --- what is to be done -----------------------------------------------------------------------------------------------

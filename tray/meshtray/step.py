@@ -24,6 +24,7 @@ from meshtray.state import (
     Save,
     State,
     Ticked,
+    Unlocked,
     Waits,
     Withdraw,
 )
@@ -62,6 +63,8 @@ def _happened(state: State, event: Event) -> Result:
         case Waits():
             busy = _with(state.busy, event.mesh_id, UNLOCKING) if event.mesh_id in state.busy else state.busy
             return replace(state, busy=busy), []
+        case Unlocked():
+            return replace(state, trouble=_without(state.trouble, [event.mesh_id])), []
         case Ended():
             return _ended(state, event)
         case AtLogin():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -37,6 +38,22 @@ async def test_one_that_is_never_unlocked_is_given_up(monkeypatch: pytest.Monkey
             assert raised.value.fix
     finally:
         over.set()
+
+
+async def test_one_that_is_unlocked_after_that_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "KEYRING_SOON_S", 0.01)
+    unlocked, told = threading.Event(), asyncio.Event()
+
+    def keys() -> str:
+        assert unlocked.wait(30)
+        return "keys"
+
+    with pytest.raises(NoKeyring):
+        await from_keyring(keys, late=told.set, limit_s=0.02)
+    assert not told.is_set()
+    unlocked.set()
+    async with asyncio.timeout(30):
+        await told.wait()
 
 
 async def test_what_a_keyring_raises_comes_through() -> None:

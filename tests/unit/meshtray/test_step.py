@@ -21,6 +21,7 @@ from meshtray.state import (
     Save,
     State,
     Ticked,
+    Unlocked,
     Waits,
     Withdraw,
 )
@@ -354,6 +355,16 @@ def test_a_prompt_of_the_keyring_is_shown_and_ends_with_the_deed() -> None:
     assert now.busy == {}
     now, effects = step(step(now, LinkChanged(LOST, NOW))[0], LinkChanged(LIVE, NOW))
     assert performed(effects) == []  # asked once is enough
+
+
+def test_a_keyring_that_is_unlocked_late_connects_all_the_same() -> None:
+    now, _ = step(state(down(wanted=True)), Ticked(NOW))
+    failure = Failure("the keyring was not unlocked within 120 s", "unlock it, and try again", "no-keyring")
+    now, effects = step(now, Ended(Connect(HOME, by_itself=True), failure))
+    now, effects = step(now, Unlocked(HOME))
+    assert performed(effects) == [Connect(HOME, by_itself=True)]
+    now, effects = step(now, Unlocked(HOME))
+    assert performed(effects) == []
 
 
 @pytest.mark.parametrize("code", ["helper-unreachable", "timeout"])
