@@ -100,6 +100,22 @@ async def test_there_is_one_and_it_gets_the_invite(desktop: Desktop, panel: Pane
     assert len(panel.items) == 1
 
 
+async def test_a_link_opens_its_dialog_also_beside_a_tray_that_hangs(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    terminal = desktop.folder / "terminal"
+    terminal.write_text('#!/bin/sh\nfor one; do last=$one; done\ncp "$last" "$HOME/dialog"; rm "$last"\n')
+    terminal.chmod(0o755)
+    first = desktop.start_tray()
+    await panel.registered()
+    first.send_signal(signal.SIGSTOP)
+    second = desktop.start_tray("mesh://join/mesh1-abc", TERMINAL=str(terminal))
+    await until(lambda: second.poll() is not None, "the second to end")
+    assert second.returncode == 1
+    assert "meshtui.Tray did not answer within 5 s" in desktop.log()
+    assert "mesh1-abc" in (desktop.folder / "dialog").read_text()
+
+
 async def test_quit_leaves_the_mesh_as_it_is(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
     tray = desktop.start_tray()
     await panel.registered()

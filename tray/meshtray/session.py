@@ -68,7 +68,7 @@ async def serve(socket: Path, what: str, wait_s: float) -> None:
 
         bus.export(PATH, [Interface(NAME, {"Open": Method("s", "", opened)})])
         if not await bus.claim(NAME):
-            await bus.call(NAME, PATH, NAME, "Open", "s", what, start=False)
+            await _hand_over(bus, app, what)
             log.warning("it runs already%s", "; the invite is handed to it" if what else "")
             return
         app.open(what)  # whether there is a place for an icon or not
@@ -84,14 +84,28 @@ async def serve(socket: Path, what: str, wait_s: float) -> None:
         await bus.close()
 
 
+async def _hand_over(bus: Bus, app: App, what: str) -> None:
+    """To the tray that runs already; to its own dialog where that hangs. Raises BusError."""
+    try:
+        await bus.call(NAME, PATH, NAME, "Open", "s", what, start=False)
+    except BusError:
+        app.open(what)
+        await app.finish()
+        raise
+
+
 async def _without_bus(socket: Path, what: str) -> None:
     """A session of X11 without a bus. Raises NoTray."""
-    with _x11_icon() as icon:
-        app = App(getpass.getuser(), socket, default_path())
-        icon.chosen = app.choose
-        app.show_on(icon, NoNotifications())
-        app.open(what)
-        await _until_the_end(app, None)
+    app = App(getpass.getuser(), socket, default_path())
+    app.open(what)
+    try:
+        with _x11_icon() as icon:
+            icon.chosen = app.choose
+            app.show_on(icon, NoNotifications())
+            await _until_the_end(app, None)
+    except NoTray:
+        await app.finish()
+        raise
 
 
 async def _until_the_end(app: App, bus: Bus | None) -> None:
