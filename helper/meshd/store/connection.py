@@ -86,7 +86,9 @@ class Connection:
         try:
             await connection.send_command(*words)
             return await connection.read_response()
-        except exceptions.ResponseError:
+        except exceptions.ResponseError as error:
+            if "UNBLOCKED" in str(error):  # the server becomes a replica, and closes the connection after that answer
+                await connection.disconnect(nowait=True)
             raise
         except BaseException:
             await connection.disconnect(nowait=True)  # an answer may still be on its way: nobody else may read it
