@@ -573,37 +573,49 @@ Global___WatchUpdate: _TypeAlias = WatchUpdate  # noqa: Y015
 
 @_typing.final
 class MemberPast(_message.Message):
-    """One member over the last 15 minutes: the largest value in each part of 15 s, oldest first, -1 where nothing is known."""
+    """One member over the last 15 minutes, a byte for each 2 s on the scale of meshproto/byte_scale.py, oldest first, 0
+    where nothing is known. Recordings of the first format have the largest value in each part of 15 s instead.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MESH_ID_FIELD_NUMBER: _builtins.int
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     NEWEST_PART_FIELD_NUMBER: _builtins.int
+    TRAFFIC_PARTS_FIELD_NUMBER: _builtins.int
+    LATENCY_PARTS_FIELD_NUMBER: _builtins.int
+    NEWEST_SAMPLE_FIELD_NUMBER: _builtins.int
     TRAFFIC_FIELD_NUMBER: _builtins.int
-    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
     mesh_id: _builtins.str
     member_id: _builtins.str
     newest_part: _builtins.int
     """number of the last one, counted from the Unix epoch"""
+    newest_sample: _builtins.int
+    """number of the last one, counted from the Unix epoch"""
+    traffic: _builtins.bytes
+    latency: _builtins.bytes
     @_builtins.property
-    def traffic(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """received and sent, bytes per second"""
+    def traffic_parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """received and sent, bytes per second; -1 where nothing is known"""
 
     @_builtins.property
-    def latency_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def latency_parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     def __init__(
         self,
         *,
         mesh_id: _builtins.str = ...,
         member_id: _builtins.str = ...,
         newest_part: _builtins.int = ...,
-        traffic: _abc.Iterable[_builtins.float] | None = ...,
-        latency_ms: _abc.Iterable[_builtins.float] | None = ...,
+        traffic_parts: _abc.Iterable[_builtins.float] | None = ...,
+        latency_parts: _abc.Iterable[_builtins.float] | None = ...,
+        newest_sample: _builtins.int = ...,
+        traffic: _builtins.bytes = ...,
+        latency: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_ms", b"latency_ms", "member_id", b"member_id", "mesh_id", b"mesh_id", "newest_part", b"newest_part", "traffic", b"traffic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "latency_parts", b"latency_parts", "member_id", b"member_id", "mesh_id", b"mesh_id", "newest_part", b"newest_part", "newest_sample", b"newest_sample", "traffic", b"traffic", "traffic_parts", b"traffic_parts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

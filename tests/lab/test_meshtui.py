@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import gzip
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -117,17 +119,38 @@ def test_4_it_is_pinged_and_its_address_copied(journey: Journey) -> None:
     assert laptop.clipboard() == "10.11.0.1"
 
 
+FIRST_WORD = """
+import asyncio, pathlib
+from meshproto.client import connect_async
+from meshproto import local_pb2
+
+async def main():
+    channel, stub = connect_async(pathlib.Path("/run/meshd/meshd.sock"))
+    async with channel:
+        async for update in stub.Watch(local_pb2.WatchRequest()):
+            print(*(sum(map(bool, one.latency)) for one in update.past))
+            return
+
+asyncio.run(main())
+"""
+
+
 def test_4b_who_opens_it_later_sees_the_past(journey: Journey) -> None:
+    """More of it than could have been seen since then."""
+
+    def told() -> int:
+        return int(journey.gateway.run([sys.executable, "-c", FIRST_WORD]).stdout or 0)
+
+    wait_until(lambda: told() >= 20, 60, "40 s of laptop-ada in the first word of Watch")
+    opened = time.monotonic()
     later = journey.open(journey.gateway)
     later.shows("laptop-ada")
-
-    def past() -> bool:
-        lines = [line for line in later.text().splitlines() if "laptop-ada" in line]
-        return any(bar in line for line in lines for bar in "▁▂▃▄▅▆▇█")
-
-    wait_until(past, 20, "the traffic of laptop-ada before this screen was opened")
-    later.press("j", "Enter")
-    later.shows("Latency", "now,", "24 hours")
+    later.press("G", "Enter")
+    later.shows("Latency", "in 15 min", "per 9 s", "24 hours")
+    lines = later.text().splitlines()
+    bars = next(line for line in lines if "per 9 s" in line).split()[3:]
+    assert len("".join(bars)) >= 4, lines
+    assert time.monotonic() - opened < 15, "a bar is 9 s: by itself this screen has two"
 
 
 def test_5_what_a_laptop_may_not_do_is_said(journey: Journey) -> None:

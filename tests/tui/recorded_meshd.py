@@ -26,9 +26,12 @@ class RecordedMeshd(MeshdServicer):
     def __init__(self, socket: Path, status: local_pb2.Status, events: list[local_pb2.Event] | None = None) -> None:
         self.status = status
         self.events = events or []
+        self.journal: list[local_pb2.Event] = []
         self.checks: list[local_pb2.Check] = []
         self.calls: list[Any] = []
         self.past_of: list[str] = []
+        self.past: list[local_pb2.MemberPast] = []
+        self.watches: list[local_pb2.WatchRequest] = []
         self.refuse: tuple[str, str] | None = None
         self.refuse_about: dict[str, str] = {}
         self.keyring_entry = ""
@@ -70,9 +73,13 @@ class RecordedMeshd(MeshdServicer):
             return
         self._watchers.append(mine)
         if not self.silent.is_set():
-            yield local_pb2.WatchUpdate(snapshot=self.status, events=self.events)
+            self.watches.append(request)
+            yield local_pb2.WatchUpdate(snapshot=self.status, events=self.events, past=self.past)
         while (update := mine.get()) is not None:
             yield update
+
+    def ListEvents(self, request: local_pb2.ListEventsRequest, context: Any) -> Iterator[local_pb2.Event]:
+        yield from self.journal or self.events
 
     def _answer(self, request: Any, context: Any) -> None:
         self.calls.append(request)

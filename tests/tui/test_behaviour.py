@@ -265,36 +265,6 @@ async def test_o_goes_from_an_event_or_a_route_to_its_member(make_app: MakeApp, 
 # --- doing ------------------------------------------------------------------------------------------------------------
 
 
-async def test_escape_goes_back_where_one_came_from(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
-    make_meshd(recordings.status(recordings.mesh()), recordings.events())
-    app = make_app()
-    async with app.run_test(size=(120, 30)) as pilot:
-        await settled(pilot)
-        await press(pilot, "7", "k", "k", "o")
-        await shows(app, "7 members", "esc back")
-        assert selected(app) == "laptop-grace"
-        await press(pilot, "slash", *"grace", "enter", "escape")
-        await shows(app, "7 members")
-        await press(pilot, "escape")
-        await shows(app, "7 events", "▸ ▲ 13:40:11")
-        await press(pilot, "escape")
-        await shows(app, "7 members")
-        assert "esc back" not in screen_text(app)
-        await press(pilot, "escape")
-        await shows(app, "7 members")
-
-
-async def test_escape_goes_back_from_the_members_of_the_only_mesh(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
-    make_meshd(recordings.status(recordings.mesh()))
-    app = make_app()
-    async with app.run_test(size=(120, 30)) as pilot:
-        await settled(pilot)
-        await press(pilot, "1", "enter")
-        await shows(app, "7 members")
-        await press(pilot, "escape")
-        await shows(app, "THIS MACHINE", "1 mesh")
-
-
 async def test_ping(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     meshd = make_meshd(recordings.status(recordings.mesh()))
     app = make_app()
@@ -485,12 +455,3 @@ async def test_look_and_order_are_found_again(make_app: MakeApp, make_meshd: Mak
         assert again.theme == "light"
     other = make_app(preferences=kept, theme="contrast")
     assert other.theme == "contrast"
-
-
-async def test_the_whole_story_has_the_day(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
-    make_meshd(recordings.status(recordings.mesh()))
-    app = make_app()
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        await press(pilot, "j", "enter")
-        await shows(app, "24 hours", "latency, 79.0 ms at worst", "traffic, 239 kB/s at most")

@@ -17,12 +17,12 @@ from textual.binding import Binding, BindingType
 
 from meshtui.actions.actions import Actions
 from meshtui.clock import Clock
-from meshtui.connection import RETRY_S, Connection, Refused
+from meshtui.connection import RETRY_S, Connection, Refused, client_modules
 from meshtui.history import History
 from meshtui.key_gate import KeyGate, Passed
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
-from meshtui.mirror import check, fold
+from meshtui.mirror import check, fold, merge_events
 from meshtui.model import Link, LinkState, Mesh, Model
 from meshtui.preferences import Preferences, load, save
 from meshtui.replay import Replay
@@ -104,6 +104,7 @@ class MeshtuiApp(App[None]):
         self.model = Model()
         self._history = History()
         self._examination = Examination()
+        self._has_journal = False
         self._main = MainScreen(Actions(self), self.preferences.orders, self.preferences.hidden)
         self._presented_ms = 0
         self.gate = KeyGate(self, super().on_event)
@@ -142,6 +143,7 @@ class MeshtuiApp(App[None]):
     def link_changed(self, link: Link) -> None:
         if link.state is LinkState.LIVE and self.link.state is not LinkState.LIVE:
             self.run_worker(self._examine_once(), name="doctor", group="doctor", exclusive=True)
+            self._has_journal = False
         self.link = link
         self.present()
 
@@ -176,6 +178,21 @@ class MeshtuiApp(App[None]):
         self._history.recall(update.past)
         self._history.learn(self.model, self._clock.now_ms())
         self.present()
+
+    def ask_for_events(self) -> None:
+        """The whole journal of the helper, once on each connection: a snapshot has its end only."""
+        if not self._has_journal and self.link.state is LinkState.LIVE:
+            self._has_journal = True
+            self.run_worker(self._read_journal(), name="journal", group="journal", exclusive=True)
+
+    async def _read_journal(self) -> None:
+        """Nothing where it can't be had, as in a recording."""
+        found = (await asyncio.to_thread(client_modules))[2].WatchUpdate()
+        with suppress(Refused):
+            await self.connection.follow("ListEvents", found.events.append)
+            await self._record(found)
+            self.model = replace(self.model, events=merge_events(self.model.events, found.events))
+            self.present()
 
     async def _record(self, update: wire.WatchUpdate) -> None:
         """In a thread: thousands of members take a moment."""

@@ -34,8 +34,8 @@ from meshtui.model import (
 if TYPE_CHECKING:
     from meshproto import local_pb2 as wire
 
-EVENTS_KEPT = 1000
-"""Older ones are in `meshctl events`; a person scrolls no further."""
+EVENTS_KEPT = 5000
+"""As many as the helper's journal has."""
 
 STATES = {1: MeshState.CONNECTED, 2: MeshState.CONNECTING, 3: MeshState.STALE, 4: MeshState.DOWN}
 ROLES = {1: Role.NODE, 2: Role.PEER, 3: Role.DEVICE}

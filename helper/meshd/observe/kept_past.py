@@ -1,4 +1,4 @@
-"""The past of a mesh's members as a file, so that it outlives a restart of meshd: 3.4 kB a member before it is packed.
+"""The past of a mesh's members as a file, so that it outlives a restart of meshd: 3.8 kB a member before it is packed.
 
 8 bytes magic, 32 bytes SHA-256 of the rest, zlib of a WatchUpdate with `past` and `days`. No I/O.
 """

@@ -2,65 +2,98 @@
 
 from __future__ import annotations
 
+from statistics import median
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meshproto import local_pb2
-from meshtui.history import PART_MS, PARTS, History, Series
+from meshproto.byte_scale import packed
+from meshtui.history import COUNTS, SAMPLE_MS, SAMPLES, SPAN_MS, History, Series
 from meshtui.mirror import fold
 from meshtui.model import Model
 
 from tui import recordings
 
-steps = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 1000)), max_size=80)
+steps = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 1000)), max_size=80)
 
 
-@given(steps, st.sampled_from([12, 15, 20, 30, 60]), st.integers(0, 200))
+@given(steps, st.sampled_from(COUNTS), st.integers(0, 1000))
 def test_bars_are_the_largest_of_each_span(steps: list[tuple[int, int]], count: int, later: int) -> None:
-    series, seen, part = Series(), [], 100_000
+    series, seen, sample = Series(), [], 100_000
     for step, value in steps:
-        part += step
-        series.add(part, float(value))
-        seen.append((part, float(value)))
-    now = part + later
-    each = PARTS // count
-    last = now // each
+        sample += step
+        series.add(sample, float(value))
+        seen.append((sample, float(value)))
+    now_ms = (sample + later) * SAMPLE_MS + 1
+    kept = [(at, value) for at, value in seen if at > sample - SAMPLES]
+    each_ms = SPAN_MS // count
+    last = now_ms // each_ms
     expected = [
-        max((value for at, value in seen if at // each == span and at > part - PARTS), default=None)
+        max((value for at, value in kept if at * SAMPLE_MS // each_ms == span), default=None)
         for span in range(last - count + 1, last + 1)
     ]
-    assert series.bars(now * PART_MS, count) == expected
+    assert series.bars(now_ms, count) == expected
+    known = {at: max(value for when, value in kept if when == at) for at, _ in kept if at > sample + later - SAMPLES}
+    assert series.worst(now_ms) == max(known.values(), default=None)
+    assert series.middle(now_ms) == (median(known.values()) if known else None)
+
+
+def test_every_count_of_bars_is_of_whole_milliseconds() -> None:
+    assert all(SPAN_MS % count == 0 for count in COUNTS)
 
 
 def test_a_late_value_counts_where_it_belongs() -> None:
     series = Series()
     series.add(1000, 5)
     series.add(999, 7)
-    series.add(900, 9)
-    bars = series.bars(1000 * PART_MS, PARTS)
+    series.add(1000 - SAMPLES, 9)
+    bars = series.bars(1000 * SAMPLE_MS, SAMPLES)
     assert bars[-2:] == [7, 5]
-    assert bars[:-2] == [None] * (PARTS - 2)
+    assert bars[:-2] == [None] * (SAMPLES - 2)
 
 
 def test_what_the_helper_remembers_comes_before_what_was_seen_here() -> None:
     model = fold(Model(), local_pb2.WatchUpdate(snapshot=recordings.status(recordings.mesh())))
     grace = recordings.members()[4]
-    now = recordings.NOW_MS // PART_MS
+    now = recordings.NOW_MS // SAMPLE_MS
     remembered = local_pb2.MemberPast(
-        mesh_id="mesh-home", member_id=grace.id, newest_part=now - 1, traffic=[-1, 50, 70], latency_ms=[9, -1, 12]
-    )
+        mesh_id="mesh-home", member_id=grace.id, newest_sample=now - 1,
+        traffic=bytes([0, packed(50), packed(70)]), latency=bytes([packed(9), 0, packed(12)]),
+    )  # fmt: skip
     history = History()
     history.recall([remembered])
     history.learn(model, recordings.NOW_MS)
     past = history.of("mesh-home", grace.id)
-    assert past.traffic.bars(recordings.NOW_MS, PARTS)[-4:] == [None, 50, 70, grace.rx_rate + grace.tx_rate]
-    assert past.latency.bars(recordings.NOW_MS, PARTS)[-4:-1] == [9, None, 12]
+    before, *seen = past.traffic.bars(recordings.NOW_MS, SAMPLES)[-4:]
+    assert before is None
+    assert seen == pytest.approx([50, 70, grace.rx_rate + grace.tx_rate], rel=0.06)
+    first, none, last = past.latency.bars(recordings.NOW_MS, SAMPLES)[-4:-1]
+    assert none is None
+    assert (first, last) == pytest.approx((9, 12), rel=0.06)
+
+
+def test_recordings_of_the_first_format_have_parts_of_fifteen_seconds() -> None:
+    part = recordings.NOW_MS // 15_000
+    old = local_pb2.MemberPast(
+        mesh_id="m", member_id="a", newest_part=part, traffic_parts=[-1, 50, 70], latency_parts=[9, -1, 12]
+    )
+    history = History()
+    history.recall([old])
+    assert history.of("m", "a").traffic.bars(recordings.NOW_MS, 60)[-4:] == [None, None, 50, 70]
+    assert history.of("m", "a").latency.bars(recordings.NOW_MS, 60)[-3:] == [9, None, 12]
 
 
 @given(
-    st.lists(st.floats(width=32), max_size=200), st.lists(st.floats(width=32), max_size=3),
-    st.integers(0, (1 << 64) - 1),
+    st.binary(max_size=500), st.binary(max_size=3), st.lists(st.floats(width=32), max_size=500),
+    st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 64) - 1),
 )  # fmt: skip
-def test_whatever_is_remembered_is_taken(traffic: list[float], latency: list[float], part: int) -> None:
+def test_whatever_is_remembered_is_taken(
+    traffic: bytes, latency: bytes, parts: list[float], sample: int, part: int
+) -> None:
     history = History()
-    history.recall([local_pb2.MemberPast(member_id="a", newest_part=part, traffic=traffic, latency_ms=latency)])
-    assert len(history.of("", "a").traffic.bars(recordings.NOW_MS, PARTS)) == PARTS
+    past = local_pb2.MemberPast(
+        member_id="a", newest_sample=sample, traffic=traffic, latency=latency, newest_part=part, traffic_parts=parts
+    )
+    history.recall([past])
+    assert len(history.of("", "a").traffic.bars(recordings.NOW_MS, 60)) == 60

@@ -68,6 +68,6 @@ def test_a_damaged_file_is_refused() -> None:
 
 def test_values_of_another_length_are_left_out() -> None:
     past, day = Past(), Day()
-    past.recall([local_pb2.MemberPast(member_id="a", newest_part=9, traffic=[1.0], latency_ms=[1.0])])
+    past.recall([local_pb2.MemberPast(member_id="a", newest_sample=9, traffic=b"1", latency=b"1")])
     day.recall([local_pb2.MemberDay(member_id="a", newest_minute=9, traffic=b"x", latency_ms=b"x")])
     assert (past.messages(""), day.messages("")) == ([], [])

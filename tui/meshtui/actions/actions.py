@@ -74,6 +74,9 @@ class Actions:
 
         self._app.run_worker(ask(), group="day", exclusive=True)
 
+    def ask_for_events(self) -> None:
+        self._app.ask_for_events()
+
     def remember_order(self, tab: str, order: tuple[str, bool]) -> None:
         self._app.prefer(self._app.preferences.sorted_by(tab, order))
 

@@ -1,4 +1,6 @@
-"""The last 24 hours of a member, which meshd tells when somebody looks at the whole story. Pure."""
+"""The past of a member where there is room for it: 15 minutes across the screen, and the last 24 hours, which meshd
+tells when somebody looks at the whole story. Pure.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshtui.format import milliseconds, rate, sparkline
+from meshtui.history import COUNTS, SPAN_MS
 from meshtui.listings.listing import Cell, Line
+from meshtui.listings.members import latency_words, traffic_words
 from meshtui.look import Tone
+from meshtui.model import Member
+from meshtui.view import View
 
 BARS = 24
 """An hour each."""
@@ -25,14 +31,30 @@ def day_lines(day: Day) -> list[Line]:
     """Nothing where nothing is known."""
     lines: list[Line] = []
     for values, word, show in (
-        (day.latency_ms, "latency, {} at worst", milliseconds),
-        (day.traffic, "traffic, {} at most", rate),
+        (day.latency_ms, "latency, {} at worst in 24 h", milliseconds),
+        (day.traffic, "traffic, {} at most in 24 h", rate),
     ):
         bars = _bars(values)
         highest = max((value for value in bars if value is not None), default=None)
         if highest is not None:
             cells = (Cell(f"{sparkline(bars)}  ", Tone.DIM), Cell(word.format(show(highest))))
             lines.append(Line("" if lines else "24 hours", cells))
+    return lines
+
+
+def quarter_lines(member: Member, view: View, room: int) -> list[Line]:
+    """15 minutes in as many bars as have room, with what a bar is."""
+    count = next((count for count in COUNTS if count <= room), COUNTS[-1])
+    past, a_bar = view.past(member), f"per {SPAN_MS // count / 1000:g} s"
+    lines: list[Line] = []
+    for label, series, words in (
+        ("Latency", past.latency, latency_words(member, view)),
+        ("Traffic", past.traffic, traffic_words(member, view)),
+    ):
+        lines += [
+            Line(label, (words,)),
+            Line(a_bar, (Cell(sparkline(series.bars(view.now_ms, count)), Tone.DIM),)),
+        ]
     return lines
 
 

@@ -21,6 +21,7 @@ class Events(Listing[Event]):
     name = "Events"
     noun = "events"
     follows = True
+    wants_events = True
     columns = (
         Column("", 1, _mark, lambda event, view: list(Severity).index(event.severity), gap=1),
         Column(

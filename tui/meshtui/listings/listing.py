@@ -127,6 +127,8 @@ class Listing(ABC, Generic[Row]):
     """New rows come at the end, and a cursor at the end stays there."""
     keeps_order: ClassVar[bool] = False
     """Until a person sorts, its rows are always in the order in which they are given."""
+    wants_events: ClassVar[bool] = False
+    """All that the helper has, not the latest alone."""
     sortable: ClassVar[bool] = True
     """By any of its columns."""
     begin: ClassVar[tuple[Deed, ...]] = ()

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from meshtui.format import NOTHING, age, milliseconds, rate, short_ipv6, shortened, size, sparkline
-from meshtui.history import PARTS
 from meshtui.listings.listing import Cell, Column, Line, Listing, Story
 from meshtui.look import ROLE_ORDER, Tone, member_mark, path_words, role_word
 from meshtui.model import Member, Path, Role
 from meshtui.permissions import Deed
 from meshtui.view import View
 
+BARS = 30
+"""Half a minute each, in the story of a member."""
 ADDRESS_LENGTH = 15
 """The longest IPv4 address."""
 
@@ -184,21 +185,30 @@ def _way(member: Member) -> tuple[Cell, ...]:
 
 
 def _latency(member: Member, view: View) -> Line:
+    bars = Cell(f"{sparkline(view.past(member).latency.bars(view.now_ms, BARS))}  ", Tone.DIM)
+    return Line("Latency", (bars, latency_words(member, view)))
+
+
+def latency_words(member: Member, view: View) -> Cell:
+    """Now, and over the 15 minutes of the bars."""
     series = view.past(member).latency
-    worst = series.worst(view.now_ms)
-    bars = Cell(f"{sparkline(series.bars(view.now_ms, PARTS // 2))}  ", Tone.DIM)
-    if not member.online or member.latency_ms is None:
-        return Line("Latency", (bars, Cell("not known", Tone.DIM)))
-    text = f"{milliseconds(member.latency_ms)} now"
-    if worst is not None:
-        text += f", {milliseconds(worst)} at worst"
-    return Line("Latency", (bars, Cell(text)))
+    worst, middle = series.worst(view.now_ms), series.middle(view.now_ms)
+    known = member.online and member.latency_ms is not None
+    parts = [f"{milliseconds(member.latency_ms)} now" if known else "not known now"]
+    if worst is not None and middle is not None:
+        parts.append(f"{milliseconds(middle)} median, {milliseconds(worst)} at worst in 15 min")
+    return Cell(", ".join(parts), Tone.PLAIN if known else Tone.DIM)
 
 
 def _traffic(member: Member, view: View) -> Line:
-    bars = sparkline(view.past(member).traffic.bars(view.now_ms, PARTS // 2))
-    totals = f"{size(member.rx_bytes)} in, {size(member.tx_bytes)} out so far"
-    return Line("Traffic", (Cell(f"{bars}  ", Tone.DIM), Cell(totals)))
+    bars = sparkline(view.past(member).traffic.bars(view.now_ms, BARS))
+    return Line("Traffic", (Cell(f"{bars}  ", Tone.DIM), traffic_words(member, view)))
+
+
+def traffic_words(member: Member, view: View) -> Cell:
+    highest = view.past(member).traffic.worst(view.now_ms)
+    most = f"{rate(highest)} at most in 15 min, " if highest is not None else ""
+    return Cell(f"{most}{size(member.rx_bytes)} in, {size(member.tx_bytes)} out so far")
 
 
 def _store(member: Member) -> tuple[Cell, ...]:

@@ -130,6 +130,8 @@ class MainScreen(Screen[None]):
         for number, pane in enumerate(self.panes):
             pane.display = found is None and number == self._active
         if found is None:
+            if self.pane.listing.wants_events:
+                self._actions.ask_for_events()
             self.pane.present(view)
             if self.focused is None:
                 self._focus_table()
@@ -156,13 +158,13 @@ class MainScreen(Screen[None]):
                 Hint("C", "columns", "columns", rank=7),
             ]
             if (member := self._about()) is not None:
-                looks.insert(1, Hint("o", f"go to {member.name}", "jump", rank=4))
+                looks.insert(1, Hint("o", f"go to {member.name}", "jump", rank=2))
             if view.replayed is None and any(isinstance(subject, Member) for subject in self.pane.subjects()):
                 looks.insert(0, Hint("space", "mark", "mark", rank=5))
             if len(view.model.meshes) > 1:
                 looks.append(Hint("m", "next mesh", "next_mesh"))
             if self._been:
-                looks.append(Hint("esc", "back", "back", rank=1))
+                looks.append(Hint("esc", "back", "back", rank=2))
         if view.replayed is not None:
             hints = [*replay_hints(view.replayed.paused), *looks, *hints]
         else:

@@ -11,8 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 
 from meshtui.actions.actions import Actions
-from meshtui.listings.day import Day, day_lines
-from meshtui.listings.listing import Cell, Listing
+from meshtui.listings.day import Day, day_lines, quarter_lines
+from meshtui.listings.listing import Cell, Listing, Story
 from meshtui.look import Tone
 from meshtui.model import Member
 from meshtui.offers import KEYS, Offer, offers
@@ -23,7 +23,7 @@ from meshtui.view import View
 from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints, replay_hints
 from meshtui.widgets.lines import Lines
 from meshtui.widgets.status_line import StatusLine
-from meshtui.widgets.story_panel import StoryPanel
+from meshtui.widgets.story_panel import LABEL, StoryPanel
 from meshtui.widgets.top_line import TopLine
 
 
@@ -67,6 +67,7 @@ class StoryScreen(Screen[None]):
     def on_mount(self) -> None:
         self.present(self._latest)
         self._ask_for_day()
+        self._actions.ask_for_events()
         self.set_interval(60, self._ask_for_day)
 
     def _ask_for_day(self) -> None:
@@ -93,10 +94,8 @@ class StoryScreen(Screen[None]):
         else:
             story = self._listing.story(self._row, self._view)
             crumbs.append(Cell(story.title[0].text, Tone.STRONG))
-            lines = list(story.lines)
-            at = next((place for place, line in enumerate(lines, 1) if line.label == "Traffic"), len(lines))
-            story = replace(story, lines=(*lines[:at], *day_lines(self._day), *lines[at:]))
-            self._story.present_whole(story, max(self.app.size.width - 4, 1))
+            width = max(self.app.size.width - 4, 1)
+            self._story.present_whole(self._with_the_past(story, width), width)
             found = self.offers()
             if view.replayed is not None:
                 found = [offer for offer in found if offer.refusal is None]
@@ -106,6 +105,15 @@ class StoryScreen(Screen[None]):
             hints = [*replay_hints(view.replayed.paused), *hints]
         self._crumbs.show(content(crumbs))
         self._keys.present(hints, self.app.size.width)
+
+    def _with_the_past(self, story: Story, width: int) -> Story:
+        """Of a member that is not this machine: in the place of its two short lines."""
+        lines = list(story.lines)
+        at = next((place for place, line in enumerate(lines) if line.label == "Latency"), len(lines))
+        past = day_lines(self._day)
+        if at < len(lines) and isinstance(subject := next(iter(self._subjects()), None), Member):
+            past = [*quarter_lines(subject, self._view, width - LABEL), *past]
+        return replace(story, lines=(*lines[:at], *past, *lines[at + 2 :]))
 
     def say(self, *cells: Cell) -> None:
         self._status.say(*cells)
