@@ -38,6 +38,7 @@ class Returning:
     def expect(self, member_id: str) -> None:
         """It was enabled: the next `greet` starts its session."""
         self._expected.add(member_id)
+        self._sessions.give_time(member_id)
 
     def greet(self, members: Mapping[str, Member]) -> None:
         """After the plan was applied. A packet makes WireGuard start the session, and tells a peer that it may."""

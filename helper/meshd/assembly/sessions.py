@@ -164,6 +164,8 @@ class Sessions:
             peer = device.peers.get(member.public_key)
             if peer is not None:
                 self.handshakes.note(member.id, peer.latest_handshake, wall, boot)
+        if self._mesh.is_node:
+            self.returning.remember(device, self._mesh.members)
         self.device = device
         return device
 
@@ -257,6 +259,10 @@ class Sessions:
         own = await asyncio.gather(*map(self._own_endpoint, rest))
         found.update({one.id: endpoint for one, endpoint in zip(rest, own, strict=True) if endpoint is not None})
         return self.returning.endpoints() | found if self._mesh.is_node else found
+
+    def give_time(self, member_id: str) -> None:
+        """It was enabled: only from now on does its silence count."""
+        self._known_since.pop(member_id, None)
 
     def transport_endpoint(self, member: Member) -> UdpEndpoint | None:
         """Where the member is reached through its relay, when its session shall be relayed now."""
