@@ -86,6 +86,9 @@ async def test_at_login_the_keys_are_handed_over(desktop: Desktop, panel: Panel,
     given = next(one for one in meshd.calls if one.HasField("keys"))
     assert len(given.keys.wireguard) == 32
     assert given.keys.wireguard.hex() not in desktop.log()
+    await panel.registered()
+    await panel.until_menu("Connect")  # the recorded one shows no change
+    assert len(meshd.calls) == 2  # without keys, and with them
 
 
 async def test_a_locked_keyring_is_a_state_and_unlocking_it_helps(

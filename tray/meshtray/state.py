@@ -35,7 +35,8 @@ class State:
     """Mappings are by the mesh's id. `busy`: what is being done to it. `trouble`: why it could not be connected.
     `connected`: those that were at the last look; `lost_ms`: since when one that was is not; `lost_told`: that this was
     said; `awaited`: that a success is to be said; `let_go`: that it goes down by our own hand; `unheard`: the trouble
-    was that the helper did not answer. `failure` is the last one, until something succeeds."""
+    was that the helper did not answer; `asked`: the helper said yes to connecting it, and does not show it yet.
+    `failure` is the last one, until something succeeds."""
 
     user: str
     own_version: str
@@ -52,6 +53,7 @@ class State:
     awaited: frozenset[str] = frozenset()
     let_go: frozenset[str] = frozenset()
     unheard: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
     failure: Failure | None = None
 
     @property

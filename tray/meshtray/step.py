@@ -87,7 +87,9 @@ def _linked(state: State, link: Link) -> State:
     """A helper that is heard again may be asked again for what it did not answer."""
     if link.state is not LinkState.LIVE:
         return replace(state, link=link)
-    return replace(state, link=link, trouble=_without(state.trouble, state.unheard), unheard=frozenset())
+    return replace(
+        state, link=link, trouble=_without(state.trouble, state.unheard), unheard=frozenset(), asked=frozenset()
+    )
 
 
 def _heard(state: State, snapshot: Snapshot) -> Result:
@@ -136,8 +138,10 @@ def _settled(state: State) -> Result:
             if mesh.keys_needed and mesh.person == state.user and not _held_up(state, key):
                 state = replace(state, busy=_with(state.busy, key, "connecting"))
                 effects.append(Perform(Connect(key, by_itself=True)))
-        elif state.live and key not in state.busy:
-            state = replace(state, let_go=state.let_go - {key})
+        elif state.live:
+            state = replace(state, asked=state.asked - {key})
+            if key not in state.busy:
+                state = replace(state, let_go=state.let_go - {key})
         since = state.lost_ms.get(key, state.now_ms)
         if state.now_ms - since >= LOST_AFTER_MS and key not in state.lost_told:
             effects += _wanted(state, notices.lost(state, mesh))
@@ -147,7 +151,7 @@ def _settled(state: State) -> Result:
 
 def _held_up(state: State, mesh_id: str) -> bool:
     """Whether it is not for us to connect it now of our own accord."""
-    return mesh_id in state.busy or mesh_id in state.trouble
+    return mesh_id in state.busy or mesh_id in state.trouble or mesh_id in state.asked
 
 
 def _forgotten(state: State, meshes: Iterable[str], really: bool = True) -> State:
@@ -214,6 +218,8 @@ def _ended(state: State, event: Ended) -> Result:
             state, trouble=_with(state.trouble, deed.mesh_id, str(failure)), awaited=state.awaited - {deed.mesh_id},
             unheard=state.unheard | unheard,
         )  # fmt: skip
+    if isinstance(deed, Connect) and failure is None:
+        state = replace(state, asked=state.asked | {deed.mesh_id})
     if isinstance(deed, Disconnect | Pause) and failure is not None:
         state = replace(state, let_go=state.let_go - {deed.mesh_id})
     if failure is not None:

@@ -168,10 +168,12 @@ class X11Icon:
             icon.menu = self._menu(new.menu)
 
     def _picture(self, name: str) -> Any:
-        """On a tile: pystray's X11 knows no transparency."""
-        with self._image.open(pictures.path(name, max(pictures.SIZES))) as image:
-            tile = self._image.new("RGBA", image.size, TILE)
-            tile.alpha_composite(image.convert("RGBA"))
+        """On a tile: pystray's X11 knows no transparency. What the library has for reading files is large: left out."""
+        found = pictures.pixmaps(name)[-1]
+        size = (found.width, found.height)
+        alpha, red, green, blue = (self._image.frombytes("L", size, found.argb[one::4]) for one in range(4))
+        tile = self._image.new("RGB", size, TILE)
+        tile.paste(self._image.merge("RGB", (red, green, blue)), mask=alpha)
         return tile
 
     def _menu(self, items: Iterable[Item]) -> Any:

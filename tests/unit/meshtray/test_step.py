@@ -357,6 +357,22 @@ def test_a_prompt_of_the_keyring_is_shown_and_ends_with_the_deed() -> None:
     assert performed(effects) == []  # asked once is enough
 
 
+def test_what_was_said_yes_to_is_not_asked_again_before_it_is_shown() -> None:
+    now, effects = step(state(down(wanted=True)), Ticked(NOW))
+    assert performed(effects) == [Connect(HOME, by_itself=True)]
+    now, effects = step(now, Ended(Connect(HOME, by_itself=True)))
+    assert performed(effects) == []  # the answer may come before the change does, or the change never
+    now, effects = step(now, Ticked(NOW + HOUR))
+    assert performed(effects) == []
+    assert performed(step(now, Chosen(Connect(HOME), NOW))[1]) == [Connect(HOME)]
+    now, effects = hear(now, mesh())
+    now, effects = hear(now, down(wanted=True))
+    assert performed(effects) == [Connect(HOME, by_itself=True)]
+    now, effects = step(now, Ended(Connect(HOME, by_itself=True)))
+    now, effects = step(step(now, LinkChanged(LOST, NOW))[0], LinkChanged(LIVE, NOW))
+    assert performed(effects) == [Connect(HOME, by_itself=True)]  # another run of the helper
+
+
 def test_a_keyring_that_is_unlocked_late_connects_all_the_same() -> None:
     now, _ = step(state(down(wanted=True)), Ticked(NOW))
     failure = Failure("the keyring was not unlocked within 120 s", "unlock it, and try again", "no-keyring")
