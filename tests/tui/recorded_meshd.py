@@ -100,6 +100,14 @@ class RecordedMeshd(MeshdServicer):
     )
     AddRoute = RemoveRoute = RevokeInvite = _change
 
+    def ForcePromotion(self, request: local_pb2.ForcePromotionRequest, context: Any) -> local_pb2.ForcePromotionReply:
+        self._answer(request, context)
+        warnings = (
+            "gw-berlin and gw-oslo are taken out of the mesh; they may come back with a cluster key",
+            "changes that only they have are lost: up to 3 since 13:40",
+        )
+        return local_pb2.ForcePromotionReply(warnings=warnings)
+
     def Doctor(self, request: local_pb2.DoctorRequest, context: Any) -> local_pb2.DoctorReply:
         return local_pb2.DoctorReply(checks=self.checks)
 

@@ -282,6 +282,64 @@ def test_a_join(
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing(*keys, wait=wait))
 
 
+def test_no_keyring(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "laptop-ada")
+    make_meshd(recordings.status())
+    keys = ("a", "tab", *"gw-berlin", "enter")
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing(*keys, wait="Join without?"))
+
+
+@both_sizes
+def test_a_machine_that_waits_among_the_invites(
+    snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]
+) -> None:
+    mesh = recordings.mesh(invites=recordings.invites(), pending=recordings.pending())
+    make_meshd(recordings.status(mesh), recordings.events())
+    assert snap_compare(make_app(), terminal_size=size, run_before=typing("5", "g"))
+
+
+def test_a_lead_by_force_is_asked_for(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    own = recordings.member(2, "gw-paris", is_self=True, path=local_pb2.PATH_SELF)
+    others = recordings.offline([recordings.member(1, "gw-berlin", primary=True), recordings.member(3, "gw-oslo")])
+    mesh = recordings.mesh(
+        self_id=own.id, members=[own, *others], writable=False, primary="", routes=[],
+        reason="no majority of the nodes answers",
+    )  # fmt: skip
+    make_meshd(recordings.status(mesh))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("3", "g", "P", wait="by force?"))
+
+
+def test_after_a_change(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    """The keys say what they would do now, and the last line what was done."""
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+
+    async def disable(pilot: Pilot[None]) -> None:
+        await typing("j", "j", "j", "j", "e", "y", wait="is disabled")(pilot)
+        grace = recordings.offline([recordings.members()[4]])[0]
+        grace.enabled, grace.path_reason = False, "disabled"
+        difference = local_pb2.MeshDifference(mesh_id="mesh-home", members=[grace])
+        meshd.push(local_pb2.WatchUpdate(differences=[difference], at_ms=NOW_MS))
+        await until(lambda: "e enable" in screen_text(pilot.app), "the key to say what it does now")
+
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=disable)
+
+
+def test_help_to_its_end(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("question_mark", "G"))
+
+
+def test_doctor_in_a_recording(snap_compare: Snapshot, make_app: MakeApp, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "hour")
+    status = recordings.status(recordings.mesh())
+    update = local_pb2.WatchUpdate(snapshot=status, checks=recordings.checks(), at_ms=NOW_MS)
+    recorder.write(NOW_MS, update.SerializeToString())
+    recorder.close()
+    assert snap_compare(make_app(replay=tmp_path / "hour"), terminal_size=SMALL, run_before=typing("8"))
+
+
 def test_marked(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     make_meshd(recordings.status(recordings.mesh()))
     keys = ("j", "j", "j", "j", "space", "space", "d")

@@ -105,6 +105,40 @@ async def test_pause_and_step_work_in_a_story_too(make_app: MakeApp, tmp_path: P
         await shows(app, "105.0 ms now", "■ end of the recording")
 
 
+async def test_nothing_is_offered_in_a_recording(make_app: MakeApp, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "empty")
+    alone = recordings.mesh(members=[recordings.laptop_ada()], routes=[], pending=recordings.pending())
+    for snapshot in (recordings.status(), recordings.status(alone)):
+        update = local_pb2.WatchUpdate(snapshot=snapshot, at_ms=NOW_MS)
+        recorder.write(NOW_MS, update.SerializeToString())
+    recorder.close()
+    app = make_app(replay=tmp_path / "empty", speed=0.1)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        for tab, text in (("2", "Nobody else"), ("4", "No routes yet."), ("5", "asks to be let in"), ("8", "No exam")):
+            await press(pilot, tab)
+            await shows(app, text)
+            assert "Key " not in screen_text(app)
+            assert "then y" not in screen_text(app)
+
+
+async def test_what_doctor_found_is_recorded(make_app: MakeApp, make_meshd: MakeMeshd, tmp_path: Path) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    meshd.checks = recordings.checks()
+    app = make_app(record=tmp_path / "hour")
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, "8")
+        await shows(app, "apt install nftables", "x examines again")
+    meshd.stop()
+    again = make_app(replay=tmp_path / "hour", speed=60)
+    async with again.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await press(pilot, "8")
+        await shows(again, "apt install nftables")
+        assert "x examines" not in screen_text(again)
+
+
 async def test_nothing_is_done_in_a_recording(make_app: MakeApp, tmp_path: Path) -> None:
     app = make_app(replay=hour(tmp_path / "hour"))
     async with app.run_test(size=SIZE) as pilot:

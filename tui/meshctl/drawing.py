@@ -59,7 +59,8 @@ def report(session: Session) -> None:
     text = (
         f"written to {as_text.clean(str(path))}: {counts['meshes']} meshes with {members} members, "
         f"{counts['events']} events, {wrong} findings of doctor\n"
-        "It holds names, addresses and public keys, and no secret.\n"
+        "It holds names of members and of the accounts here that changed something, addresses and public keys, and no "
+        "secret.\n"
         f"To look at it, on any machine: meshtui --replay {as_text.clean(str(path))}"
     )
     session.show({"file": str(path), **counts}, text)

@@ -159,6 +159,9 @@ class MeshtuiApp(App[None]):
             raise
         checks = tuple(check(one) for one in reply.checks)
         self._examination = Examination(checks, self._clock.now_ms())
+        if self._recorder is not None:
+            found = client_modules()[2].WatchUpdate(checks=reply.checks, at_ms=self._clock.now_ms())
+            await self._record(found)
         self.present()
 
     async def _examine_once(self) -> None:

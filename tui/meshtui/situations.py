@@ -51,7 +51,9 @@ def situation(view: View) -> Situation | None:
             Tone.PLAIN,
             "No mesh yet.",
             "This machine is in no mesh. It appears here as soon as it is.",
-            (
+            ()
+            if view.replayed is not None
+            else (
                 ("a", "joins one, with an invite or a cluster key"),
                 ("n", "begins one on this machine, its first node"),
                 ("meshctl doctor", "says what would stop a mesh from working here"),
@@ -148,7 +150,7 @@ def notices(view: View) -> list[Notice]:
         found.append(Notice("▲", Tone.CAUTION, "No change is accepted now: no majority of the nodes answers."))
     found.extend(Notice("▲", Tone.CAUTION, f"{warning[:1].upper()}{warning[1:]}.") for warning in mesh.warnings)
     found.extend(
-        Notice("①", Tone.CAUTION, f"{one.name} at {one.source} asks to be let in.", "5, then y or d")
+        Notice("①", Tone.CAUTION, f"{one.name} at {one.source} asks to be let in.", view.hint("5, then y or d"))
         for one in mesh.pending
     )
     return found

@@ -43,6 +43,10 @@ class View:
     examination: Examination = Examination()
     replayed: Replayed | None = None
 
+    def hint(self, text: str) -> str:
+        """What a person may do; nothing in a recording, where nothing can be done."""
+        return text if self.replayed is None else ""
+
     def events(self) -> tuple[Event, ...]:
         """Those of the chosen mesh and those of the helper itself, newest last."""
         name = self.mesh.name if self.mesh else ""

@@ -53,6 +53,8 @@ class Doctor(Listing[Check]):
         return row
 
     def empty(self, view: View) -> str:
+        if view.replayed is not None:
+            return "No examination is in this recording, up to here."
         if view.examination.failure:
             return f"The examination failed: {view.examination.failure}. Key x tries again."
         return "Examining this machine …"
@@ -64,7 +66,7 @@ class Doctor(Listing[Check]):
         bad = sum(check.severity is not Severity.INFO for check in checks)
         when = f"Examined {age(view.examination.at_ms, view.now_ms)}"
         found = Cell(f"{bad} to look at", Tone.CAUTION) if bad else Cell("nothing wrong", Tone.GOOD)
-        again = Cell(" · examining again …" if view.examination.running else " · x examines again", Tone.DIM)
+        again = Cell(" · examining again …" if view.examination.running else view.hint(" · x examines again"), Tone.DIM)
         return Cell(f"{when}: ", Tone.DIM), found, again
 
     def badge(self, view: View) -> Mark | None:

@@ -112,7 +112,7 @@ class Invites(Listing[Entry]):
         own = view.mesh.own() if view.mesh else None
         if own is not None and own.role is Role.PEER and not own.admin:
             return "No invites are shown here: peers that are no admins see none."
-        return "No invites yet. Key i makes one: it lets a machine join, once, until it ends."
+        return f"No invites yet.{view.hint(' Key i makes one: it lets a machine join, once, until it ends.')}"
 
     def badge(self, view: View) -> Mark | None:
         return Mark("①", Tone.CAUTION, WAITS.word) if view.mesh and view.mesh.pending else None

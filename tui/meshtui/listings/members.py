@@ -122,7 +122,7 @@ class Members(Listing[Member]):
             return ""
         own = view.mesh.own()
         if own is not None and own.role is Role.NODE:
-            return "Nobody else is here yet. Key i makes an invite."
+            return f"Nobody else is here yet.{view.hint(' Key i makes an invite.')}"
         return "Nobody else is here yet."
 
     def story(self, row: Member, view: View) -> Story:

@@ -65,7 +65,7 @@ class Routes(Listing[Route]):
         return row
 
     def empty(self, view: View) -> str:
-        return "No routes yet. Key a offers a subnet behind a node to everybody."
+        return f"No routes yet.{view.hint(' Key a offers a subnet behind a node to everybody.')}"
 
     def badge(self, view: View) -> Mark | None:
         routes = view.mesh.routes if view.mesh else ()

@@ -60,10 +60,14 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,q,question_mark", "app.pop_screen", "back"),
         Binding("j", "scroll(1)", "down", show=False),
         Binding("k", "scroll(-1)", "up", show=False),
+        Binding("ctrl+d,pagedown,space", "scroll(10)", "half a page down", show=False),
+        Binding("ctrl+u,pageup", "scroll(-10)", "half a page up", show=False),
+        Binding("g,home", "scroll(-1000)", "to the top", show=False),
+        Binding("G,end", "scroll(1000)", "to the end", show=False),
     ]
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"), VerticalScroll():
+        with Vertical(classes="dialog"), VerticalScroll(can_focus=False):
             for title, keys in KEYS:
                 yield Static(content([Cell(title, Tone.STRONG)]))
                 for key, text in keys:
@@ -71,6 +75,7 @@ class HelpScreen(ModalScreen[None]):
             yield Static(content([Cell("Shapes", Tone.STRONG)]))
             for shape, tone, text in SHAPES:
                 yield Static(content([Cell(f"  {shape:<14}", tone), Cell(text, Tone.DIM)]))
+            yield Static(content([Cell("\nEscape goes back.", Tone.DIM)]))
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

@@ -120,7 +120,7 @@ class MainScreen(Screen[None]):
         self.view = view
         found = situation(view)
         self._top.present(view)
-        self._notices.present(view)
+        self._notices.present(view, self._top.cut)
         self._situation.display = found is not None
         self._tabs.display = found is None
         if found is not None:

@@ -7,7 +7,7 @@ from textual.content import Content
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.paint import content
-from meshtui.situations import notices
+from meshtui.situations import answer, notices
 from meshtui.view import View
 from meshtui.widgets.lines import Lines
 
@@ -15,9 +15,12 @@ MOST = 3
 
 
 class NoticeLines(Lines):
-    def present(self, view: View) -> None:
+    def present(self, view: View, whole_answer: bool = False) -> None:
+        """With `whole_answer` also what the first line had no room for, over as many lines as it takes."""
         found = notices(view)
-        lines = []
+        lines: list[Content] = []
+        if whole_answer and view.mesh is not None:
+            lines += content(answer(view, view.mesh)).wrap(max(self.app.size.width - 2, 1))
         for notice in found[: MOST if len(found) <= MOST else MOST - 1]:
             cells = [Cell(f"{notice.shape} ", notice.tone), Cell(notice.text)]
             if notice.fix:

@@ -13,6 +13,9 @@ from meshtui.widgets.lines import Lines
 
 
 class TopLine(Lines):
+    cut = False
+    """Whether what is wrong with the mesh had no room."""
+
     def present(self, view: View) -> None:
         width = max(self.app.size.width - 2, 20)
         left = [Cell("⬡ ", Tone.GOOD), *([Cell("meshtui   ")] if width >= 100 or view.mesh is None else [])]
@@ -34,7 +37,9 @@ class TopLine(Lines):
         right = _traffic(view.mesh) if view.mesh is not None and connected and width >= 78 else []
         form = "%m-%d %H:%M:%S" if view.replayed is not None else "%H:%M"
         right.append(Cell(format(view.clock.local(view.now_ms), form), Tone.DIM))
-        self.show(beside(left, right, width))
+        shown = beside(left, right, width)
+        self.cut = bool(view.mesh and view.mesh.reason and not broken and view.mesh.reason not in shown.plain)
+        self.show(shown)
 
 
 def _traffic(mesh: Mesh) -> list[Cell]:
