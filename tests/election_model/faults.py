@@ -151,8 +151,9 @@ def cut(simulation: Simulation) -> None:
         simulation.unlinked |= pairs
 
     def heal() -> None:
-        simulation.blocked -= pairs
-        simulation.unlinked -= pairs
+        if not simulation.peace:  # which healed it, and may have cut others off
+            simulation.blocked -= pairs
+            simulation.unlinked -= pairs
 
     simulation.after(chance.choice((0.2, 1.0, 2.5, 4.0)), heal)
 
@@ -206,6 +207,49 @@ def force(simulation: Simulation) -> None:
         simulation.tell(f"{node.id} is forced to lead")
         node.deliver(ForceWanted())
 
+
+def separate(simulation: Simulation, node: Node, heard: bool, hears: bool, copied: bool = False) -> None:
+    """For good: this node and all others."""
+    simulation.tell(f"{node.id} is{'' if heard else ' not'} heard, hears {'all' if hears else 'nobody'}")
+    others = simulation.everyone - {node.id}
+    out, into = {(node.id, other) for other in others}, {(other, node.id) for other in others}
+    simulation.blocked |= (set() if heard else out) | (set() if hears else into)
+    if not copied:
+        simulation.unlinked |= out | into
+
+
+def lie_still(simulation: Simulation, node: Node, helper: bool, redis: bool) -> None:
+    simulation.tell(f"{node.id} pauses for good: helper {helper}, redis {redis}")
+    if helper:
+        node.paused_until = float("inf")
+    if redis:
+        node.redis.hung_until = float("inf")
+        node.later(0.5, lambda: node.redis_failed("redis hangs"))
+
+
+def lie_dead(simulation: Simulation, node: Node, helper: bool, redis: bool) -> None:
+    simulation.tell(f"{node.id} is dead: helper {helper}, redis {redis}")
+    if helper:
+        node.stop()
+    if redis:
+        stop_redis(simulation, node)
+
+
+AILMENTS: dict[str, Callable[[Simulation, Node], None]] = {
+    "cut off": lambda simulation, node: separate(simulation, node, heard=False, hears=False),
+    "hears nobody": lambda simulation, node: separate(simulation, node, heard=True, hears=False),
+    "hears nobody, is copied": lambda simulation, node: separate(
+        simulation, node, heard=True, hears=False, copied=True
+    ),
+    "is not heard": lambda simulation, node: separate(simulation, node, heard=False, hears=True),
+    "helper dead": lambda simulation, node: lie_dead(simulation, node, helper=True, redis=False),
+    "redis dead": lambda simulation, node: lie_dead(simulation, node, helper=False, redis=True),
+    "dead": lambda simulation, node: lie_dead(simulation, node, helper=True, redis=True),
+    "helper paused": lambda simulation, node: lie_still(simulation, node, helper=True, redis=False),
+    "redis hangs": lambda simulation, node: lie_still(simulation, node, helper=False, redis=True),
+    "paused": lambda simulation, node: lie_still(simulation, node, helper=True, redis=True),
+}
+"""What may be wrong with a node for good, while a majority of sound ones has to go on without it."""
 
 FAULTS: dict[str, Callable[[Simulation], None]] = {
     "crash": crash,

@@ -34,6 +34,7 @@ class Weather:
     damage: bool | None = None  # disks that lose what they had confirmed
     force: bool | None = None
     uncopied: bool | None = None  # in peace, one node whose data nobody can copy
+    ailing: bool | None = None  # in peace, a minority that stays cut off, dead or paused
     only: tuple[str, ...] = ()  # faults by name; all when empty
 
 
@@ -56,12 +57,16 @@ class Simulation:
         self.may_leave_uncopied = random.Random(f"{seed} uncopied").random() < 0.1
         if weather.uncopied is not None:
             self.may_leave_uncopied = weather.uncopied
+        self.may_leave_ailing = random.Random(f"{seed} ailing").random() < 0.5
+        if weather.ailing is not None:
+            self.may_leave_ailing = weather.ailing
         self.only = weather.only
         self.loss, self.slow = 0.0, 0.0
         self.blocked: set[tuple[str, str]] = set()  # messages from, to
         self.unlinked: set[tuple[str, str]] = set()  # replication between
         self.uncopied = ""  # whom nobody can copy, also in peace
         self.damaged: set[str] = set()
+        self.ailing: frozenset[str] = frozenset()  # who has no part in peace
         self.peace = False
         ids = [f"n{number}" for number in range(size)]
         self.everyone = frozenset(ids)
@@ -95,6 +100,7 @@ class Simulation:
         faults.end_all(self)
         self.peace = True
         limit = PEACE_LIMIT + (2 * self.timing.stuck if self._leave_uncopied() else 0.0)
+        self._leave_ailing()
         began = self.now
         before = set(self.checker.entries.values())
         if not self.recoverable():
@@ -110,14 +116,35 @@ class Simulation:
         if not self.may_leave_uncopied or not self.honest_clocks or self.may_damage or self.may_force:
             return False
         odd = random.Random(f"{self.seed} odd").choice(sorted(self.nodes))
-        others = self.everyone - {odd}
-        records = {node.redis.live.voters for node in self.nodes.values()} | {self.checker.committed[0].voters}
-        records.add(Voters(self.wanted))  # what it will come to
-        if not all(quorum_met(one, others) and quorum_met(Voters(one.current), others) for one in records):
+        if not self._enough(self.everyone - {odd}):
             return False
         self.uncopied = odd
         self.tell(f"nobody can copy from {odd}")
         return True
+
+    def _enough(self, others: frozenset[str]) -> bool:
+        """Whether these are a quorum, whatever record decides now or is what it will come to."""
+        records = {node.redis.live.voters for node in self.nodes.values()} | {self.checker.committed[0].voters}
+        records.add(Voters(self.wanted))
+        return all(
+            not one.current or (quorum_met(one, others) and quorum_met(Voters(one.current), others)) for one in records
+        )
+
+    def _leave_ailing(self) -> None:
+        """In peace, too, a minority has no part in it: the others have to do without, disturbed by its messages."""
+        from election_model import faults
+
+        chance = random.Random(f"{self.seed} who ails")
+        if not self.may_leave_ailing or self.uncopied or not self.honest_clocks or self.may_force:
+            return
+        ids = sorted(self.nodes)
+        chance.shuffle(ids)
+        ailing = frozenset(ids[: chance.randint(1, len(ids) - 1)])
+        if not self._enough(self.everyone - self.damaged - ailing):
+            return
+        self.ailing = ailing
+        for one in sorted(ailing):
+            faults.AILMENTS[chance.choice(sorted(faults.AILMENTS))](self, self.nodes[one])
 
     def _until(self, end: float) -> None:
         events = self._events
@@ -146,20 +173,15 @@ class Simulation:
             return all(
                 entry.parent is not None and entry.parent.within(self.nodes[one].redis.live)
                 for one in entry.voters.current
+                if one not in self.ailing
             )
         return False
 
     def recoverable(self) -> bool:
         """Whether a quorum of every record in use still has its disk."""
-        sound = self.everyone - self.damaged
         if not self.damaged:
             return True
-        if len(self.checker.worlds) > 1:
-            return False
-        records = {node.redis.live.voters for node in self.nodes.values()} | {self.checker.committed[0].voters}
-        return all(
-            not one.current or (quorum_met(one, sound) and quorum_met(Voters(one.current), sound)) for one in records
-        )
+        return len(self.checker.worlds) == 1 and self._enough(self.everyone - self.damaged - self.ailing)
 
     # --- network ----------------------------------------------------------------------------------------------------
 
