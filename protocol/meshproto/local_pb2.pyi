@@ -372,6 +372,7 @@ class MeshStatus(_message.Message):
     WANTED_FIELD_NUMBER: _builtins.int
     CONNECTED_BY_FIELD_NUMBER: _builtins.int
     PAUSED_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    ELECTION_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     id: _builtins.str
     state: Global___MeshState.ValueType
@@ -401,6 +402,8 @@ class MeshStatus(_message.Message):
     """the local user who joined or connected it; others are asked before they cut it"""
     paused_until_ms: _builtins.int
     """down until then, when it is connected again; 0: no"""
+    election_timeout_ms: _builtins.int
+    """how long the nodes wait for the primary before they elect another one"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberStatus]: ...
     @_builtins.property
@@ -440,10 +443,11 @@ class MeshStatus(_message.Message):
         wanted: _builtins.bool = ...,
         connected_by: _builtins.str = ...,
         paused_until_ms: _builtins.int = ...,
+        election_timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "connected_by", b"connected_by", "dns_domain", b"dns_domain", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "keyring_entry", b"keyring_entry", "members", b"members", "name", b"name", "paused_until_ms", b"paused_until_ms", "pending", b"pending", "person", b"person", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "wanted", b"wanted", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "backend_reason", b"backend_reason", "connected_by", b"connected_by", "dns_domain", b"dns_domain", "election_timeout_ms", b"election_timeout_ms", "epoch", b"epoch", "id", b"id", "interface", b"interface", "invites", b"invites", "keyring_entry", b"keyring_entry", "members", b"members", "name", b"name", "paused_until_ms", b"paused_until_ms", "pending", b"pending", "person", b"person", "primary", b"primary", "reason", b"reason", "revision", b"revision", "routes", b"routes", "self_id", b"self_id", "stale_since_ms", b"stale_since_ms", "state", b"state", "wanted", b"wanted", "warnings", b"warnings", "writable", b"writable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1034,6 +1038,7 @@ class CreateMeshRequest(_message.Message):
     DNS_DOMAIN_FIELD_NUMBER: _builtins.int
     MEMBER_NAME_FIELD_NUMBER: _builtins.int
     MTU_FIELD_NUMBER: _builtins.int
+    ELECTION_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     endpoint: _builtins.str
     """HOST[:PORT]"""
@@ -1051,6 +1056,8 @@ class CreateMeshRequest(_message.Message):
     dns_domain: _builtins.str
     member_name: _builtins.str
     mtu: _builtins.int
+    election_timeout_ms: _builtins.int
+    """0: 1000"""
     def __init__(
         self,
         *,
@@ -1067,10 +1074,11 @@ class CreateMeshRequest(_message.Message):
         dns_domain: _builtins.str = ...,
         member_name: _builtins.str = ...,
         mtu: _builtins.int = ...,
+        election_timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "join_port", b"join_port"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "addressing", b"addressing", "dns_domain", b"dns_domain", "endpoint", b"endpoint", "interface", b"interface", "join_port", b"join_port", "listen_port", b"listen_port", "member_name", b"member_name", "mtu", b"mtu", "name", b"name", "network", b"network", "node_pool", b"node_pool", "node_prefix", b"node_prefix", "peer_pool", b"peer_pool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_join_port", b"_join_port", "addressing", b"addressing", "dns_domain", b"dns_domain", "election_timeout_ms", b"election_timeout_ms", "endpoint", b"endpoint", "interface", b"interface", "join_port", b"join_port", "listen_port", b"listen_port", "member_name", b"member_name", "mtu", b"mtu", "name", b"name", "network", b"network", "node_pool", b"node_pool", "node_prefix", b"node_prefix", "peer_pool", b"peer_pool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__join_port: _TypeAlias = _typing.Literal["join_port"]  # noqa: Y015
     _WhichOneofArgType__join_port: _TypeAlias = _typing.Literal["_join_port", b"_join_port"]  # noqa: Y015
@@ -1470,6 +1478,31 @@ class RestoreRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__join_port) -> _WhichOneofReturnType__join_port | None: ...
 
 Global___RestoreRequest: _TypeAlias = RestoreRequest  # noqa: Y015
+
+@_typing.final
+class ElectionTimeoutRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MILLISECONDS_FIELD_NUMBER: _builtins.int
+    mesh: _builtins.str
+    request_id: _builtins.str
+    milliseconds: _builtins.int
+    def __init__(
+        self,
+        *,
+        mesh: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        milliseconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh", b"mesh", "milliseconds", b"milliseconds", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ElectionTimeoutRequest: _TypeAlias = ElectionTimeoutRequest  # noqa: Y015
 
 @_typing.final
 class RotateKeyRequest(_message.Message):

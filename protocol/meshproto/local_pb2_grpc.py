@@ -124,6 +124,11 @@ class MeshdStub:
                 request_serializer=meshproto_dot_local__pb2.ForcePromotionRequest.SerializeToString,
                 response_deserializer=meshproto_dot_local__pb2.ForcePromotionReply.FromString,
                 _registered_method=True)
+        self.SetElectionTimeout = channel.unary_unary(
+                '/meshproto.Meshd/SetElectionTimeout',
+                request_serializer=meshproto_dot_local__pb2.ElectionTimeoutRequest.SerializeToString,
+                response_deserializer=meshproto_dot_local__pb2.ChangeReply.FromString,
+                _registered_method=True)
         self.RenameMember = channel.unary_unary(
                 '/meshproto.Meshd/RenameMember',
                 request_serializer=meshproto_dot_local__pb2.RenameMemberRequest.SerializeToString,
@@ -297,6 +302,13 @@ class MeshdServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetElectionTimeout(self, request, context):
+        """How long the nodes wait for the primary before they elect another one: more for slow links.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenameMember(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -457,6 +469,11 @@ def add_MeshdServicer_to_server(servicer, server):
                     servicer.ForcePromotion,
                     request_deserializer=meshproto_dot_local__pb2.ForcePromotionRequest.FromString,
                     response_serializer=meshproto_dot_local__pb2.ForcePromotionReply.SerializeToString,
+            ),
+            'SetElectionTimeout': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetElectionTimeout,
+                    request_deserializer=meshproto_dot_local__pb2.ElectionTimeoutRequest.FromString,
+                    response_serializer=meshproto_dot_local__pb2.ChangeReply.SerializeToString,
             ),
             'RenameMember': grpc.unary_unary_rpc_method_handler(
                     servicer.RenameMember,
@@ -1000,6 +1017,33 @@ class Meshd:
             '/meshproto.Meshd/ForcePromotion',
             meshproto_dot_local__pb2.ForcePromotionRequest.SerializeToString,
             meshproto_dot_local__pb2.ForcePromotionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetElectionTimeout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/meshproto.Meshd/SetElectionTimeout',
+            meshproto_dot_local__pb2.ElectionTimeoutRequest.SerializeToString,
+            meshproto_dot_local__pb2.ChangeReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,8 @@ class MeshdStub:
     """Has another node lead the mesh."""
     ForcePromotion: _grpc.UnaryUnaryMultiCallable[_local_pb2.ForcePromotionRequest, _local_pb2.ForcePromotionReply]
     """Has this very node lead without asking the others, whatever they hold. Unless confirmed: says what that may lose."""
+    SetElectionTimeout: _grpc.UnaryUnaryMultiCallable[_local_pb2.ElectionTimeoutRequest, _local_pb2.ChangeReply]
+    """How long the nodes wait for the primary before they elect another one: more for slow links."""
     RenameMember: _grpc.UnaryUnaryMultiCallable[_local_pb2.RenameMemberRequest, _local_pb2.ChangeReply]
     SetMemberEnabled: _grpc.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]
     SetMemberAdmin: _grpc.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]
@@ -99,6 +101,8 @@ class MeshdAsyncStub(MeshdStub):
     """Has another node lead the mesh."""
     ForcePromotion: _aio.UnaryUnaryMultiCallable[_local_pb2.ForcePromotionRequest, _local_pb2.ForcePromotionReply]  # type: ignore[assignment]
     """Has this very node lead without asking the others, whatever they hold. Unless confirmed: says what that may lose."""
+    SetElectionTimeout: _aio.UnaryUnaryMultiCallable[_local_pb2.ElectionTimeoutRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
+    """How long the nodes wait for the primary before they elect another one: more for slow links."""
     RenameMember: _aio.UnaryUnaryMultiCallable[_local_pb2.RenameMemberRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     SetMemberEnabled: _aio.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
     SetMemberAdmin: _aio.UnaryUnaryMultiCallable[_local_pb2.SetMemberFlagRequest, _local_pb2.ChangeReply]  # type: ignore[assignment]
@@ -244,6 +248,14 @@ class MeshdServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_local_pb2.ForcePromotionReply, _abc.Awaitable[_local_pb2.ForcePromotionReply]]:
         """Has this very node lead without asking the others, whatever they hold. Unless confirmed: says what that may lose."""
+
+    @_abc_1.abstractmethod
+    def SetElectionTimeout(
+        self,
+        request: _local_pb2.ElectionTimeoutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_local_pb2.ChangeReply, _abc.Awaitable[_local_pb2.ChangeReply]]:
+        """How long the nodes wait for the primary before they elect another one: more for slow links."""
 
     @_abc_1.abstractmethod
     def RenameMember(

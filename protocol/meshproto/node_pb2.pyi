@@ -35,6 +35,7 @@ class HeartbeatRequest(_message.Message):
     PRESENCE_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    ELECTION_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     mesh_id: _builtins.str
     primary_id: _builtins.str
     epoch: _builtins.int
@@ -43,6 +44,8 @@ class HeartbeatRequest(_message.Message):
     redis_host: _builtins.str
     redis_port: _builtins.int
     protocol_version: _builtins.int
+    election_timeout_ms: _builtins.int
+    """the primary's lease is shorter than that; 0: the default"""
     @_builtins.property
     def committed(self) -> _state_pb2.Position: ...
     @_builtins.property
@@ -67,10 +70,11 @@ class HeartbeatRequest(_message.Message):
         presence: _abc.Iterable[Global___Presence] | None = ...,
         nodes: _abc.Iterable[Global___NodeHealth] | None = ...,
         protocol_version: _builtins.int = ...,
+        election_timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "epoch", b"epoch", "mesh_id", b"mesh_id", "nodes", b"nodes", "presence", b"presence", "primary_id", b"primary_id", "protocol_version", b"protocol_version", "redis_host", b"redis_host", "redis_password", b"redis_password", "redis_port", b"redis_port", "redis_user", b"redis_user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "election_timeout_ms", b"election_timeout_ms", "epoch", b"epoch", "mesh_id", b"mesh_id", "nodes", b"nodes", "presence", b"presence", "primary_id", b"primary_id", "protocol_version", b"protocol_version", "redis_host", b"redis_host", "redis_password", b"redis_password", "redis_port", b"redis_port", "redis_user", b"redis_user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -426,6 +430,7 @@ class Change(_message.Message):
     UPDATE_ENDPOINTS_FIELD_NUMBER: _builtins.int
     PROMOTE_NODE_FIELD_NUMBER: _builtins.int
     ROTATE_KEY_FIELD_NUMBER: _builtins.int
+    SET_ELECTION_TIMEOUT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID; the same id is carried out once: see `request_id` in local.proto"""
     actor: _builtins.str
@@ -467,6 +472,8 @@ class Change(_message.Message):
 
     @_builtins.property
     def rotate_key(self) -> Global___RotateKey: ...
+    @_builtins.property
+    def set_election_timeout(self) -> Global___SetElectionTimeout: ...
     def __init__(
         self,
         *,
@@ -490,12 +497,13 @@ class Change(_message.Message):
         update_endpoints: Global___UpdateEndpoints | None = ...,
         promote_node: Global___PromoteNode | None = ...,
         rotate_key: Global___RotateKey | None = ...,
+        set_election_timeout: Global___SetElectionTimeout | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_election_timeout", b"set_election_timeout", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "request_id", b"request_id", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "request_id", b"request_id", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_election_timeout", b"set_election_timeout", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["admit_node", "redeem_invite", "create_invite", "revoke_invite", "expire_invites", "add_request", "authorize_request", "refuse_request", "remove_member", "rename_member", "set_enabled", "set_admin", "add_route", "remove_route", "set_voters", "update_endpoints", "promote_node", "rotate_key"]  # noqa: Y015
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["admit_node", "redeem_invite", "create_invite", "revoke_invite", "expire_invites", "add_request", "authorize_request", "refuse_request", "remove_member", "rename_member", "set_enabled", "set_admin", "add_route", "remove_route", "set_voters", "update_endpoints", "promote_node", "rotate_key", "set_election_timeout"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
 
@@ -784,6 +792,25 @@ class RotateKey(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RotateKey: _TypeAlias = RotateKey  # noqa: Y015
+
+@_typing.final
+class SetElectionTimeout(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MILLISECONDS_FIELD_NUMBER: _builtins.int
+    milliseconds: _builtins.int
+    def __init__(
+        self,
+        *,
+        milliseconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["milliseconds", b"milliseconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetElectionTimeout: _TypeAlias = SetElectionTimeout  # noqa: Y015
 
 @_typing.final
 class PromoteNode(_message.Message):

@@ -100,6 +100,7 @@ class MeshSettings(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     DNS_UPSTREAMS_FIELD_NUMBER: _builtins.int
     KEY_GENERATION_FIELD_NUMBER: _builtins.int
+    ELECTION_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUID"""
     name: _builtins.str
@@ -130,6 +131,8 @@ class MeshSettings(_message.Message):
     """version of the stored format"""
     key_generation: _builtins.int
     """grows with each rotation of the cluster key"""
+    election_timeout_ms: _builtins.int
+    """0: 1000"""
     @_builtins.property
     def dns_upstreams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """resolvers that nodes forward foreign names to; empty: the node's own"""
@@ -154,10 +157,11 @@ class MeshSettings(_message.Message):
         format: _builtins.int = ...,
         dns_upstreams: _abc.Iterable[_builtins.str] | None = ...,
         key_generation: _builtins.int = ...,
+        election_timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressing", b"addressing", "ca_certificate", b"ca_certificate", "created_ms", b"created_ms", "dns_domain", b"dns_domain", "dns_upstreams", b"dns_upstreams", "encrypted_ca_key", b"encrypted_ca_key", "format", b"format", "id", b"id", "key_generation", b"key_generation", "mtu", b"mtu", "name", b"name", "network", b"network", "node_pool", b"node_pool", "node_prefix", b"node_prefix", "peer_pool", b"peer_pool", "transport_prefix", b"transport_prefix", "ula_prefix", b"ula_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressing", b"addressing", "ca_certificate", b"ca_certificate", "created_ms", b"created_ms", "dns_domain", b"dns_domain", "dns_upstreams", b"dns_upstreams", "election_timeout_ms", b"election_timeout_ms", "encrypted_ca_key", b"encrypted_ca_key", "format", b"format", "id", b"id", "key_generation", b"key_generation", "mtu", b"mtu", "name", b"name", "network", b"network", "node_pool", b"node_pool", "node_prefix", b"node_prefix", "peer_pool", b"peer_pool", "transport_prefix", b"transport_prefix", "ula_prefix", b"ula_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from functools import partial
 
 from meshd.cluster.election.messages import ForceWanted, HandOverWanted
+from meshd.cluster.election.state import timing_of
 
 from election_model.node import Node
 from election_model.simulation import Simulation
@@ -23,8 +26,26 @@ def plan(simulation: Simulation) -> None:
     simulation.after(simulation.chance.expovariate(1 / simulation.gap), strike)
 
 
+def plan_timing(simulation: Simulation) -> None:
+    """Now and then somebody sets the election time-out; each node learns of it in its own time, or not."""
+    chance = random.Random(f"{simulation.seed} timing")
+
+    def change() -> None:
+        if simulation.peace:
+            return
+        wanted = timing_of(chance.choice((1.0, 1.5, 3.0)))
+        simulation.tell(f"time-out of {wanted.timeout} s")
+        simulation.timing = wanted
+        for node in simulation.nodes.values():
+            node.later(chance.choice((0.0, 0.01, 0.3, 1.0)), partial(node.pace, wanted))
+        simulation.after(chance.uniform(0.1, 4.0), change)
+
+    simulation.after(chance.uniform(0.0, 3.0), change)
+
+
 def end_all(simulation: Simulation) -> None:
     """Peace: everything runs, everybody reaches everybody, clocks are right."""
+    chance = random.Random(f"{simulation.seed} peace")
     simulation.loss = simulation.slow = 0.0
     simulation.blocked.clear()
     simulation.unlinked.clear()
@@ -37,6 +58,8 @@ def end_all(simulation: Simulation) -> None:
             start_redis(simulation, node)
         if not node.up:
             node.start()
+        if simulation.may_pace:
+            node.later(chance.choice((0.0, 0.3, 1.0)), partial(node.pace, simulation.timing))
 
 
 def some(simulation: Simulation) -> Node:

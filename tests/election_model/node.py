@@ -25,9 +25,10 @@ from meshd.cluster.election.messages import (
     StoreFailed,
     StoreSeen,
     Tick,
+    TimingChanged,
     VoteReply,
 )
-from meshd.cluster.election.state import State, starting, wake_at
+from meshd.cluster.election.state import State, Timing, starting, wake_at
 from meshd.model.position import Position
 from meshd.model.voters import Voters
 from meshd.store.durability import Promise
@@ -54,6 +55,7 @@ class Node:
         self.paused_until = 0.0
         self.clock_base, self.clock_from, self.clock_rate = 0.0, 0.0, 1.0
         self.state: State = starting(node_id, self.saved, 0.0)
+        self.timing = Timing()  # as the data says that this node knows
         self.life = 0  # of the helper: what an earlier one asked for reaches nobody
         self.writing = False
         self._wake = inf
@@ -79,11 +81,16 @@ class Node:
         self._operations.clear()
         self._parked.clear()
         self._wake = inf
-        self.state = starting(self.id, self.saved, self.local(), self.simulation.timing)
+        self.state = starting(self.id, self.saved, self.local(), self.timing)
         self._operate(StepDown(0, "start"))
         self.handle(NodesChanged(self.simulation.everyone))
         self.look()
         self.later(PING, self._ping)
+
+    def pace(self, timing: Timing) -> None:
+        """The node learns of another timing."""
+        self.timing = timing
+        self.handle(TimingChanged(timing))
 
     def stop(self) -> None:
         self.up = False

@@ -35,6 +35,7 @@ class Weather:
     force: bool | None = None
     uncopied: bool | None = None  # in peace, one node whose data nobody can copy
     ailing: bool | None = None  # in peace, a minority that stays cut off, dead or paused
+    paced: bool | None = None  # the election time-out is set to others
     only: tuple[str, ...] = ()  # faults by name; all when empty
 
 
@@ -44,7 +45,7 @@ class Simulation:
         self.chance = random.Random(seed)
         self.trace: list[str] | None = [] if trace else None
         self.now = 0.0
-        self.timing = Timing()
+        self.timing = Timing()  # that was set last
         self.steps = 0
         chance = self.chance
         size = weather.nodes or chance.choice((2, 3, 3, 3, 4, 4, 5))
@@ -60,6 +61,7 @@ class Simulation:
         self.may_leave_ailing = random.Random(f"{seed} ailing").random() < 0.5
         if weather.ailing is not None:
             self.may_leave_ailing = weather.ailing
+        self.may_pace = random.Random(f"{seed} paced").random() < 0.2 if weather.paced is None else weather.paced
         self.only = weather.only
         self.loss, self.slow = 0.0, 0.0
         self.blocked: set[tuple[str, str]] = set()  # messages from, to
@@ -96,10 +98,12 @@ class Simulation:
         from election_model import faults
 
         faults.plan(self)
+        if self.may_pace:
+            faults.plan_timing(self)
         self._until(self.seconds)
         faults.end_all(self)
         self.peace = True
-        limit = PEACE_LIMIT + (2 * self.timing.stuck if self._leave_uncopied() else 0.0)
+        limit = PEACE_LIMIT * self.timing.timeout + (2 * self.timing.stuck if self._leave_uncopied() else 0.0)
         self._leave_ailing()
         began = self.now
         before = set(self.checker.entries.values())

@@ -77,6 +77,7 @@ def mesh(one: local_pb2.MeshStatus) -> dict[str, Any]:
         "epoch": one.epoch,
         "revision": one.revision,
         "writable": one.writable,
+        "election_timeout_ms": one.election_timeout_ms,
         "members": members,
         "warnings": list(one.warnings),
         "connected_by": one.connected_by or None,

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[[Session], None]] = {
     "nodes list": members.list_members(state_pb2.ROLE_NODE, "No nodes."),
     "nodes show": members.show_member(state_pb2.ROLE_NODE),
     "nodes promote": members.promote,
+    "nodes timeout": members.election_timeout,
     "nodes remove": members.remove_member(state_pb2.ROLE_NODE),
     "peers list": members.list_members(state_pb2.ROLE_PEER, _NO_PEERS),
     "peers authorized": members.list_members(state_pb2.ROLE_PEER, _NO_PEERS),

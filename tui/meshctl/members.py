@@ -83,6 +83,16 @@ def promote(session: Session) -> None:
     session.done(session.change("PromoteNode", request), f"{who} is the primary")
 
 
+def election_timeout(session: Session) -> None:
+    seconds = session.options.seconds
+    request = local_pb2.ElectionTimeoutRequest(
+        mesh=session.mesh, request_id=request_id(), milliseconds=round(seconds * 1000)
+    )
+    session.done(
+        session.change("SetElectionTimeout", request), f"another primary is elected after {seconds:g} s without one"
+    )
+
+
 def _force(session: Session, who: str) -> None:
     """Says what it may lose, and asks."""
     request = local_pb2.ForcePromotionRequest(mesh=session.mesh, who=who)

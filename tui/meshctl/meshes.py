@@ -40,6 +40,7 @@ def create(session: Session) -> None:
         dns_domain=options.dns_domain,
         member_name=options.member_name,
         mtu=options.mtu,
+        election_timeout_ms=round(options.election_timeout * 1000),
     )
     reply = session.change("CreateMesh", request, "meshctl status")
     about = "The cluster key lets machines join as nodes."

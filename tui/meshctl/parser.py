@@ -189,6 +189,13 @@ def _meshes(commands: Commands) -> None:
         "--name", dest="member_name", default="", metavar="MEMBER", help="this machine's name (default: its host name)"
     )
     create.add_argument("--mtu", type=_number(0, 65535), default=0, metavar="N", help="of the tunnel (default 1420)")
+    create.add_argument(
+        "--election-timeout",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds without the primary until another one is elected (default 1): four round trips of slow links",
+    )
     join = _command(
         commands,
         "join",
@@ -269,6 +276,15 @@ def _members(commands: Commands) -> None:
                 help="on WHO itself, when a majority is gone for good: it leads unasked, and changes may be lost",
             )
             promote.add_argument("--yes", action="store_true", help="with --force: don't ask whether you are sure")
+            waits = _command(
+                inner,
+                "timeout",
+                "have the nodes wait longer for their primary, for slow links",
+                "  meshctl nodes timeout 4      where a round trip between nodes takes up to a second",
+            )
+            waits.add_argument(
+                "seconds", type=_seconds, metavar="S", help="seconds without the primary until another one is elected"
+            )
     _command(inner, "authorized", "list the peers that were let in")
     _watch(_command(inner, "pending", "list the machines that ask to be let in"))
     for name, what in (

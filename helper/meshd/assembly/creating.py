@@ -70,6 +70,7 @@ async def create(daemon: Daemon, asked: local_pb2.CreateMeshRequest) -> tuple[Me
         applicant,
         Context(int(time.time() * 1000), os.urandom, authority),
         str(uuid.uuid4()),
+        asked.election_timeout_ms,
     )
     position = Position(1, 1)
     state = State().with_entry(entry, position)

@@ -281,6 +281,13 @@ class LocalApi:
         change = node_pb2.PromoteNode(id=member.id)
         return (await self._submit(mesh, actor, request.request_id, promote_node=change))[1]
 
+    async def set_election_timeout(
+        self, request: local_pb2.ElectionTimeoutRequest, actor: Actor
+    ) -> local_pb2.ChangeReply:
+        mesh = self._daemon.find(request.mesh)
+        change = node_pb2.SetElectionTimeout(milliseconds=request.milliseconds)
+        return (await self._submit(mesh, actor, request.request_id, set_election_timeout=change))[1]
+
     async def force_promotion(
         self, request: local_pb2.ForcePromotionRequest, actor: Actor
     ) -> local_pb2.ForcePromotionReply:

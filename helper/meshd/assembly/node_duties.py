@@ -26,6 +26,7 @@ from meshd.assembly.refusals import Refusals
 from meshd.cluster.admission import Challenges, check_proof
 from meshd.cluster.certificates import check_await_signature, check_view_signature
 from meshd.cluster.channels import MemberChannels
+from meshd.cluster.election.state import timing_of
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
@@ -127,6 +128,7 @@ class NodeDuties:
             mesh.folder / "promise.json",
             self._leadership,
             lambda: frozenset(self._nodes()),
+            lambda: timing_of(mesh.state.settings.election_timeout_ms / 1000),
         )
         self._leadership.elector = self._elector
         self._lost = LostData(mesh, self._elector)

@@ -14,6 +14,7 @@ from meshd.clocks import boottime
 from meshd.cluster.certificates import fingerprint
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
+from meshd.model.voters import ELECTION_TIMEOUT_MS
 
 CLOCK_SLACK = 120.0
 """Seconds that clocks may differ without a word."""
@@ -129,6 +130,7 @@ def mesh_status(mesh: Mesh) -> local_pb2.MeshStatus:
             *(f"{one.check}: {one.found}" for one in mesh.checks() if one.state != local_pb2.OK),
         ],
         dns_domain=settings.dns_domain,
+        election_timeout_ms=settings.election_timeout_ms or ELECTION_TIMEOUT_MS,
         keyring_entry=mesh.choices.keyring_entry,
         person=mesh.choices.person if mesh.choices.keyring_entry else "",
         wanted=mesh.choices.up,

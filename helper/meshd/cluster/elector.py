@@ -24,7 +24,6 @@ from meshd.cluster.election.messages import (
     ForceWanted,
     HandOverWanted,
     Heartbeat,
-    HeartbeatReply,
     Lead,
     Look,
     Message,
@@ -38,8 +37,8 @@ from meshd.cluster.election.messages import (
     StoreFailed,
     StoreSeen,
     Tick,
-    VoteReply,
-    VoteRequest,
+    TimingChanged,
+    answers,
 )
 from meshd.cluster.election.state import State, Timing, starting, wake_at
 from meshd.cluster.links import Links
@@ -84,7 +83,7 @@ class Elector:
         promise_file: Path,
         links: Links,
         nodes: Callable[[], frozenset[str]],
-        timing: Timing = Timing(),
+        timing: Callable[[], Timing] = Timing,
         now: Callable[[], float] = boot_time,
     ) -> None:
         """Reads the promise file; raises Failed when that is damaged."""
@@ -96,7 +95,8 @@ class Elector:
         self._links = links
         self._nodes = nodes
         self._now = now
-        self.state: State = starting(self_id, Promise.load(promise_file), now(), timing, nodes())
+        self._timing = timing
+        self.state: State = starting(self_id, Promise.load(promise_file), now(), timing(), nodes())
         self.store_state = "redis was not looked at yet"
         self.changed = asyncio.Condition()  # who leads, or what is committed
         self._events: asyncio.Queue[tuple[Event, asyncio.Future[list[Message]] | None]] = asyncio.Queue()
@@ -281,7 +281,7 @@ class Elector:
     def _begin_again(self) -> None:
         """Forgets everything but what was promised. Raises Failed when that is damaged."""
         known = self.state
-        self.state = starting(known.self_id, Promise.load(self._path), self._now(), known.timing, self._nodes())
+        self.state = starting(known.self_id, Promise.load(self._path), self._now(), self._timing(), self._nodes())
         self._operations = asyncio.Queue()
         self._runs.clear()
         self._asking.clear()  # of exchanges that were ended before their first step
@@ -292,6 +292,9 @@ class Elector:
         nodes = self._nodes()
         if nodes != self.state.nodes:
             await self._step(NodesChanged(nodes), None)
+        timing = self._timing()
+        if timing != self.state.timing:
+            await self._step(TimingChanged(timing), None)
         limit = wake_at(self.state) - self._now()
         if limit > 0:
             try:
@@ -321,7 +324,7 @@ class Elector:
         sender = event.sender if isinstance(event, Received) else ""
         replies = []
         for effect in effects:
-            if isinstance(effect, Send) and effect.to == sender and done is not None and _answers(event, effect):
+            if isinstance(effect, Send) and effect.to == sender and done is not None and answers(event, effect):
                 replies.append(effect.message)
             else:
                 self._carry_out(effect)
@@ -487,13 +490,3 @@ def _give_up(done: asyncio.Future[list[Message]] | None) -> None:
 
 def _not_forced(reason: str) -> Conflict:
     return Conflict(f"this node can't be made the primary: {reason}", "see `meshctl nodes list`")
-
-
-def _answers(event: Event, effect: Send) -> bool:
-    """Whether this is the reply to the message that the event brought."""
-    if not isinstance(event, Received):
-        return False
-    asked, told = event.message, effect.message
-    if isinstance(asked, Heartbeat):
-        return isinstance(told, HeartbeatReply)
-    return isinstance(asked, VoteRequest) and isinstance(told, VoteReply)

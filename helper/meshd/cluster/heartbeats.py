@@ -13,18 +13,13 @@ from typing import Protocol
 from meshproto import PROTOCOL_VERSION, node_pb2
 
 from meshd.cluster.election.messages import Heartbeat, HeartbeatReply
+from meshd.cluster.election.state import Timing
 from meshd.model.members import Member
 from meshd.model.position import Position
 
 PRESENCE_INTERVAL = 1.0
 """Seconds between heartbeats to one node that tell it who is online: for thousands of members that is far more than the
 rest of a heartbeat."""
-
-ANSWER_LIMIT = 0.75
-"""Seconds after which a node that has not answered no longer counts as answering: the lease of DESIGN.md section 11."""
-
-CALL_LIMIT = 1.0
-"""Seconds that one call may take: an answer that comes later is worth nothing."""
 
 CALLS_AT_ONCE = 4
 """To one node. A node that is slow to answer is not sent more."""
@@ -57,7 +52,9 @@ class Heartbeats:
         caller: NodeCaller,
         request: Callable[[], node_pb2.HeartbeatRequest],
         own_presence: Callable[[], Iterable[node_pb2.Presence]],
+        timing: Callable[[], Timing] = Timing,
     ) -> None:
+        self._timing = timing
         self._self_id = self_id
         self._caller = caller
         self._request = request
@@ -78,6 +75,7 @@ class Heartbeats:
         request.epoch = beat.epoch
         request.committed.CopyFrom(beat.committed.message)
         request.protocol_version = PROTOCOL_VERSION
+        request.election_timeout_ms = round(beat.timeout * 1000)
         if not beat.open:
             request.redis_user = request.redis_password = ""
         sent = time.monotonic()
@@ -85,7 +83,7 @@ class Heartbeats:
             request.ClearField("presence")
         self._calls[member.id] = self._calls.get(member.id, 0) + 1
         try:
-            reply = await self._caller.heartbeat(member, request, CALL_LIMIT)
+            reply = await self._caller.heartbeat(member, request, self._timing().timeout)  # later it is worth nothing
         finally:
             self._calls[member.id] -= 1
         if reply is None:
@@ -105,7 +103,7 @@ class Heartbeats:
 
     def answering(self) -> set[str]:
         """Ids of the nodes that answered within the lease."""
-        limit = time.monotonic() - ANSWER_LIMIT
+        limit = time.monotonic() - self._timing().lease
         return {node_id for node_id, at in self._answered.items() if at >= limit}
 
     def applied(self, position: Position) -> set[str]:

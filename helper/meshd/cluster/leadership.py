@@ -20,6 +20,7 @@ from meshd.cluster.election.messages import (
     VoteReply,
     VoteRequest,
 )
+from meshd.cluster.election.state import Timing
 from meshd.cluster.elector import Elector
 from meshd.cluster.heartbeats import Heartbeats, NodeCaller
 from meshd.cluster.primary import Primary
@@ -35,12 +36,6 @@ from meshd.store.replication import Credentials, Replication
 from meshd.store.server import StoreServer
 
 log = logging.getLogger(__name__)
-
-CONFIRM_WAIT = 1.0
-"""Seconds that a voter may take to confirm; the primary asks again with its heartbeats."""
-
-VOTE_LIMIT = 0.5
-"""Seconds for the answer to a request for a vote: as long as a candidate waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,10 @@ class Leadership:
         self.heartbeats = self._new_heartbeats()
 
     def _new_heartbeats(self) -> Heartbeats:
-        return Heartbeats(self._seat.member_id, self._caller, self._request, self._own_presence)
+        return Heartbeats(self._seat.member_id, self._caller, self._request, self._own_presence, self._timing)
+
+    def _timing(self) -> Timing:
+        return self.elector.state.timing if self.elector is not None else Timing()
 
     def _request(self) -> node_pb2.HeartbeatRequest:
         message = node_pb2.HeartbeatRequest(
@@ -123,6 +121,7 @@ class Leadership:
         member = self._nodes().get(to)
         if member is None:
             return None
+        timing = self._timing()
         match message:
             case Heartbeat():
                 self.heartbeats.keep_only(self._nodes())
@@ -132,9 +131,9 @@ class Leadership:
                     mesh_id=self._seat.mesh_id,
                     primary_id=self._seat.member_id,
                     position=position.message,
-                    wait_ms=int(CONFIRM_WAIT * 1000),
+                    wait_ms=int(timing.timeout * 1000),  # it is asked again with the heartbeats
                 )
-                answer = await self._caller.confirm(member, request, CONFIRM_WAIT + 0.5)
+                answer = await self._caller.confirm(member, request, timing.timeout + timing.round)
                 if answer is None:
                     return None
                 return ConfirmReply(answer.promised_epoch, Position.from_message(answer.confirmed))
@@ -142,11 +141,11 @@ class Leadership:
                 vote = node_pb2.VoteRequest(
                     mesh_id=self._seat.mesh_id, epoch=epoch, position=position.message, trial=trial, released=released
                 )
-                reply = await self._caller.vote(member, vote, VOTE_LIMIT)
+                reply = await self._caller.vote(member, vote, timing.round)
                 return None if reply is None else VoteReply(epoch, trial, reply.promised_epoch, reply.refusal)
             case HandOver(epoch):
                 over = node_pb2.TakeOverRequest(mesh_id=self._seat.mesh_id, epoch=epoch)
-                await self._caller.take_over(member, over, VOTE_LIMIT)
+                await self._caller.take_over(member, over, timing.round)
                 return None
             case _:
                 return None

@@ -19,6 +19,7 @@ from meshd.cluster.election.messages import (
 from meshd.cluster.elector import Elector
 from meshd.model.errors import NotPermitted, Unavailable
 from meshd.model.position import Position
+from meshd.model.voters import LONGEST_TIMEOUT_MS
 from meshd.store.errors import StoreFailed
 from meshd.store.replication import Credentials, Replication
 
@@ -54,7 +55,8 @@ class Replica:
         if request.redis_user:
             source = _source(request)
             self._sources = {(caller_id, request.epoch): source}
-        beat = Heartbeat(request.epoch, 0.0, committed, bool(request.redis_user))
+        told = min(request.election_timeout_ms, LONGEST_TIMEOUT_MS) / 1000
+        beat = Heartbeat(request.epoch, 0.0, committed, bool(request.redis_user), told)
         reply = await elector.received(caller_id, beat)
         if not isinstance(reply, HeartbeatReply):
             raise Unavailable("this node is stopping")

@@ -14,6 +14,12 @@ VOTERS = 7
 """The oldest nodes vote; more voters make commits slower and nothing safer."""
 
 
+ELECTION_TIMEOUT_MS = 1000
+"""By default: for links with a round trip of up to 250 ms."""
+
+LONGEST_TIMEOUT_MS = 30_000
+
+
 @dataclass(frozen=True, slots=True)
 class Voters:
     """A voter record as a value: member ids, oldest first. While `next` is not empty, a quorum of each is needed."""

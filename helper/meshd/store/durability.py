@@ -39,10 +39,13 @@ class Promise:
     epoch: int = 0  # nothing older is confirmed
     floor: Position = NOTHING  # the highest position ever confirmed
     vote: str = ""  # id of the member that has this voter's vote in `epoch`; "" when nobody has
+    patience: float = 0.0  # seconds that the lease of the primary which was answered last may have gone on; 0: usual
 
     def save(self, path: Path) -> None:
         number, floor = len(STEPS) + 1, asdict(self.floor)
         document = {"format": number, "promised_epoch": self.epoch, "vote": self.vote, "floor": floor}
+        if self.patience:
+            document["patience_ms"] = round(self.patience * 1000)
         write_atomically(path, json.dumps(document).encode() + b"\n")
 
     @classmethod
@@ -53,12 +56,13 @@ class Promise:
             document = brought_up(json.loads(path.read_bytes()), path, STEPS)
             floor = Position(epoch=document["floor"]["epoch"], revision=document["floor"]["revision"])
             epoch = document["promised_epoch"]
-            if any(type(number) is not int or number < 0 for number in (epoch, floor.epoch, floor.revision)):
+            patience = document.get("patience_ms", 0)
+            if any(type(number) is not int or number < 0 for number in (epoch, floor.epoch, floor.revision, patience)):
                 raise ValueError("not a number")
             vote = document.get("vote", "")  # files of the first release have none
             if not isinstance(vote, str):
                 raise ValueError("the vote is not a member id")
-            return cls(epoch, floor, vote)
+            return cls(epoch, floor, vote, patience / 1000)
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:

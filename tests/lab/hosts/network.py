@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from lab.hosts.host import Host
+from lab.hosts.host import Host, wait_until
 
 _counter = itertools.count(1)
 
@@ -114,6 +116,12 @@ class Network:
     def address6(self, name: str) -> str:
         """The host's underlay IPv6 address."""
         return (self._links[name].ipv6 or "").split("/")[0]
+
+    def slow(self, seconds: float) -> None:
+        """From now on every packet between hosts takes that much longer; a round trip twice as much."""
+        program = Path(__file__).with_name("slow_links.py")
+        self.router.record([sys.executable, str(program), str(seconds)], "slow")
+        wait_until(lambda: "ready" in self.router.recorded("slow"), 10, "the links to be slow")
 
     def add_lan_host(self, gateway: str, subnet: str, address: str) -> Host:
         """A host without meshd behind a gateway: on its own LAN, with the gateway as its only way out."""

@@ -26,10 +26,11 @@ from meshd.cluster.election.messages import (
     StoreFailed,
     StoreSeen,
     Tick,
+    TimingChanged,
     VoteReply,
     VoteRequest,
 )
-from meshd.cluster.election.state import starting, wake_at
+from meshd.cluster.election.state import Timing, starting, timing_of, wake_at
 from meshd.model.position import Position
 from meshd.model.voters import Voters
 from meshd.store.durability import Promise
@@ -400,3 +401,45 @@ def test_the_only_node_of_a_mesh_without_its_data_does_not_spin(what):
         alone.take(StoreSeen(Position(2, 9), Voters(("a",)), True))
     alone.take(Tick())
     assert wake_at(alone.state) > alone.now
+
+
+# --- timing -----------------------------------------------------------------------------------------------------------
+
+
+def test_all_of_a_timing_is_in_proportion_to_the_time_out():
+    assert timing_of(0) == timing_of(1.0) == Timing()
+    slow = timing_of(4.0)
+    assert (slow.heartbeat, slow.lease, slow.timeout, slow.round, slow.stuck) == (0.8, 3.0, 4.0, 2.0, 20.0)
+
+
+def test_a_voter_waits_as_long_as_the_primary_said_also_after_a_restart():
+    voter = Voter()
+    voter.now += 5
+    voter.hear("a", Heartbeat(2, 1.0, AT, True, timeout=4.0))
+    assert voter.state.promise.patience == 4.0
+    voter.now += 3.9
+    asked = VoteRequest(3, AT)
+    (reply,) = voter.hear("c", asked)
+    assert reply.message.refusal == "recent"
+    again = Voter(promise=voter.state.promise)
+    again.now += 3.9
+    (reply,) = again.hear("c", asked)
+    assert reply.message.refusal == "recent"
+    voter.now += 0.2
+    (reply,) = voter.hear("c", asked)
+    assert not reply.message.refusal
+
+
+def test_a_longer_lease_rests_on_heartbeats_that_said_so():
+    one = leader()
+    before = one.now
+    assert lease.has_lease(one.state, one.now + 0.7)
+    one.now += 0.1
+    one.take(TimingChanged(timing_of(4.0)))
+    assert not lease.has_lease(one.state, one.now)
+    one.hear("c", HeartbeatReply(3, before, AT))  # to a heartbeat of the old timing
+    assert not lease.has_lease(one.state, one.now)
+    (*_, beat) = [effect.message for effect in one.wait(0.001) if isinstance(effect, Send) and effect.to == "c"]
+    assert beat.timeout == 4.0
+    one.hear("c", HeartbeatReply(3, beat.sent_at, AT))
+    assert lease.has_lease(one.state, one.now + 2.9)

@@ -12,7 +12,7 @@ import pytest
 from meshproto import local_pb2, local_pb2_grpc, state_pb2
 
 CHANGES = [
-    "PromoteNode",
+    "PromoteNode", "SetElectionTimeout",
     "RenameMember", "SetMemberAdmin", "AuthorizePeer", "DeauthorizePeer", "AddRoute", "RemoveRoute", "RevokeInvite",
 ]  # fmt: skip
 

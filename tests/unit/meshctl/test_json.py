@@ -24,7 +24,7 @@ MEMBER = [
 ]  # fmt: skip
 MESH = [
     "name", "id", "state", "reason", "interface", "backend", "backend_reason", "self", "primary", "epoch",
-    "revision", "writable", "members", "warnings", "connected_by", "paused_until",
+    "revision", "writable", "election_timeout_ms", "members", "warnings", "connected_by", "paused_until",
 ]  # fmt: skip
 ROUTE = ["cidr", "nodes", "chosen", "masquerade"]
 INVITE = [
@@ -49,6 +49,7 @@ DOCUMENTS: dict[str, Any] = {
     "nodes show gw-berlin": MEMBER,
     "nodes remove laptop-ada": CHANGE,
     "nodes promote gw-berlin": CHANGE,
+    "nodes timeout 4": CHANGE,
     "nodes promote gw-berlin --force --yes": [*CHANGE, "warnings"],
     "peers list": [MEMBER],
     "peers authorized": [MEMBER],

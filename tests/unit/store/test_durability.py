@@ -85,7 +85,7 @@ def test_word_is_on_disk_when_save_returns(folder, monkeypatch):
             return real(*args)
 
         monkeypatch.setattr(os, name, wrapped)
-    promise = Promise(7, Position(6, 12), "m-2")
+    promise = Promise(7, Position(6, 12), "m-2", 4.5)
     promise.save(folder / "promise.json")
     assert [step for step in steps if step != "write"] == ["fsync", "rename", "fsync"]
     assert Promise.load(folder / "promise.json") == promise

@@ -20,7 +20,7 @@ from meshd.cluster.election.messages import (
     Send,
     StepDown,
 )
-from meshd.cluster.election.state import Attempt, Release, State, Term, waiting
+from meshd.cluster.election.state import Attempt, Release, State, Term, Timing, waiting
 from meshd.cluster.election.values import replace
 from meshd.model.position import Position
 from meshd.model.voters import Voters, quorum_met
@@ -82,12 +82,20 @@ def beat(state: State, term: Term, now: float) -> Step:
     state = replace(state, term=term)
     if term.forced and term.head is None:
         return state, []
-    message = Heartbeat(term.epoch, now, term.committed, term.head is not None)
+    message = Heartbeat(term.epoch, now, term.committed, term.head is not None, state.timing.timeout)
     effects: list[Effect] = [
         Send(one, message) for one in sorted(state.nodes.union(term.voters.everyone)) if one != state.self_id
     ]
     state, more = ask_confirmations(state, term)
     return state, effects + more
+
+
+def timing_changed(state: State, timing: Timing, now: float) -> State:
+    """A primary makes its next lease of heartbeats that say so, and has a time-out for their answers."""
+    state = replace(state, timing=timing)
+    if state.term is None:
+        return state
+    return replace(state, term=replace(state.term, answered={}, since=now, paced=now, next_beat=now))
 
 
 def ask_confirmations(state: State, term: Term) -> Step:
@@ -115,8 +123,10 @@ def beat_answered(state: State, sender: str, reply: HeartbeatReply, now: float) 
         return state, []
     if reply.promised_epoch > term.epoch:
         return step_down(state, now, f"{sender} has promised epoch {reply.promised_epoch}")
-    sent_at = max(term.answered.get(sender, reply.sent_at), reply.sent_at)
-    term = replace(term, answered={**term.answered, sender: sent_at}, stored={**term.stored, sender: reply.stored})
+    term = replace(term, stored={**term.stored, sender: reply.stored})
+    if reply.sent_at >= term.paced:
+        sent_at = max(term.answered.get(sender, reply.sent_at), reply.sent_at)
+        term = replace(term, answered={**term.answered, sender: sent_at})
     return hand_over(replace(state, term=term), now)
 
 

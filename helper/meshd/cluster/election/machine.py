@@ -25,6 +25,7 @@ from meshd.cluster.election.messages import (
     Received,
     StoreFailed,
     StoreSeen,
+    TimingChanged,
     VoteReply,
     VoteRequest,
 )
@@ -56,6 +57,8 @@ def _take(state: State, event: Event, now: float) -> Step:
             return leading.appended(state, event, now)
         case NodesChanged():
             return replace(state, nodes=event.nodes), []
+        case TimingChanged():
+            return leading.timing_changed(state, event.timing, now), []
         case HandOverWanted():
             return leading.hand_over_wanted(state, event.target, now)
         case ForceWanted():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from meshd.cluster.election.state import Timing
 from meshd.model.position import Position
 from meshd.model.voters import Voters
 
@@ -34,6 +35,7 @@ class Heartbeat:
     sent_at: float  # the primary's own clock; comes back in the reply
     committed: Position = Position()
     open: bool = False  # the first entry of the epoch is on the primary's disk: its Redis can be followed
+    timeout: float = 0.0  # the election time-out that the primary's lease is shorter than
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,13 @@ class NodesChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TimingChanged:
+    """The time-outs of the mesh."""
+
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
 class HandOverWanted:
     """`nodes promote WHO`, at the primary."""
 
@@ -134,7 +143,8 @@ class ForceWanted:
 
 
 Event = (
-    Tick | Received | StoreSeen | StoreFailed | Parked | Appended | NodesChanged | HandOverWanted | ForceWanted
+    Tick | Received | StoreSeen | StoreFailed | Parked | Appended | NodesChanged | TimingChanged | HandOverWanted
+    | ForceWanted
 )  # fmt: skip
 
 # --- effects ----------------------------------------------------------------------------------------------------------
@@ -208,3 +218,13 @@ class Refused:
 
 
 Effect = Send | Park | Lead | Follow | StepDown | Look | Committed | Refused
+
+
+def answers(event: Event, effect: Send) -> bool:
+    """Whether this is the reply to the message that the event brought."""
+    if not isinstance(event, Received):
+        return False
+    asked, told = event.message, effect.message
+    if isinstance(asked, Heartbeat):
+        return isinstance(told, HeartbeatReply)
+    return isinstance(asked, VoteRequest) and isinstance(told, VoteReply)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
+from functools import cache
 
 from meshd.cluster.election.values import replace
 from meshd.model.position import Position
@@ -23,6 +24,14 @@ class Timing:
     stagger: float = 0.1  # between the waits of one voter and of the next younger one: a round of votes
     round: float = 0.5  # for the answers to a request for votes
     stuck: float = 5.0  # that a primary goes on whose changes no quorum confirms, although its heartbeats are answered
+
+
+@cache
+def timing_of(timeout: float) -> Timing:
+    """For a mesh with slow links: all of it in proportion to the election time-out. 0: as it is by default."""
+    usual = Timing()
+    scale = (timeout or usual.timeout) / usual.timeout
+    return Timing(*(getattr(usual, field.name) * scale for field in fields(Timing)))
 
 
 LAST_RESORT = 10
@@ -68,6 +77,7 @@ class Term:
     answered: Mapping[str, float] = field(default_factory=dict)  # voter -> when the heartbeat it answered was sent
     stored: Mapping[str, Position] = field(default_factory=dict)  # node -> last entry in its Redis
     next_beat: float = -math.inf
+    paced: float = -math.inf  # when the timing changed: heartbeats of before don't make a lease of now
     target: str = ""  # whom it hands over to
     target_until: float = math.inf
 
@@ -108,17 +118,23 @@ class State:
     def leading(self) -> bool:
         return self.term is not None
 
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that may be a primary with a lease: by the timing here, or by what it said itself."""
+        return max(self.timing.timeout, self.promise.patience)
+
 
 def starting(
     self_id: str, promise: Promise, now: float, timing: Timing = Timing(), nodes: frozenset[str] = frozenset()
 ) -> State:
     """A helper that has just started, with what is on its disk."""
-    return State(self_id, now, promise, timing, nodes, wait_from=now, pause=timing.timeout, highest=promise.epoch)
+    state = State(self_id, now, promise, timing, nodes, highest=promise.epoch)
+    return waiting(state, now)
 
 
 def waiting(state: State, now: float) -> State:
     """Begins a full wait: a primary was heard, a vote granted, or a term ended."""
-    return replace(state, wait_from=now, pause=state.timing.timeout, refusals=0)
+    return replace(state, wait_from=now, pause=state.patience, refusals=0)
 
 
 def rank(state: State) -> int:

@@ -16,7 +16,7 @@ from meshd.cluster.election.messages import (
     VoteReply,
     VoteRequest,
 )
-from meshd.cluster.election.state import State, waiting
+from meshd.cluster.election.state import State, Timing, waiting
 from meshd.cluster.election.values import replace
 from meshd.cluster.election.worlds import continues
 from meshd.model.position import Position
@@ -32,7 +32,7 @@ def required(state: State) -> Position:
 
 def quiet(state: State, now: float) -> bool:
     """Whether no lease can rest on a heartbeat that this voter answered, also before it was started again."""
-    return min(now - state.heard, now - state.started) >= state.timing.timeout
+    return min(now - state.heard, now - state.started) >= state.patience
 
 
 def voted_for(state: State, sender: str, request: VoteRequest) -> bool:
@@ -84,17 +84,23 @@ def accepts(state: State, heartbeat: Heartbeat) -> bool:
     return heartbeat.epoch >= state.promise.epoch
 
 
+def patience(heartbeat: Heartbeat) -> float:
+    """How long this primary's lease may go on, where that is longer than usual: what is promised is on disk."""
+    return heartbeat.timeout if heartbeat.timeout > Timing().timeout else 0.0
+
+
 def heartbeat_heard(state: State, sender: str, heartbeat: Heartbeat, now: float) -> Step:
     if not accepts(state, heartbeat) or (state.term is not None and state.term.epoch == heartbeat.epoch):
         return state, [Send(sender, HeartbeatReply(state.promise.epoch, heartbeat.sent_at))]
     effects: list[Effect] = []
     if state.leading:
         state, effects = leading.step_down(state, now, f"epoch {heartbeat.epoch} has another primary")
-    state = waiting(standing.abandoned(state), now)
-    state = replace(state, primary=sender, heard=now, release=None, highest=max(state.highest, heartbeat.epoch))
+    promise = replace(state.promise, patience=patience(heartbeat))
     if heartbeat.epoch > state.promise.epoch:
-        promise = replace(state.promise, epoch=heartbeat.epoch, vote="")
-        state = replace(state, promise=promise, pending={})
+        promise = replace(promise, epoch=heartbeat.epoch, vote="")
+        state = replace(state, pending={})
+    state = waiting(replace(standing.abandoned(state), promise=promise), now)
+    state = replace(state, primary=sender, heard=now, release=None, highest=max(state.highest, heartbeat.epoch))
     effects.append(Send(sender, HeartbeatReply(state.promise.epoch, heartbeat.sent_at, state.position)))
     if heartbeat.open:
         aside = heartbeat.epoch > state.position.epoch and not continues(heartbeat.epoch, state.position.epoch)

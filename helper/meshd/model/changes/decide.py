@@ -7,12 +7,13 @@ from collections.abc import Callable
 from meshproto import node_pb2, state_pb2
 
 from meshd.model.addresses import Addressing, Pools
-from meshd.model.changes import admission, invites, members, routes
+from meshd.model.changes import admission, election, invites, members, routes
 from meshd.model.changes.context import Context, Draft
 from meshd.model.errors import InvalidInput
 from meshd.model.members import Role
 from meshd.model.names import check_domain, check_label
 from meshd.model.state import State
+from meshd.model.voters import ELECTION_TIMEOUT_MS
 
 DEFAULT_MTU = 1420
 """Bytes: 1500 less IPv6 header 40, UDP 8 and WireGuard 32."""
@@ -35,6 +36,7 @@ _DECISIONS: dict[str, Callable[[Draft], None]] = {
     "add_route": routes.add_route,
     "remove_route": routes.remove_route,
     "set_voters": members.set_voters,
+    "set_election_timeout": election.set_election_timeout,
 }
 
 
@@ -64,6 +66,7 @@ def create_mesh(
     applicant: node_pb2.Applicant,
     context: Context,
     request_id: str,
+    election_timeout_ms: int = 0,
 ) -> state_pb2.ChangeEntry:
     """The first entry: the settings, the first node, which is the only voter and the primary. ("" and 0: defaults.)
 
@@ -75,6 +78,7 @@ def create_mesh(
     check_domain(dns_domain)
     if len(dns_domain) > 120 or not 1280 <= mtu <= 65535:
         raise InvalidInput("the DNS domain is too long, or the MTU not between 1280 and 65535", "choose --mtu")
+    election.check_election_timeout(election_timeout_ms or ELECTION_TIMEOUT_MS)
     settings = state_pb2.MeshSettings(
         id=mesh_id,
         name=name,
@@ -92,6 +96,7 @@ def create_mesh(
         mtu=mtu,
         created_ms=context.now_ms,
         format=1,
+        election_timeout_ms=election_timeout_ms,
     )
     change = node_pb2.Change(request_id=request_id, actor="meshd")
     draft = Draft(State(settings=settings), change, context)
