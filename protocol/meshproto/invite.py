@@ -121,7 +121,7 @@ def parse_invite(text: str) -> Invite:
 def redeem_token(temporary_key: PrivateKey, invite_id: str) -> bytes:
     """What proves possession of the invite to the primary, which knows only its SHA-256. 32 bytes, by HKDF."""
     info = b"meshd-redeem-token-1:" + invite_id.encode()
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(temporary_key.data)
+    return _derived(temporary_key, info)
 
 
 def temporary_key(first: PrivateKey, number: int) -> PrivateKey:
@@ -129,7 +129,13 @@ def temporary_key(first: PrivateKey, number: int) -> PrivateKey:
     if number == 0:
         return first
     info = b"meshd-temporary-key-1:" + str(number).encode()
-    return PrivateKey.from_random(HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(first.data))
+    return PrivateKey.from_random(_derived(first, info))
+
+
+def _derived(key: PrivateKey, info: bytes) -> bytes:
+    """32 bytes, by HKDF (RFC 5869)."""
+
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(key.data)
 
 
 def _from_file(text: str) -> str:

@@ -9,8 +9,6 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 KEY_LENGTH = 32
 """Bytes in a Curve25519 key (RFC 7748)."""
 
@@ -74,6 +72,8 @@ class PrivateKey:
 
     @property
     def public(self) -> PublicKey:
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey  # 6 MB that few programs need
+
         return PublicKey(X25519PrivateKey.from_private_bytes(self.data).public_key().public_bytes_raw())
 
     def text(self) -> str:

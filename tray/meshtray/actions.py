@@ -1,4 +1,4 @@
-"""Carries deeds out: calls the helper, opens the keyring in a thread, starts programs. Says how each ended."""
+"""Carries deeds out: calls the helper, asks the keyring, starts programs. Says how each ended."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from meshproto import person_keys
 from meshproto.invite import is_invite
 from meshproto.plain_text import plain
 
-from meshtray import autostart, clipboard, dialogs, programs
+from meshtray import autostart, clipboard, dialogs, keyring_process, programs
 from meshtray.connection import Connection, Refused
 from meshtray.deeds import (
     Connect,
@@ -43,17 +41,8 @@ log = logging.getLogger(__name__)
 CONNECT_LIMIT_S = 25.0
 REPORT_LIMIT_S = 30.0
 LONGEST_FILE = 65_536
-KEYRING_SOON_S = 1.0
-"""A keyring that is unlocked answers within milliseconds."""
-KEYRING_LIMIT_S = 120.0
-KEEP_LIMIT_S = 20.0
-"""The invite that was made waits for it to be shown."""
-KEYRING = ThreadPoolExecutor(4, "keyring")
-"""Threads of its own: one whose prompt is never answered stays for ever, and holds up nothing but the keyring."""
 MORNING = 7
 """The hour at which a pause until tomorrow ends."""
-
-T = TypeVar("T")
 
 
 class Actions:
@@ -135,11 +124,10 @@ class Actions:
         except Refused as error:
             if error.code != "keys-needed":
                 raise
-            entry = await from_keyring(
-                lambda: person_keys.load(mesh.keyring_entry), lambda: self._happened(Waits(mesh.id)),
-                lambda: self._happened(Unlocked(mesh.id)),
-            )  # fmt: skip
-            await self._connection.call("Connect", CONNECT_LIMIT_S, mesh=mesh.name, keys=entry.message())
+            keys = await keyring_process.load(
+                mesh.keyring_entry, lambda: self._happened(Waits(mesh.id)), lambda: self._happened(Unlocked(mesh.id))
+            )
+            await self._connection.call("Connect", CONNECT_LIMIT_S, mesh=mesh.name, keys=keys)
 
     async def _disconnect(self, mesh_id: str, pause_ms: int = 0) -> None:
         mesh = self._mesh(mesh_id).name
@@ -154,10 +142,8 @@ class Actions:
         if reply.keyring_entry:
             entry, now_ms = reply.keyring_entry, self._now_ms()
             try:
-                await from_keyring(
-                    lambda: person_keys.keep_invite(entry, reply.invite.id, reply.text, now_ms), limit_s=KEEP_LIMIT_S
-                )
-            except person_keys.NoKeyring as error:
+                await keyring_process.keep_invite(entry, reply.invite.id, reply.text, now_ms)
+            except (person_keys.NoKeyring, NoProgram) as error:
                 lost = f" It can't be shown again: {error}."
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(reply.invite.expires_ms / 1000))
         body = f"It lets one machine in, until {until}. Keep it secret.{lost}"
@@ -186,23 +172,6 @@ def until_morning_ms(now_ms: int) -> int:
     """How long a pause until tomorrow lasts."""
     tomorrow = datetime.fromtimestamp(now_ms / 1000).astimezone() + timedelta(days=1)
     return int(tomorrow.replace(hour=MORNING, minute=0, second=0, microsecond=0).timestamp() * 1000) - now_ms
-
-
-async def from_keyring(
-    use: Callable[[], T], waits: Callable[[], None] = lambda: None, late: Callable[[], None] = lambda: None,
-    limit_s: float = KEYRING_LIMIT_S,
-) -> T:  # fmt: skip
-    """In a thread, since the desktop may ask the person to unlock it; `waits` is called when it seems to. Raises
-    NoKeyring, also when nobody answers: a prompt can be behind another window, its person away, or its program gone.
-    `late` is called when it is answered after that."""
-    found = asyncio.get_running_loop().run_in_executor(KEYRING, use)
-    if not (await asyncio.wait([found], timeout=KEYRING_SOON_S))[0]:
-        waits()
-        await asyncio.wait([found], timeout=limit_s)
-    if found.done():
-        return await found
-    found.add_done_callback(lambda done: late() if done.exception() is None else None)
-    raise person_keys.NoKeyring(f"the keyring was not unlocked within {limit_s:g} s", "unlock it, and try again")
 
 
 def contents(what: str) -> str:

@@ -14,8 +14,8 @@ from meshproto import VERSION
 WAIT_S = 10.0
 """A panel may start after us at login."""
 
-DIALOG, X11_COPY, X11_PASTE = INNER = ("--dialog", "--x11-copy", "--x11-paste")
-"""What this program starts itself with: a dialog in a terminal, and the two ways of a clipboard."""
+DIALOG, KEYRING, X11_COPY, X11_PASTE = INNER = ("--dialog", "--keyring", "--x11-copy", "--x11-paste")
+"""What this program starts itself with: a dialog in a terminal, a question to the keyring, both ways of a clipboard."""
 
 
 def run() -> None:
@@ -85,6 +85,10 @@ def _run_inner(what: str, arguments: list[str]) -> int:
         from meshtray import dialogs
 
         return dialogs.run(Path(arguments[0]))
+    if what == KEYRING:
+        from meshtray import keyring_process
+
+        return keyring_process.serve(sys.stdin.buffer, sys.stdout.buffer)
     from meshtray import x11_selection
 
     return x11_selection.hold(sys.stdin.buffer.read()) if what == X11_COPY else x11_selection.read()
