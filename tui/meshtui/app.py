@@ -178,7 +178,7 @@ class MeshtuiApp(App[None]):
             self.model = fold(self.model, update)
         if update.checks:
             self._examination = Examination(tuple(check(one) for one in update.checks), update.at_ms)
-        self._history.recall(update.past)
+        await asyncio.to_thread(self._history.recall, update.past)
         self._history.learn(self.model, self._clock.now_ms())
         self.present()
 

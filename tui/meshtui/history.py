@@ -47,7 +47,7 @@ class Series:
     def add(self, sample: int, value: float) -> None:
         place = sample % SAMPLES
         if sample > self.at:
-            if sample != self.at + 1:
+            if sample != self.at + 1 and self.at:
                 for skipped in range(max(self.at + 1, sample - SAMPLES + 1), sample):
                     self.values[skipped % SAMPLES] = UNKNOWN
             self.at = sample
@@ -56,6 +56,18 @@ class Series:
         elif sample > self.at - SAMPLES and not self.values[place] >= value:
             self.values[place] = value
             self._bars.clear()
+
+    def recall(self, newest: int, packed: bytes) -> None:
+        """Values on the scale of meshproto.byte_scale, of which the last is sample `newest`: those after the newest
+        known here, which is all of them at first. Quick: of thousands."""
+        fresh = min(newest - self.at, SAMPLES)
+        if fresh <= 0 or not any(packed):
+            return
+        told = array("f", map(UNPACKED.__getitem__, packed[-fresh:].rjust(fresh, b"\0")))
+        ordered = self._ordered()[fresh:] + told
+        first = (newest + 1) % SAMPLES
+        self.values, self.at = ordered[SAMPLES - first :] + ordered[: SAMPLES - first], newest
+        self._bars.clear()
 
     def _ordered(self) -> array[float]:
         """Oldest first; the last one is `at`."""
@@ -147,11 +159,8 @@ class History:
         """What the helper remembers from before this program started."""
         for one in past:
             known = self._past.setdefault(one.mesh_id, {}).setdefault(one.member_id, Past())
-            for series, values in ((known.traffic, one.traffic), (known.latency, one.latency)):
-                first = one.newest_sample - len(values) + 1
-                for number, value in enumerate(values[-SAMPLES:], max(len(values) - SAMPLES, 0)):
-                    if value:
-                        series.add(first + number, UNPACKED[value])
+            known.traffic.recall(one.newest_sample, one.traffic)
+            known.latency.recall(one.newest_sample, one.latency)
             for series, parts in ((known.traffic, one.traffic_parts), (known.latency, one.latency_parts)):
                 first = one.newest_part - len(parts) + 1
                 for number, part in enumerate(parts[-SAMPLES:], max(len(parts) - SAMPLES, 0)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from statistics import median
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meshproto import local_pb2
 from meshproto.byte_scale import packed
-from meshtui.history import COUNTS, SAMPLE_MS, SAMPLES, SPAN_MS, History, Series
+from meshtui.history import COUNTS, SAMPLE_MS, SAMPLES, SPAN_MS, UNPACKED, History, Series
 from meshtui.mirror import fold
 from meshtui.model import Model
 
@@ -97,3 +98,41 @@ def test_whatever_is_remembered_is_taken(
     )
     history.recall([past])
     assert len(history.of("", "a").traffic.bars(recordings.NOW_MS, 60)) == 60
+
+
+@given(steps, st.binary(max_size=500), st.integers(99_000, 101_000), st.binary(max_size=500), st.integers(0, 900))
+def test_what_is_recalled_and_what_was_seen_come_together(
+    steps: list[tuple[int, int]], packed_values: bytes, newest: int, again: bytes, later: int
+) -> None:
+    """At first everything that is told; at another connection what came meanwhile."""
+    series, slow = Series(), Series()
+
+    def tell(values: bytes, last: int) -> None:
+        series.recall(last, values)
+        after = slow.at
+        for number, value in enumerate(values[-SAMPLES:], last - len(values[-SAMPLES:]) + 1):
+            if value and number > after:
+                slow.add(number, UNPACKED[value])
+
+    tell(packed_values, newest)
+    sample = newest
+    for step, value in steps:
+        sample += step
+        for one in (series, slow):
+            one.add(sample, float(value))
+    tell(again, sample + later)
+    now_ms = max(series.at, slow.at) * SAMPLE_MS
+    assert series.bars(now_ms, SAMPLES) == slow.bars(now_ms, SAMPLES)
+
+
+def test_the_past_of_three_thousand_is_recalled_in_a_moment() -> None:
+    """It took seconds when each value was added by itself, and nobody saw a thing until then."""
+    values = bytes(range(1, 226)) * 2
+    past = [
+        local_pb2.MemberPast(member_id=str(at), newest_sample=1000, traffic=values, latency=values)
+        for at in range(3000)
+    ]
+    history = History()
+    began = time.process_time()
+    history.recall(past)
+    assert time.process_time() - began < 1
