@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
@@ -93,8 +94,10 @@ class _Servicer(MeshNodeServicer):
             raise NotPermitted(f"{member.name} sent {size} bytes, more than any message has")
 
     async def _refuse(self, context: Any, request: Message, error: MeshError) -> NoReturn:
+        source = context.peer()
+        if not source:  # its connection has gone: there is nobody to answer, and nothing that was tried
+            raise asyncio.CancelledError
         if isinstance(error, NotPermitted):
-            source = context.peer()
             log.warning("refused a call from %s: %s", source, error)
             self._api.refused(source, type(request).__name__.removesuffix("Request"), error.message)
         await abort(context, error)
