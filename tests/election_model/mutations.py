@@ -22,18 +22,22 @@ from meshd.model import voters as quorums
 from meshd.model.position import Position
 from meshd.model.voters import Voters
 
-from election_model import invariants, node, redis
+from election_model import invariants, node, redis, scenes
 from election_model.simulation import Simulation, Weather
 
 Patch = tuple[object, str, Callable[..., Any]]
+
+
+ANY = Weather()
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
     rule: str  # of DESIGN.md
     patches: tuple[Patch, ...]
-    weather: Weather  # in which it shows soon
-    seed: int  # of the first schedule that shows it, when the model was last changed
+    weather: Weather = ANY  # in which it shows soon
+    seed: int = 0  # of the first schedule that shows it, when the model was last changed
+    scene: Callable[[], None] | None = None  # instead of a schedule
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -45,6 +49,12 @@ class Mutation:
     def caught(self, seeds: Sequence[int]) -> tuple[int, str] | None:
         """The first schedule in which an invariant is violated, and which one."""
         with self.applied():
+            if self.scene is not None:
+                try:
+                    self.scene()
+                except invariants.Violation as violation:
+                    return 0, violation.invariant
+                return None
             for seed in seeds:
                 try:
                     Simulation(seed, self.weather).run()
@@ -132,17 +142,36 @@ def _without_floor(now_state: State, epoch: int, position: Position, voters: Vot
     return bool(voters.current)
 
 
+def _confirms_for_anybody(now_state: State, sender: str, request: Any) -> tuple[State, list[Effect]]:
+    return dataclasses.replace(now_state, pending={**now_state.pending, sender: request.position}), [Look(Position())]
+
+
+def _refused_without_a_wait(now_state: State, now: float) -> tuple[State, list[Effect]]:
+    return dataclasses.replace(now_state, attempt=None, wait_from=now, pause=now_state.timing.stagger), []
+
+
+def _stands_at_once(now_state: State, attempt: Attempt, now: float) -> tuple[State, list[Effect]]:
+    attempt = dataclasses.replace(attempt, stage=state.Stage.STANDING)
+    return dataclasses.replace(now_state, attempt=attempt), standing.request_votes(now_state, attempt)
+
+
+def _ends_silently(now_state: State, now: float, reason: str) -> tuple[State, list[Effect]]:
+    return state.waiting(dataclasses.replace(now_state, term=None, pending={}), now), []
+
+
 def _next_number(epoch: int, member_id: str) -> int:
     return epoch + 1
 
 
-CALM = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=False)
+CALM = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=False, ailing=False, paced=False)
 UNCOPIED = dataclasses.replace(CALM, uncopied=True)
 EVEN = dataclasses.replace(CALM, nodes=4, voters=4)
-CHANGING = Weather(nodes=4, voters=3, wild_clocks=False, damage=False, force=False, gap=0.3)
-FORCING = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=True, gap=0.3)
+CHANGING = dataclasses.replace(CALM, nodes=4, gap=0.3)
+FORCING = dataclasses.replace(CALM, force=True, gap=0.3)
 DAMAGING = dataclasses.replace(CALM, damage=True)
 CUTTING = dataclasses.replace(CALM, only=("cut", "cut again", "crash"), gap=0.2, seconds=6.0)
+
+RESTARTING = dataclasses.replace(CALM, only=("redis",), gap=0.08)
 
 MUTATIONS = {
     "vote whatever the position": Mutation(
@@ -171,15 +200,61 @@ MUTATIONS = {
     ),
     "go on after Redis restarted": Mutation(
         "7.5: when its Redis restarted, hangs or fails a write, the primary steps down",
-        ((machine, "store_failed", _goes_on), (node.Node, "usable", lambda self, lead, stood_with, run: True)),
+        ((machine, "store_failed", _goes_on),),
         DAMAGING,
-        8,
+        39,
     ),
     "lead with another run of Redis": Mutation(
         "7.5: a candidate whose Redis restarted gives up",
-        ((machine, "store_failed", _goes_on), (node.Node, "usable", lambda self, lead, stood_with, run: True)),
-        CALM,
-        7,
+        ((node.Node, "usable", lambda self, lead, stood_with, run: self.redis.live.position == lead.base),),
+        RESTARTING,
+        10,
+    ),
+    "stand with a Redis that is not parked": Mutation(
+        "7.3: a candidate first parks its Redis", ((standing, "park", _stands_at_once),), scene=scenes.parks_first
+    ),
+    "the account outlives the term": Mutation(
+        "6.2 and 7.5: the account is deleted on stepping down",
+        ((leading, "step_down", _ends_silently),),
+        scene=scenes.term_ends,
+    ),
+    "confirm what is not on disk": Mutation(
+        "6.5: confirmed only while the append-only file is in force",
+        ((voting, "confirmable", lambda now_state, seen: seen.position.epoch == now_state.promise.epoch),),
+        scene=scenes.not_on_disk,
+    ),
+    "confirm for an old primary": Mutation(
+        "6.5: the epoch is the one it has promised",
+        (
+            (voting, "confirmable", lambda now_state, seen: seen.in_force),
+            (voting, "confirm_asked", _confirms_for_anybody),
+        ),
+        scene=scenes.old_primary_asks,
+    ),
+    "count entries of an older epoch": Mutation(
+        "6.6: committed is what is of the current epoch, or before that",
+        ((leading, "counts", lambda term, reply: True),),
+        scene=scenes.old_entries,
+    ),
+    "released for an older epoch": Mutation(
+        "7.2: in a hand-over the lease that was given up is that of the promised epoch",
+        ((voting, "released", lambda now_state, request: request.released > 0),),
+        scene=scenes.released_long_ago,
+    ),
+    "a refused candidate asks again at once": Mutation(
+        "7.4: a refused candidate waits longer",
+        ((standing, "refused", _refused_without_a_wait),),
+        scene=scenes.refused_again_and_again,
+    ),
+    "a voter forgets a long lease": Mutation(
+        "7.2 and 11: no voter grants within the time-out that the primary said; that is kept on disk",
+        ((voting, "patience", lambda heartbeat: 0.0),),
+        scene=scenes.long_lease,
+    ),
+    "a lease of heartbeats that said less": Mutation(
+        "7.5 and 11: when the time-out is set, the primary's lease begins anew",
+        ((leading, "timing_changed", lambda now_state, timing, now: dataclasses.replace(now_state, timing=timing)),),
+        scene=scenes.longer_lease,
     ),
     "anybody may copy": Mutation(
         "6.2: replicas log in as `repl-<epoch>`, which only that epoch's primary creates",

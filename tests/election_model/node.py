@@ -274,17 +274,14 @@ class Node:
             return
         match operation:
             case StepDown():
-                redis.account = 0
-                redis.master = None
-                redis.takes_writes = False
+                redis.revoke()
+                redis.park()
             case Park(token):
-                redis.master = None
-                redis.takes_writes = False
+                redis.park()
                 self._parked[token] = redis.live, redis.run
                 self._report(life, Parked(token, redis.live.position, redis.live.voters))
             case Follow(primary, epoch):
-                if redis.account:
-                    redis.account = 0
+                redis.revoke()
                 redis.takes_writes = False
                 redis.master = primary, epoch
                 simulation.replicate(self)

@@ -33,6 +33,15 @@ class Redis:
     def account_after_restart(self) -> int:
         return 0
 
+    def park(self) -> None:
+        """Follows nobody, takes no writes."""
+        self.master = None
+        self.takes_writes = False
+
+    def revoke(self) -> None:
+        """Deletes the replication account."""
+        self.account = 0
+
     def admits(self, epoch: int) -> bool:
         """Whether a replica with that epoch's password may copy."""
         return self.account == epoch

@@ -2,6 +2,7 @@
 
 import pytest
 from election_model.mutations import MUTATIONS
+from election_model.scenes import SCENES
 from election_model.simulation import Simulation
 
 SCHEDULES = 400
@@ -16,6 +17,11 @@ def test_no_schedule_violates_an_invariant():
         elections += simulation.checker.elections
     assert commits > 5 * SCHEDULES
     assert elections > SCHEDULES
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_no_scene_violates_an_invariant(scene):
+    scene()
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
