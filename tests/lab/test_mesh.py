@@ -113,6 +113,19 @@ def test_wireguard_go_is_started_again(lab: Lab) -> None:
     assert grace.ping(lab.addresses()["gw-berlin"], 1) == 1
 
 
+def test_a_node_goes_on_to_know_the_latency_after_it_measured_once(lab: Lab) -> None:
+    """Nodes don't probe peers but for a person; peers tell each time what they measured."""
+    berlin = lab.gateways[0]
+
+    def latency() -> float:
+        member = next(one for one in lab.status(berlin)["members"] if one["name"] == "laptop-grace")
+        return float(member["latency_ms"] or 0)
+
+    berlin.meshctl("ping", "laptop-grace", "--count", "1")
+    first = latency()
+    wait_until(lambda: latency() not in (0, first), 30, "gw-berlin to know a newer latency of laptop-grace")
+
+
 def test_a_machine_that_reboots_comes_back(lab: Lab) -> None:
     paris = lab.gateways[1]
     address = lab.addresses()["gw-paris"]

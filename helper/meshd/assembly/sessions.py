@@ -431,8 +431,7 @@ class Sessions:
         for member in self._mesh.members.values():
             rate, contact = self.rates.of(member.public_key), self.prober.contact(member.ipv4)
             if member.id != me.id and (rate.rx or rate.tx or contact.alive):
-                latency = contact.rtt_ms or contact.their_rtt_ms
-                samples[member.id] = (rate.rx + rate.tx, latency if contact.alive else 0.0)
+                samples[member.id] = (rate.rx + rate.tx, contact.latency_ms if contact.alive else 0.0)
         now_ms = int(time.time() * 1000)
         self.past.sample(now_ms, samples)
         self.handshakes.keep(set(self._mesh.members))

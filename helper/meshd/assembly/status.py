@@ -217,7 +217,7 @@ def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
         tx_bytes=peer.tx_bytes if peer else 0,
         rx_rate=rate.rx,
         tx_rate=rate.tx,
-        latency_ms=(contact.rtt_ms or contact.their_rtt_ms) if online and not is_self else 0,
+        latency_ms=contact.latency_ms if online and not is_self else 0,
         primary=member.id == primary_id(mesh),
         voter=member.id in mesh.state.voters.current,
         replica_lag=_lag(mesh, member),

@@ -28,6 +28,9 @@ INTERVAL = 2.0
 ALIVE = 6.0
 """Seconds without any sign after which a path counts as dead."""
 
+MEASURE_KEPT = 15.0
+"""Seconds for which a measured round trip says something about now. Probes bring a new one each `INTERVAL`."""
+
 DATAGRAM_LIMIT = 1200
 """Bytes in one datagram, so that it never needs fragments inside a relayed tunnel."""
 
@@ -41,14 +44,26 @@ class Contact:
     heard: float = 0.0  # any datagram from there
     answered: float = 0.0  # an answer to one of our probes
     first_unanswered: float = 0.0  # since when probes go without an answer
-    rtt_ms: float = 0.0
-    their_rtt_ms: float = 0.0
+    rtt_ms: float = 0.0  # of our last probe that was answered
+    their_rtt_ms: float = 0.0  # of theirs, as they told it
+    their_at: float = 0.0  # when they told it
     clock_ahead: float | None = None  # seconds by which the clock there is ahead of ours, None: not known
 
     @property
     def alive(self) -> bool:
         """Whether anything came from there within `ALIVE` seconds."""
         return self.heard > 0 and boottime() - self.heard < ALIVE
+
+    @property
+    def latency_ms(self) -> float:
+        """The newer one of what either end measured; 0 where there is none of the last `MEASURE_KEPT` seconds."""
+        at, rtt = max((self.answered, self.rtt_ms), (self.their_at, self.their_rtt_ms))
+        return rtt if at > 0 and boottime() - at < MEASURE_KEPT else 0.0
+
+    @property
+    def measured_ms(self) -> float:
+        """What this end measured itself within `MEASURE_KEPT` seconds; else 0."""
+        return self.rtt_ms if self.answered > 0 and boottime() - self.answered < MEASURE_KEPT else 0.0
 
 
 _NONE = Contact()
@@ -134,7 +149,7 @@ class Prober(asyncio.DatagramProtocol):
         self._pending[nonce] = _Pending(address, now, waiter)
         while len(self._pending) > PENDING_KEPT:
             self._pending.pop(next(iter(self._pending)))
-        self.send(address, paths_pb2.PathDatagram(ping=paths_pb2.Echo(nonce=nonce, rtt_ms=contact.rtt_ms)))
+        self.send(address, paths_pb2.PathDatagram(ping=paths_pb2.Echo(nonce=nonce, rtt_ms=contact.measured_ms)))
         return nonce
 
     async def measure(self, address: IPv4Address, timeout: float) -> float | None:
@@ -173,7 +188,8 @@ class Prober(asyncio.DatagramProtocol):
             self._on_heard()
         kind = datagram.WhichOneof("what")
         if kind == "ping":
-            contact.their_rtt_ms = datagram.ping.rtt_ms
+            if datagram.ping.rtt_ms > 0:
+                contact.their_rtt_ms, contact.their_at = datagram.ping.rtt_ms, now
             self.send(
                 address,
                 paths_pb2.PathDatagram(

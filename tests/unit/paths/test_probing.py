@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meshd.model.errors import Failed
+from meshd.paths import probing
 from meshd.paths.probing import DATAGRAM_LIMIT, Prober
 from meshproto import paths_pb2
 
@@ -51,6 +52,56 @@ async def test_a_round_trip_is_measured_and_both_ends_are_heard() -> None:
         assert ahead is not None
         assert abs(ahead) < 5, "one machine, one clock"
         assert two.contact(HERE).clock_ahead is None
+
+
+def _ping(prober: Prober, rtt_ms: float) -> None:
+    """A probe from there, with what that end measured last."""
+    ping = paths_pb2.PathDatagram(ping=paths_pb2.Echo(nonce=1, rtt_ms=rtt_ms))
+    prober.datagram_received(ping.SerializeToString(), (str(THERE), 1))
+
+
+async def test_the_latency_is_the_newer_of_both_ends_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node measures a peer once, for a person; from then on only the peer does."""
+    at = 1000.0
+    monkeypatch.setattr(probing, "boottime", lambda: at)
+    prober = Prober(lambda _: True, os.urandom)
+    assert prober.contact(THERE).latency_ms == 0
+    nonce = prober.ping(THERE)
+    at += 1.3
+    pong = paths_pb2.PathDatagram(pong=paths_pb2.Echo(nonce=nonce))
+    prober.datagram_received(pong.SerializeToString(), (str(THERE), 1))
+    assert prober.contact(THERE).latency_ms == pytest.approx(1300)
+    at += 2
+    _ping(prober, 4.5)
+    assert prober.contact(THERE).latency_ms == 4.5
+    at += 2
+    _ping(prober, 0)  # it has no measure now: that is none of 0 ms
+    assert prober.contact(THERE).latency_ms == 4.5
+    nonce = prober.ping(THERE)
+    at += 0.002
+    pong = paths_pb2.PathDatagram(pong=paths_pb2.Echo(nonce=nonce))
+    prober.datagram_received(pong.SerializeToString(), (str(THERE), 1))
+    assert prober.contact(THERE).latency_ms == pytest.approx(2)
+
+
+async def test_a_latency_that_is_old_is_neither_shown_nor_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = 1000.0
+    monkeypatch.setattr(probing, "boottime", lambda: at)
+    prober, sent = Prober(lambda _: True, os.urandom), []
+    monkeypatch.setattr(prober, "send", lambda _, datagram: sent.append(datagram))
+    _ping(prober, 4.5)
+    nonce = prober.ping(THERE)
+    at += 0.01
+    pong = paths_pb2.PathDatagram(pong=paths_pb2.Echo(nonce=nonce))
+    prober.datagram_received(pong.SerializeToString(), (str(THERE), 1))
+    at += probing.MEASURE_KEPT - 0.1
+    assert prober.contact(THERE).latency_ms == pytest.approx(10)
+    prober.ping(THERE)
+    assert sent[-1].ping.rtt_ms == pytest.approx(10)
+    at += 0.2
+    assert prober.contact(THERE).latency_ms == 0
+    prober.ping(THERE)
+    assert sent[-1].ping.rtt_ms == 0
 
 
 async def test_no_answer_is_told_and_since_when() -> None:
