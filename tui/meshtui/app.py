@@ -107,6 +107,7 @@ class MeshtuiApp(App[None]):
         self._has_journal = False
         self._main = MainScreen(Actions(self), self.preferences.orders, self.preferences.hidden)
         self._presented_ms = 0
+        self.failure: BaseException | None = None
         self.gate = KeyGate(self, super().on_event)
         self.connection = self._replay or Connection(
             socket, self, self._clock.now_ms, retry_s, whole_past=record is not None
@@ -130,6 +131,18 @@ class MeshtuiApp(App[None]):
         self.set_interval(1.0, self._tick)
         # gRPC takes a while to import: the first frame comes before it.
         self.call_after_refresh(self._connect)
+
+    def _handle_exception(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Textual's own prints the variables of every call, what was pasted among them: main says what happened."""
+        self._close_messages_no_wait()
+
+    def _print_error_renderables(self) -> None:
+        """The same for errors that Textual draws itself."""
+        self._exit_renderables.clear()
 
     def on_unmount(self) -> None:
         if self._recorder is not None:

@@ -5,6 +5,7 @@ A judge takes the values by name and gives (what is wrong or "", what is good to
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import ip_network
@@ -130,12 +131,23 @@ def export_fields(mesh: str) -> list[Field]:
 
 
 def judge_export(values: Values) -> Verdict:
-    path = Path(values["file"]).expanduser()
+    path = drawing_path(values["file"])
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        return f"Nobody here has a home {path.parts[0]}: write the whole path.", ""
     if path.suffix not in ENDINGS:
         return f"The ending says the format: {', '.join(ENDINGS)}.", ""
-    if path.exists():
-        return f"{path} exists already.", ""
-    return "", f"Writes {path.absolute()}"
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return ("", f"Writes {path.absolute()}") if path.parent.is_dir() else (f"There is no folder {path.parent}.", "")
+    except (OSError, ValueError) as error:
+        return f"{path} can't be written: {getattr(error, 'strerror', None) or error}.", ""
+    return f"{path} exists already.", ""
+
+
+def drawing_path(text: str) -> Path:
+    """`~` and `~name` are homes; of a name that nobody has, it stays as it is."""
+    return Path(os.path.expanduser(text))
 
 
 # --- meshes -----------------------------------------------------------------------------------------------------------

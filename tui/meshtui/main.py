@@ -10,6 +10,8 @@ from pathlib import Path
 
 from meshproto import VERSION
 
+from meshtui import crash
+
 SWITCH_S = 0.001
 """A key does not wait while a thread folds 3,000 members: with Python's 5 ms it waits several times that."""
 
@@ -82,7 +84,15 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"meshtui: {error}\n")
         return 1
     sys.setswitchinterval(SWITCH_S)
-    app.run()
+    failure: BaseException | None = None
+    try:
+        app.run()
+    except Exception as error:  # whatever it is, a person gets a sentence of it
+        failure = error
+    failure = app.failure or failure
+    if failure is not None:
+        sys.stderr.write(crash.told(failure, crash.default_path()))
+        return 1
     return app.return_code or 0
 
 
@@ -93,7 +103,10 @@ def _collect_from_now_on() -> None:
 
 
 def _speed(text: str) -> float:
-    speed = float(text)
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0
     if not 0.1 <= speed <= 1000:
-        raise argparse.ArgumentTypeError("a speed is between 0.1 and 1000")
+        raise argparse.ArgumentTypeError(f"a speed is a number between 0.1 and 1000, not {text!r}")
     return speed

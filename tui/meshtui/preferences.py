@@ -19,7 +19,7 @@ Order = tuple[str, bool]
 
 def default_path() -> Path:
     """XDG Base Directory Specification."""
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Path(home) / "meshtui" / "preferences.json"
 
 

@@ -159,3 +159,34 @@ def test_where_a_drawing_goes(tmp_path: Path) -> None:
     there.write_text("mine")
     assert "exists already" in forms.judge_export({"file": str(there)})[0]
     assert "ending" in forms.judge_export({"file": str(tmp_path / "home.png")})[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("~a", "Nobody here has a home ~a"),
+        ("~nobody-here/x.svg", "Nobody here has a home ~nobody-here"),
+        ("a" * 300 + ".svg", "can't be written: File name too long"),
+        ("a\0.svg", "can't be written: "),
+        ("none/x.svg", "There is no folder none."),
+        ("/dev/null/x.svg", "can't be written: Not a directory"),
+        ("", "ending"),
+    ],
+)
+def test_where_no_drawing_goes(file: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in forms.judge_export({"file": file})[0]
+
+
+def test_a_folder_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "lstat", refuse)
+    assert "can't be written: Permission denied." in forms.judge_export({"file": "/root/x.svg"})[0]
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_typed_about_a_file_is_judged(file: str) -> None:
+    wrong, known = forms.judge_export({"file": file})
+    assert wrong or known

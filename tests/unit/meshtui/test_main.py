@@ -38,6 +38,11 @@ def test_wrong_usage(arguments: list[str]) -> None:
     assert run(*arguments).returncode == 2
 
 
+@pytest.mark.parametrize("speed", ["abc", "0", "nan", "1001", ""])
+def test_a_wrong_speed_is_explained(speed: str) -> None:
+    assert f"a speed is a number between 0.1 and 1000, not {speed!r}" in run("--speed", speed).stderr
+
+
 def test_help_does_not_wait_for_textual() -> None:
     script = "import sys, meshtui.main; sys.exit('textual' in sys.modules or 'grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -59,7 +59,7 @@ def _write(name: str, graph: Graph) -> Path:
     """A new file, which only this person reads. Raises OSError."""
     from meshproto.graph import FORMATS
 
-    path = Path(name).expanduser().absolute()
+    path = forms.drawing_path(name).absolute()
     text = FORMATS[forms.ENDINGS[path.suffix]](graph)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text + "\n")
