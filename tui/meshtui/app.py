@@ -104,7 +104,7 @@ class MeshtuiApp(App[None]):
         self.model = Model()
         self._history = History()
         self._examination = Examination()
-        self._has_journal = False
+        self._has_journal = self._recalling = False
         self._main = MainScreen(Actions(self), self.preferences.orders, self.preferences.hidden)
         self._presented_ms = 0
         self.failure: BaseException | None = None
@@ -191,9 +191,20 @@ class MeshtuiApp(App[None]):
             self.model = fold(self.model, update)
         if update.checks:
             self._examination = Examination(tuple(check(one) for one in update.checks), update.at_ms)
-        await asyncio.to_thread(self._history.recall, update.past)
+        if update.past:
+            await self._recall(update)
         self._history.learn(self.model, self._clock.now_ms())
         self.present()
+
+    async def _recall(self, update: wire.WatchUpdate) -> None:
+        """Of thousands it takes a moment, in which their table is there already; nothing is learnt meanwhile, for what
+        is newer than the past ends it."""
+        self.present()
+        self._recalling = True
+        try:
+            await asyncio.to_thread(self._history.recall, update.past)
+        finally:
+            self._recalling = False
 
     def ask_for_events(self) -> None:
         """The whole journal of the helper, once on each connection: a snapshot has its end only."""
@@ -233,7 +244,8 @@ class MeshtuiApp(App[None]):
         now_ms = self._clock.now_ms()
         steady = self.link.state is LinkState.LIVE and self._replay is None
         if now_ms - self._presented_ms >= (STEADY_MS if steady else MOVING_MS):
-            self._history.learn(self.model, now_ms)
+            if not self._recalling:
+                self._history.learn(self.model, now_ms)
             self.present()
 
     # --- what is shown ----------------------------------------------------------------------------------------------
