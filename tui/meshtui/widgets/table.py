@@ -23,6 +23,9 @@ from meshtui.view import View
 GUTTER = 2
 """Cells before the first column: the cursor, and the mark of a marked row."""
 
+SETTLED_MS = 15_000
+"""For how long all texts of a column must have been shorter before it gives up what it doesn't need."""
+
 MEASURED = 40
 """Rows whose width is looked at again in each frame."""
 
@@ -76,6 +79,9 @@ class Table(ScrollView, can_focus=True):
         self._rows: Mapping[str, Any] = {}
         self._view: View | None = None
         self._needs: dict[str, int] = {}
+        self._lately: dict[str, int] = {}
+        """What `_needs` becomes when `SETTLED_MS` are over and every row was measured since `_lately_from`."""
+        self._lately_from = 0
         self._measured: Collection[str] = ()
         self._measure_from = 0
         self._layout_of: tuple[int, tuple[int, ...]] | None = None
@@ -128,8 +134,11 @@ class Table(ScrollView, can_focus=True):
         if self._view is None:
             return
         wanted = needs(self._columns, self._to_measure(), self._view)
-        # Columns only grow, so that nothing jumps when the longest text gets shorter for a moment.
         self._needs |= {title: max(width, self._needs.get(title, 0)) for title, width in wanted.items()}
+        self._lately |= {title: max(width, self._lately.get(title, 0)) for title, width in wanted.items()}
+        # Columns shrink late, so that nothing jumps when the longest text gets shorter for a moment.
+        if not self._measure_from and not 0 <= self._view.now_ms - self._lately_from < SETTLED_MS:
+            self._needs, self._lately, self._lately_from = self._lately, dict(wanted), self._view.now_ms
         basis = self.size.width, tuple(self._needs.values())
         if basis != self._layout_of:
             self._layout_of = basis
