@@ -90,9 +90,12 @@ class HeartbeatReply(_message.Message):
     PRESENCE_FIELD_NUMBER: _builtins.int
     STORE_STATE_FIELD_NUMBER: _builtins.int
     APPLIED_FIELD_NUMBER: _builtins.int
+    COPYING_FIELD_NUMBER: _builtins.int
     promised_epoch: _builtins.int
     store_state: _builtins.str
     """"ok", or why it does not confirm"""
+    copying: _builtins.bool
+    """its Redis is getting a full copy right now"""
     @_builtins.property
     def confirmed(self) -> _state_pb2.Position:
         """highest position that this voter confirms"""
@@ -118,10 +121,11 @@ class HeartbeatReply(_message.Message):
         presence: _abc.Iterable[Global___Presence] | None = ...,
         store_state: _builtins.str = ...,
         applied: _state_pb2.Position | None = ...,
+        copying: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "presence", b"presence", "promised_epoch", b"promised_epoch", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "copying", b"copying", "presence", b"presence", "promised_epoch", b"promised_epoch", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

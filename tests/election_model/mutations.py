@@ -165,6 +165,7 @@ def _next_number(epoch: int, member_id: str) -> int:
 
 CALM = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=False, ailing=False, paced=False)
 UNCOPIED = dataclasses.replace(CALM, uncopied=True)
+LARGE = dataclasses.replace(CALM, large=True, ailing=False)
 EVEN = dataclasses.replace(CALM, nodes=4, voters=4)
 CHANGING = dataclasses.replace(CALM, nodes=4, gap=0.3)
 FORCING = dataclasses.replace(CALM, force=True, gap=0.3)
@@ -273,6 +274,12 @@ MUTATIONS = {
         ((leading, "stuck_at", lambda now_state, term: float("inf")),),
         UNCOPIED,
         0,
+    ),
+    "cut full copies short": Mutation(
+        "7.5: the time of a full copy that a quorum waits for does not count",
+        ((leading, "copied_soon", lambda now_state, term, now: set()),),
+        LARGE,
+        2,
     ),
     "write without looking": Mutation(
         "6.4: check that the last entry is the expected one",

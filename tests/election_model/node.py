@@ -194,7 +194,8 @@ class Node:
             redis.sync()  # the answer comes after the file is written
             at = redis.live.position
             self.deliver(
-                StoreSeen(at, redis.live.voters, redis.in_force), self.simulation.chance.choice((0.0, 0.0, 0.001, 0.03))
+                StoreSeen(at, redis.live.voters, redis.in_force, redis.copying),
+                self.simulation.chance.choice((0.0, 0.0, 0.001, 0.03)),
             )
             if any(wanted > at or not redis.in_force for wanted in self.state.pending.values()):
                 self._look_again()

@@ -19,6 +19,7 @@ class Redis:
         self.takes_writes = False
         self.account = 0  # epoch of the replication account; 0: none
         self.copies = 0
+        self.receiving: tuple[str, int] | None = None  # the link over which a full copy comes in that takes its time
 
     def restart(self) -> None:
         """Comes up with what is on disk, following nobody, without an account."""
@@ -26,7 +27,7 @@ class Redis:
         self.in_force = True
         self.alive = True
         self.run += 1
-        self.master = None
+        self.master = self.receiving = None
         self.takes_writes = False
         self.account = self.account_after_restart()
 
@@ -58,17 +59,25 @@ class Redis:
         if self.in_force:
             self.disk = self.live
 
+    @property
+    def copying(self) -> bool:
+        return self.receiving is not None and self.receiving == self.master
+
     def copy(self, source: Redis, chance: random.Random) -> str:
-        """Gets what the primary has: "part", "full" (not on disk until the file is rewritten), or "" for nothing."""
+        """Gets what the primary has: "part", or "" for nothing. "full": it takes a full copy, which is not made yet."""
         if self.live is source.live:
             return ""
         if self.live.within(source.live) and chance.random() > 0.05:
             self.live = source.live
             return "part"
+        return "full"
+
+    def copy_all(self, source: Redis) -> None:
+        """The full copy is here. Not on disk until the file is rewritten."""
+        self.receiving = None
         self.live = source.live
         self.in_force = False
         self.copies += 1
-        return "full"
 
     def rewritten(self) -> None:
         self.in_force = True

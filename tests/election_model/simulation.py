@@ -17,6 +17,7 @@ from meshd.model.voters import Voters, quorum_met
 from election_model.entries import EMPTY, Entry
 from election_model.invariants import Checker, Violation
 from election_model.node import Node
+from election_model.redis import Redis
 
 PEACE_LIMIT = 15.0
 """Seconds after the last fault within which a change must be committed (DESIGN.md: somebody is elected in a bound)."""
@@ -34,6 +35,7 @@ class Weather:
     damage: bool | None = None  # disks that lose what they had confirmed
     force: bool | None = None
     uncopied: bool | None = None  # in peace, one node whose data nobody can copy
+    large: bool | None = None  # full copies that take longer than a primary goes on without confirmations
     ailing: bool | None = None  # in peace, a minority that stays cut off, dead or paused
     paced: bool | None = None  # the election time-out is set to others
     only: tuple[str, ...] = ()  # faults by name; all when empty
@@ -58,6 +60,9 @@ class Simulation:
         self.may_leave_uncopied = random.Random(f"{seed} uncopied").random() < 0.1
         if weather.uncopied is not None:
             self.may_leave_uncopied = weather.uncopied
+        self.copy_seconds = 2 * Timing().stuck if random.Random(f"{seed} large").random() < 0.1 else 0.0
+        if weather.large is not None:
+            self.copy_seconds = 2 * Timing().stuck if weather.large else 0.0
         self.may_leave_ailing = random.Random(f"{seed} ailing").random() < 0.5
         if weather.ailing is not None:
             self.may_leave_ailing = weather.ailing
@@ -104,6 +109,7 @@ class Simulation:
         faults.end_all(self)
         self.peace = True
         limit = PEACE_LIMIT * self.timing.timeout + (2 * self.timing.stuck if self._leave_uncopied() else 0.0)
+        limit += 2 * self.copy_seconds
         self._leave_ailing()
         began = self.now
         before = set(self.checker.entries.values())
@@ -229,15 +235,35 @@ class Simulation:
                 return
             how = redis.copy(source, chance)
             if how == "part":
+                redis.receiving = None
                 self.after(chance.choice((0.0, 0.001, 0.005)), lambda: redis.run == run and redis.sync())
-            elif how == "full":
-                copies = redis.copies
-                self.after(
-                    chance.uniform(0.05, 0.4),
-                    lambda: redis.run == run and redis.copies == copies and redis.alive and redis.rewritten(),
-                )
+            elif how == "full" and not self.copy_seconds:
+                self._copied(node, source)
+            elif how == "full" and not redis.copying:
+                redis.receiving = link
+                self.after(self.copy_seconds, lambda: self._arrived(node, source, run, source.run))
 
         self.after(delay, copy)
+
+    def _copied(self, node: Node, source: Redis) -> None:
+        """A full copy is here; the append-only file is written anew a little later."""
+        redis, run = node.redis, node.redis.run
+        redis.copy_all(source)
+        copies = redis.copies
+        self.after(
+            self.chance.uniform(0.05, 0.4),
+            lambda: redis.run == run and redis.copies == copies and redis.alive and redis.rewritten(),
+        )
+
+    def _arrived(self, node: Node, source: Redis, run: int, source_run: int) -> None:
+        """The end of a full copy that took its time, unless something cut it."""
+        redis, link = node.redis, node.redis.receiving
+        if redis.run != run or not redis.copying or link is None:
+            return
+        redis.receiving = None
+        same = source.alive and source.run == source_run and source.admits(link[1])
+        if same and redis.alive and (node.id, link[0]) not in self.unlinked and link[0] != self.uncopied:
+            self._copied(node, source)
 
     # --- clients ----------------------------------------------------------------------------------------------------
 

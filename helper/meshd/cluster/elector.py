@@ -448,7 +448,7 @@ class Elector:
                 self._look_wanted.set()
                 await asyncio.sleep(LOOK_AGAIN)
                 continue
-            await self._take(StoreSeen(sight.position, sight.voters, sight.in_force))
+            await self._take(StoreSeen(sight.position, sight.voters, sight.in_force, self._replication.copying))
             if self.state.pending:
                 self._look_wanted.set()
                 if not sight.in_force or all(sight.position >= wanted for wanted in self.state.pending.values()):

@@ -93,7 +93,7 @@ class Heartbeats:
         if request.presence:
             self._told[member.id] = sent
         self._new_answer.set()
-        return HeartbeatReply(reply.promised_epoch, beat.sent_at, Position.from_message(reply.stored))
+        return HeartbeatReply(reply.promised_epoch, beat.sent_at, Position.from_message(reply.stored), reply.copying)
 
     def keep_only(self, nodes: Iterable[str]) -> None:
         """Forgets nodes that are gone."""

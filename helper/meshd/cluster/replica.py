@@ -75,6 +75,7 @@ class Replica:
             presence=self._presence(),
             store_state=state,
             applied=self._applied().message,
+            copying=reply.copying,
         )
 
     async def follow(self, primary: str, epoch: int) -> None:

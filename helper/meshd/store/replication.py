@@ -31,6 +31,10 @@ CONNECT_LIMIT = 2.5
 """Seconds that a link may take to come up. Redis itself would wait for an answer that is lost for 10 s."""
 
 
+COPY_LIMIT = 15
+"""Seconds without a byte after which a full copy is not waited for: a primary with a slow disk may need some."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a replica of one epoch logs in with. Sent over mutual TLS only."""
@@ -48,7 +52,7 @@ class Link:
     port: int = 0
     up: bool = False
     syncing: bool = False  # a full copy is being received
-    silent: int = field(default=0, compare=False)  # seconds since the primary was heard, while it is up
+    silent: int = field(default=0, compare=False)  # seconds since the primary was heard, while it is up or copied from
 
     @property
     def parked(self) -> bool:
@@ -60,6 +64,7 @@ class Replication:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.copying = False  # whether a full copy comes in, as `follow` saw it last
         self._pointed = -math.inf  # when this server was told to follow the one that it follows (CLOCK_MONOTONIC)
 
     async def offer(self, epoch: int) -> Credentials:
@@ -109,6 +114,7 @@ class Replication:
                 "CONFIG", "SET", "masteruser", credentials.user, "masterauth", credentials.password
             )
         link = await self.link()
+        self.copying = link.syncing and link.silent <= COPY_LIMIT
         now = time.monotonic()
         if (link.role, link.host, link.port) == ("replica", str(host), port):
             works = link.syncing or (link.up and link.silent <= HUNG)
@@ -121,6 +127,7 @@ class Replication:
 
     async def park(self) -> None:
         """Copies from nobody and takes no writes; the data stays. Forgets the password."""
+        self.copying = False
         link = await self.link()
         if not link.parked:
             await self._connection.call("REPLICAOF", *DEAD)
@@ -128,6 +135,7 @@ class Replication:
 
     async def detach(self) -> None:
         """Copies from nobody and takes writes: for the primary alone."""
+        self.copying = False
         await self._connection.call("REPLICAOF", "NO", "ONE")
         await self._connection.call("CONFIG", "SET", "masteruser", "", "masterauth", "")
 
@@ -136,11 +144,12 @@ class Replication:
         info = await self._connection.info("replication")
         if info.get("role") != "slave":
             return Link("primary")
+        syncing = info.get("master_sync_in_progress") == "1"
         return Link(
             "replica",
             info.get("master_host", ""),
             int(info.get("master_port", 0)),
             up=info.get("master_link_status") == "up",
-            syncing=info.get("master_sync_in_progress") == "1",
-            silent=int(info.get("master_last_io_seconds_ago", 0)),
+            syncing=syncing,
+            silent=int(info.get("master_sync_last_io_seconds_ago" if syncing else "master_last_io_seconds_ago", 0)),
         )

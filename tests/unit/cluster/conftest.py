@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import new_private_key, signing_request
+from meshd.cluster.election.state import Timing
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
@@ -88,6 +89,7 @@ class Node:
             self.folder / "promise.json",
             self.leadership,
             lambda: frozenset(self.cluster.members),
+            lambda: self.cluster.timing,
         )
         self.leadership.elector = self.elector
         self.task = asyncio.create_task(self.elector.run())
@@ -163,6 +165,7 @@ class Cluster:
         self.members: dict[str, Member] = {}
         self.nodes: dict[str, Node] = {}
         self.cut: set[tuple[str, str]] = set()
+        self.timing = Timing()
         self.count = 0
 
     def applicant(self, name: str) -> node_pb2.Applicant:

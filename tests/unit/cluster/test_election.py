@@ -301,6 +301,44 @@ def test_primary_whose_changes_nobody_gets_lets_others_lead():
     assert not any(isinstance(effect, Send) for effect in one.wait(1.9)), "it asks for votes after the others could"
 
 
+def test_primary_goes_on_while_a_quorum_gets_a_full_copy():
+    """However long that takes: the next term would begin it anew. It ends when the copying does, without a result."""
+    one = leader()
+    one.take(Appended(Position(3, 12), ABC))
+    for _ in range(300):
+        one.hear("b", HeartbeatReply(3, one.now, Position(3, 11)))
+        one.hear("c", HeartbeatReply(3, one.now, AT, copying=True))
+        assert not any(isinstance(effect, StepDown) for effect in one.wait(0.1))
+    ended, effects = one.now, []
+    while not effects and one.now - ended < 20:
+        one.hear("b", HeartbeatReply(3, one.now, Position(3, 11)))
+        one.hear("c", HeartbeatReply(3, one.now, AT))
+        effects = [effect for effect in one.wait(0.1) if isinstance(effect, StepDown)]
+    assert effects == [StepDown(3, "no quorum of the voters gets a copy of its changes")]
+    assert 4.8 <= one.now - ended < 5.2
+
+
+def test_who_is_not_heard_any_more_gets_no_copy():
+    """Its last word was that it is getting one; the other answers, and gets none."""
+    one = leader()
+    one.take(Appended(Position(3, 12), ABC))
+    one.hear("c", HeartbeatReply(3, one.now, AT, copying=True))
+    began, effects = one.now, []
+    while not effects and one.now - began < 20:
+        one.hear("b", HeartbeatReply(3, one.now, Position(3, 11)))
+        effects = [effect for effect in one.wait(0.1) if isinstance(effect, StepDown)]
+    assert 5 <= one.now - began < 6.2
+
+
+def test_voter_says_that_it_gets_a_full_copy_until_it_has_it():
+    one = Voter()
+    assert answers(one.hear("a", Heartbeat(2, one.now)))[0].copying is False
+    one.take(StoreSeen(AT, ABC, True, copying=True))
+    assert answers(one.hear("a", Heartbeat(2, one.now)))[0].copying is True
+    one.take(StoreFailed("redis ended"))
+    assert answers(one.hear("a", Heartbeat(2, one.now)))[0].copying is False
+
+
 def test_primary_that_is_confirmed_now_and_then_goes_on():
     one = leader()
     for revision in range(12, 20):

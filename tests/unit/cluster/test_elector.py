@@ -14,6 +14,7 @@ import pytest
 from meshd.cluster import store_health
 from meshd.cluster.election import machine
 from meshd.cluster.election.messages import Appended, StoreSeen
+from meshd.cluster.election.state import Timing
 from meshd.model.errors import Conflict
 from meshd.model.position import Position
 from meshd.store.durability import Promise
@@ -153,6 +154,26 @@ async def test_a_promise_that_is_being_written_is_on_disk_when_the_election_has_
     assert not ended_early
     assert Promise.load(path).floor > before.floor
     assert (await asked).outcome == DONE
+
+
+async def test_full_copies_may_take_longer_than_a_primary_goes_on_without_confirmations(cluster: Any) -> None:
+    """All machines were rebooted: what was known of the others' data is gone, and everything is copied anew."""
+    cluster.timing = Timing(stuck=1.5)
+    old = await cluster.all_vote()
+    change = cluster.change()
+    assert (await old.submit(change)).outcome == DONE
+    for node in cluster.nodes.values():
+        await node.stop()
+        await node.server.start()
+        await node.server.stop()
+    for node in cluster.nodes.values():
+        await node.start()
+        await node.server.connection.call("CONFIG", "SET", "rdb-key-save-delay", 800_000)  # us; there are six keys
+    began, first = time.monotonic(), await cluster.primary()
+    await cluster.until(lambda: first.elector.writable(), 40)
+    assert time.monotonic() - began > 2 * cluster.timing.stuck, "the copies were no longer than that"
+    assert change.add_route.cidr in await routes(first)
+    assert (await first.submit(cluster.change())).outcome == DONE
 
 
 async def test_hand_over_takes_no_time_out(cluster: Any) -> None:

@@ -51,7 +51,10 @@ def ends_at(state: State, term: Term) -> float:
 
 
 def stuck_at(state: State, term: Term) -> float:
-    """Until when it goes on without a confirmation. Never, when it is a quorum by itself: nobody could do better."""
+    """Until when it goes on without a confirmation. Never, when it is a quorum by itself: nobody could do better.
+
+    The time of full copies that a quorum waits for does not count: ending the term would only begin them anew.
+    """
     if term.behind_since == math.inf or quorum_met(term.voters, {state.self_id}):
         return math.inf
     return term.behind_since + state.timing.stuck
@@ -127,7 +130,17 @@ def beat_answered(state: State, sender: str, reply: HeartbeatReply, now: float) 
     if reply.sent_at >= term.paced:
         sent_at = max(term.answered.get(sender, reply.sent_at), reply.sent_at)
         term = replace(term, answered={**term.answered, sender: sent_at})
+    copying = term.copying | {sender} if reply.copying else term.copying - {sender}
+    term = replace(term, copying=copying)
+    if term.behind_since < now and quorum_met(term.voters, copied_soon(state, term, now)):
+        term = replace(term, behind_since=now)
     return hand_over(replace(state, term=term), now)
+
+
+def copied_soon(state: State, term: Term, now: float) -> set[str]:
+    """Who has the head, or is getting a full copy and said so within the lease."""
+    have = {state.self_id, *(one for one, at in term.confirmed.items() if at == term.head)}
+    return have | {one for one in term.copying if now - term.answered.get(one, -math.inf) < state.timing.lease}
 
 
 def appended(state: State, event: Appended, now: float) -> Step:

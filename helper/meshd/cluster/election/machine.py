@@ -93,7 +93,7 @@ def _receive(state: State, sender: str, message: Message, now: float) -> Step:
 
 def store_failed(state: State, event: StoreFailed, now: float) -> Step:
     """A term or an attempt ends with the Redis that it began with: what that had may be gone."""
-    state = replace(state, loaded=False)
+    state = replace(state, loaded=False, copying=False)
     effects: list[Effect] = []
     if state.leading:
         state, effects = leading.step_down(state, now, event.reason)

@@ -43,6 +43,7 @@ class HeartbeatReply:
     promised_epoch: int
     sent_at: float
     stored: Position = Position()
+    copying: bool = False  # its Redis is getting a full copy right now
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class StoreSeen:
     position: Position
     voters: Voters  # the voter record in that very data
     in_force: bool
+    copying: bool = False  # a full copy is coming in that will take the place of what it holds
 
 
 @dataclass(frozen=True, slots=True)

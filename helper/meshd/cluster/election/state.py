@@ -23,7 +23,7 @@ class Timing:
     timeout: float = 1.0
     stagger: float = 0.1  # between the waits of one voter and of the next younger one: a round of votes
     round: float = 0.5  # for the answers to a request for votes
-    stuck: float = 5.0  # that a primary goes on whose changes no quorum confirms, although its heartbeats are answered
+    stuck: float = 5.0  # that a primary goes on whose changes no quorum confirms or is getting a copy of
 
 
 @cache
@@ -73,6 +73,7 @@ class Term:
     head: Position | None = None  # the last entry it wrote; None before the first
     committed: Position = Position()
     behind_since: float = math.inf  # since when the head is not committed, without progress
+    copying: frozenset[str] = frozenset()  # who said last that it is getting a full copy
     confirmed: Mapping[str, Position] = field(default_factory=dict)
     answered: Mapping[str, float] = field(default_factory=dict)  # voter -> when the heartbeat it answered was sent
     stored: Mapping[str, Position] = field(default_factory=dict)  # node -> last entry in its Redis
@@ -100,6 +101,7 @@ class State:
     timing: Timing = Timing()
     nodes: frozenset[str] = frozenset()
     loaded: bool = False  # whether the local Redis answers
+    copying: bool = False  # whether it is getting a full copy
     position: Position = Position()  # of the local Redis, as it was seen last
     voters: Voters = Voters()  # the latest record in that data
     primary: str = ""  # who was heard last

@@ -101,7 +101,7 @@ def heartbeat_heard(state: State, sender: str, heartbeat: Heartbeat, now: float)
         state = replace(state, pending={})
     state = waiting(replace(standing.abandoned(state), promise=promise), now)
     state = replace(state, primary=sender, heard=now, release=None, highest=max(state.highest, heartbeat.epoch))
-    effects.append(Send(sender, HeartbeatReply(state.promise.epoch, heartbeat.sent_at, state.position)))
+    effects.append(Send(sender, HeartbeatReply(state.promise.epoch, heartbeat.sent_at, state.position, state.copying)))
     if heartbeat.open:
         aside = heartbeat.epoch > state.position.epoch and not continues(heartbeat.epoch, state.position.epoch)
         effects.append(Follow(sender, heartbeat.epoch, aside))
@@ -125,7 +125,7 @@ def raised_floor(promise: Promise, position: Position) -> Promise:
 
 
 def store_seen(state: State, seen: StoreSeen, now: float) -> Step:
-    state = replace(state, loaded=True, position=seen.position, voters=seen.voters)
+    state = replace(state, loaded=True, copying=seen.copying, position=seen.position, voters=seen.voters)
     ready = [one for one, wanted in state.pending.items() if wanted <= seen.position]
     if not ready or not confirmable(state, seen):
         return state, []
