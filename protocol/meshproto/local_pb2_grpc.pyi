@@ -3,9 +3,10 @@
 isort:skip_file
 Between the front ends and the helper on one machine, over the Unix socket.
 
-`request_id` in what changes the mesh: a random id of at most 128 plain characters. The same id again, at any machine, is
-not carried out again; it gets the first answer, also when what it was about is gone or has another name since. The ids of
-the last 10,000 changes are remembered. Without one, the helper makes one.
+`request_id` in what changes the mesh: a random id of at most 128 letters, digits and "._:-". The same request with the same
+id again, at any node or at the same peer, is not carried out again; it gets the first answer, also when what it was about
+is gone or has another name since. Another request with that id is refused. The ids of the last 10,000 changes are
+remembered. Without one, the helper makes one.
 """
 
 from collections import abc as _abc

@@ -416,6 +416,8 @@ class Change(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    ASKER_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     ADMIT_NODE_FIELD_NUMBER: _builtins.int
     REDEEM_INVITE_FIELD_NUMBER: _builtins.int
     CREATE_INVITE_FIELD_NUMBER: _builtins.int
@@ -438,6 +440,11 @@ class Change(_message.Message):
     request_id: _builtins.str
     """UUID; the same id is carried out once: see `request_id` in local.proto"""
     actor: _builtins.str
+    """of what a peer sends, only the local user in it counts"""
+    asker: _builtins.str
+    """whose request it is; of what a peer sends, the node says it"""
+    content: _builtins.bytes
+    """SHA-256 of what was asked; "": of `what`"""
     @_builtins.property
     def admit_node(self) -> Global___AdmitNode: ...
     @_builtins.property
@@ -483,6 +490,8 @@ class Change(_message.Message):
         *,
         request_id: _builtins.str = ...,
         actor: _builtins.str = ...,
+        asker: _builtins.str = ...,
+        content: _builtins.bytes = ...,
         admit_node: Global___AdmitNode | None = ...,
         redeem_invite: Global___RedeemInvite | None = ...,
         create_invite: Global___CreateInvite | None = ...,
@@ -505,7 +514,7 @@ class Change(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_election_timeout", b"set_election_timeout", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "authorize_request", b"authorize_request", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "request_id", b"request_id", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_election_timeout", b"set_election_timeout", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "add_request", b"add_request", "add_route", b"add_route", "admit_node", b"admit_node", "asker", b"asker", "authorize_request", b"authorize_request", "content", b"content", "create_invite", b"create_invite", "expire_invites", b"expire_invites", "promote_node", b"promote_node", "redeem_invite", b"redeem_invite", "refuse_request", b"refuse_request", "remove_member", b"remove_member", "remove_route", b"remove_route", "rename_member", b"rename_member", "request_id", b"request_id", "revoke_invite", b"revoke_invite", "rotate_key", b"rotate_key", "set_admin", b"set_admin", "set_election_timeout", b"set_election_timeout", "set_enabled", b"set_enabled", "set_voters", b"set_voters", "update_endpoints", b"update_endpoints", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["admit_node", "redeem_invite", "create_invite", "revoke_invite", "expire_invites", "add_request", "authorize_request", "refuse_request", "remove_member", "rename_member", "set_enabled", "set_admin", "add_route", "remove_route", "set_voters", "update_endpoints", "promote_node", "rotate_key", "set_election_timeout"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015

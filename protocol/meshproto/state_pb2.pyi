@@ -606,6 +606,8 @@ class ChangeEntry(_message.Message):
     WRITES_FIELD_NUMBER: _builtins.int
     SUBJECT_ID_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    ASKER_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     actor: _builtins.str
     """"gw-a (ada)" or "invite 4f1c…" """
@@ -618,6 +620,10 @@ class ChangeEntry(_message.Message):
     """member id it is about, "" when none"""
     result: _builtins.bytes
     """serialized ChangeResult"""
+    asker: _builtins.str
+    """whose request it was: only that one gets the answer again"""
+    content: _builtins.bytes
+    """SHA-256 of what was asked; the same id for anything else is refused"""
     @_builtins.property
     def writes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Write]: ...
     def __init__(
@@ -631,10 +637,12 @@ class ChangeEntry(_message.Message):
         writes: _abc.Iterable[Global___Write] | None = ...,
         subject_id: _builtins.str = ...,
         result: _builtins.bytes = ...,
+        asker: _builtins.str = ...,
+        content: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "at_ms", b"at_ms", "request_id", b"request_id", "result", b"result", "subject_id", b"subject_id", "summary", b"summary", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "asker", b"asker", "at_ms", b"at_ms", "content", b"content", "request_id", b"request_id", "result", b"result", "subject_id", b"subject_id", "summary", b"summary", "writes", b"writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

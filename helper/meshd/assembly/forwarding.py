@@ -15,7 +15,7 @@ from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_calls import NodeCalls
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership
-from meshd.model.errors import Conflict, MeshError, Unavailable
+from meshd.model.errors import Conflict, MeshError, OutcomeUnknown, Unavailable, from_code
 from meshd.model.members import Role
 from meshd.model.position import Position
 
@@ -163,3 +163,12 @@ def refused(error: MeshError) -> node_pb2.ChangeResult:
     return node_pb2.ChangeResult(
         outcome=node_pb2.ChangeResult.REFUSED, code=error.code, message=error.message, fix=error.fix
     )
+
+
+def raise_refusal(result: node_pb2.ChangeResult) -> node_pb2.ChangeResult:
+    """The result itself when it was done. Raises what it was refused with, or OutcomeUnknown."""
+    if result.outcome == node_pb2.ChangeResult.DONE:
+        return result
+    if result.outcome == node_pb2.ChangeResult.UNKNOWN:
+        raise OutcomeUnknown(result.message, result.fix)
+    raise from_code(result.code or "failed", result.message or "the change was refused", result.fix)

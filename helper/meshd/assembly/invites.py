@@ -71,7 +71,9 @@ async def make_invite(
 
 async def show_invite(mesh: Mesh, beginning: str) -> local_pb2.CreateInviteReply:
     """An open invite once more, with its secret. Raises NotFound and Conflict."""
+    exact = mesh.state.invites.get(beginning)
     found = [one for one in mesh.state.invites.values() if beginning and one.id.startswith(beginning)]
+    found = found if exact is None else [exact]
     if len(found) > 1:
         raise Conflict(f"{len(found)} invites begin with {beginning!r}", "write the whole id")
     if not found:

@@ -14,11 +14,11 @@ from meshd.assembly.creating import create
 from meshd.assembly.daemon import Daemon
 from meshd.assembly.examination import examine
 from meshd.assembly.forcing import force_promotion
+from meshd.assembly.forwarding import raise_refusal
 from meshd.assembly.invites import make_invite, show_invite
 from meshd.assembly.joins import join_mesh
 from meshd.assembly.machine import Duties
 from meshd.assembly.mesh import Mesh
-from meshd.assembly.node_duties import raise_refusal
 from meshd.assembly.restoring import back_up, restore
 from meshd.assembly.status import member_status, mesh_state, mesh_status
 from meshd.cluster.held_keys import parse_keys
@@ -26,7 +26,21 @@ from meshd.model.changes.routes import parse_route
 from meshd.model.errors import InvalidInput, MeshError, NotFound, OutcomeUnknown, Unavailable
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
+from meshd.model.requests import digest
 from meshd.rpc.actor import Actor, Tier
+
+Asked = (
+    local_pb2.MemberRequest
+    | local_pb2.RenameMemberRequest
+    | local_pb2.SetMemberFlagRequest
+    | local_pb2.PeerRequest
+    | local_pb2.RouteRequest
+    | local_pb2.CreateInviteRequest
+    | local_pb2.RevokeInviteRequest
+    | local_pb2.RotateKeyRequest
+    | local_pb2.ElectionTimeoutRequest
+)
+"""What a person asks for and may repeat: each has a `mesh` and a `request_id`."""
 
 LOOK_INTERVAL = 0.2
 """Seconds between looks at what a watcher is told at once: a mesh's state, and its revision."""
@@ -200,7 +214,7 @@ class LocalApi:
     async def rotate_key(self, request: local_pb2.RotateKeyRequest, actor: Actor) -> local_pb2.ShowKeyReply:
         mesh = self._daemon.find(request.mesh)
         mesh.cluster_keys.present()
-        result, _ = await self._submit(mesh, actor, request.request_id, rotate_key=node_pb2.RotateKey())
+        result, _ = await self._submit(mesh, actor, request, rotate_key=node_pb2.RotateKey())
         if not await mesh.cluster_keys.wait_for(int(result.object_id), KEY_WAIT):
             raise OutcomeUnknown(
                 f"the cluster key was rotated by change {result.position.revision}, which is not here yet",
@@ -228,13 +242,15 @@ class LocalApi:
         return mesh.duties
 
     async def _submit(
-        self, mesh: Mesh, actor: Actor, request_id: str, missing: MeshError | None = None, **what: object
+        self, mesh: Mesh, actor: Actor, request: Asked, missing: MeshError | None = None, kind: str = "", **what: object
     ) -> tuple[node_pb2.ChangeResult, local_pb2.ChangeReply]:
-        """`missing`: why what it is about was not found here; raised when the primary does not know the request."""
+        """`missing`: why what it is about was not found here; raised when the primary does not know the request. `kind`
+        is for a request that becomes another change when it is repeated."""
         duties = self._connected(mesh)
         change = node_pb2.Change(
-            request_id=request_id or str(uuid.uuid4()),
+            request_id=request.request_id or str(uuid.uuid4()),
             actor=self._actor(mesh, actor),
+            content=_content(kind or next(iter(what)), request),
             **what,  # type: ignore[arg-type]  # one field of `what`
         )
         result = await duties.submit(change, defaults.COMMIT_TIMEOUT)
@@ -273,20 +289,20 @@ class LocalApi:
         member = mesh.state.parsed.get(member_id)
         rotate = member is not None and member.role is Role.NODE and member_id != mesh.choices.member_id
         change = node_pb2.RemoveMember(id=member_id, rotate_key=rotate)
-        return (await self._submit(mesh, actor, request.request_id, missing, remove_member=change))[1]
+        return (await self._submit(mesh, actor, request, missing, remove_member=change))[1]
 
     async def promote_node(self, request: local_pb2.MemberRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         member = self._member(mesh, request.who, state_pb2.ROLE_NODE)
         change = node_pb2.PromoteNode(id=member.id)
-        return (await self._submit(mesh, actor, request.request_id, promote_node=change))[1]
+        return (await self._submit(mesh, actor, request, promote_node=change))[1]
 
     async def set_election_timeout(
         self, request: local_pb2.ElectionTimeoutRequest, actor: Actor
     ) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         change = node_pb2.SetElectionTimeout(milliseconds=request.milliseconds)
-        return (await self._submit(mesh, actor, request.request_id, set_election_timeout=change))[1]
+        return (await self._submit(mesh, actor, request, set_election_timeout=change))[1]
 
     async def force_promotion(
         self, request: local_pb2.ForcePromotionRequest, actor: Actor
@@ -299,24 +315,24 @@ class LocalApi:
         mesh = self._daemon.find(request.mesh)
         member_id, missing = self._id(mesh, request.request_id, request.who)
         change = node_pb2.RenameMember(id=member_id, name=request.name)
-        return (await self._submit(mesh, actor, request.request_id, missing, rename_member=change))[1]
+        return (await self._submit(mesh, actor, request, missing, rename_member=change))[1]
 
     async def set_member_enabled(self, request: local_pb2.SetMemberFlagRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         member_id, missing = self._id(mesh, request.request_id, request.who)
         change = node_pb2.SetEnabled(id=member_id, enabled=request.on)
-        return (await self._submit(mesh, actor, request.request_id, missing, set_enabled=change))[1]
+        return (await self._submit(mesh, actor, request, missing, set_enabled=change))[1]
 
     async def set_member_admin(self, request: local_pb2.SetMemberFlagRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         member_id, missing = self._id(mesh, request.request_id, request.who)
         change = node_pb2.SetAdmin(id=member_id, admin=request.on)
-        return (await self._submit(mesh, actor, request.request_id, missing, set_admin=change))[1]
+        return (await self._submit(mesh, actor, request, missing, set_admin=change))[1]
 
     async def authorize_peer(self, request: local_pb2.PeerRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         change = node_pb2.AuthorizeRequest(id=request.id)
-        return (await self._submit(mesh, actor, request.request_id, authorize_request=change))[1]
+        return (await self._submit(mesh, actor, request, authorize_request=change))[1]
 
     async def deauthorize_peer(self, request: local_pb2.PeerRequest, actor: Actor) -> local_pb2.ChangeReply:
         """Removes a peer that was let in; refuses a request that still waits."""
@@ -325,9 +341,9 @@ class LocalApi:
             member = self._member(mesh, request.id, state_pb2.ROLE_PEER)
         except NotFound:
             change = node_pb2.RefuseRequest(id=request.id)
-            return (await self._submit(mesh, actor, request.request_id, refuse_request=change))[1]
+            return (await self._submit(mesh, actor, request, kind="deauthorize", refuse_request=change))[1]
         remove = node_pb2.RemoveMember(id=member.id)
-        return (await self._submit(mesh, actor, request.request_id, remove_member=remove))[1]
+        return (await self._submit(mesh, actor, request, kind="deauthorize", remove_member=remove))[1]
 
     def _route_node(self, mesh: Mesh, request: local_pb2.RouteRequest) -> tuple[str, MeshError | None]:
         if request.node:
@@ -340,7 +356,7 @@ class LocalApi:
         mesh = self._daemon.find(request.mesh)
         node_id, missing = self._route_node(mesh, request)
         change = node_pb2.AddRoute(cidr=request.cidr, node_id=node_id, masquerade=True)
-        return (await self._submit(mesh, actor, request.request_id, missing, add_route=change))[1]
+        return (await self._submit(mesh, actor, request, missing, add_route=change))[1]
 
     async def remove_route(self, request: local_pb2.RouteRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
@@ -355,7 +371,7 @@ class LocalApi:
                 raise missing
             node_id = offering[0] if offering else ""
         change = node_pb2.RemoveRoute(cidr=request.cidr, node_id=node_id)
-        return (await self._submit(mesh, actor, request.request_id, missing, remove_route=change))[1]
+        return (await self._submit(mesh, actor, request, missing, remove_route=change))[1]
 
     async def set_route_preference(
         self, request: local_pb2.RoutePreferenceRequest, actor: Actor
@@ -374,7 +390,7 @@ class LocalApi:
         mesh = self._daemon.find(request.mesh)
 
         async def submit(change: node_pb2.CreateInvite) -> node_pb2.ChangeResult:
-            return (await self._submit(mesh, actor, request.request_id, create_invite=change))[0]
+            return (await self._submit(mesh, actor, request, create_invite=change))[0]
 
         return await make_invite(mesh, request, submit)
 
@@ -384,7 +400,16 @@ class LocalApi:
     async def revoke_invite(self, request: local_pb2.RevokeInviteRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
         change = node_pb2.RevokeInvite(id=request.id)
-        return (await self._submit(mesh, actor, request.request_id, revoke_invite=change))[1]
+        return (await self._submit(mesh, actor, request, revoke_invite=change))[1]
+
+
+def _content(kind: str, request: Asked) -> bytes:
+    """What a person asks for, as it stays when it is repeated: the names in it may be others' by then."""
+    content = type(request)()
+    content.CopyFrom(request)  # type: ignore[arg-type]  # of the same type
+    content.ClearField("request_id")
+    content.ClearField("mesh")
+    return digest(kind, content.SerializeToString(deterministic=True))
 
 
 def differences(sent: local_pb2.Status, present: local_pb2.Status) -> list[local_pb2.MeshDifference]:

@@ -19,6 +19,7 @@ from meshproto import local_pb2, node_pb2, state_pb2
 from meshproto.keys import PublicKey
 
 from meshd import defaults
+from meshd.assembly.admitted import Admitted
 from meshd.assembly.cluster_keys import ClusterKeys
 from meshd.assembly.kept_view import keep_view
 from meshd.assembly.machine import Duties, Machine
@@ -66,7 +67,7 @@ class Mesh:
         self.folder = folder
         self.state = State() if view is None else State.from_view(view)
         self.members: dict[str, Member] = {}  # verified
-        self.provisional: dict[str, state_pb2.Member] = {}  # admitted here, not yet in our Redis
+        self.admitted = Admitted()
         self.leaving: dict[str, tuple[state_pb2.Member, float]] = {}  # removed, but kept until that time
         self.presence: dict[str, node_pb2.Presence] = {}
         self._presence_at = 0.0
@@ -147,7 +148,7 @@ class Mesh:
         if state.parsed is not self.state.parsed:
             self._say_goodbyes(state)
         self.state = state
-        self.provisional = {key: message for key, message in self.provisional.items() if key not in state.members}
+        self.admitted.follow(state)
         self._verify()
         for position, entry in entries:
             if position <= before:
@@ -171,7 +172,7 @@ class Mesh:
         now = boottime()
         self.leaving = {key: value for key, value in self.leaving.items() if value[1] > now}
         leaving = {key: message for key, (message, _) in self.leaving.items()}
-        for member_id, message in {**leaving, **self.provisional, **self.state.members}.items():
+        for member_id, message in {**leaving, **self.admitted.messages, **self.state.members}.items():
             known = self._vouched.get(member_id)
             if known is not None and known[0] is message:
                 vouched[member_id] = known
@@ -192,24 +193,10 @@ class Mesh:
         self._overlays = {member.ipv4: member.id for member in self.members.values()}
         self.sessions.prober.forget(self._overlays)
 
-    def state_with_provisional(self) -> State:
-        """For checking callers: a member that was just admitted here may call before our Redis has it."""
-        if not self.provisional:
-            return self.state
-        entry = state_pb2.ChangeEntry(
-            writes=[
-                state_pb2.Write(kind="member", key=key, value=message.SerializeToString())
-                for key, message in self.provisional.items()
-                if key not in self.state.members
-            ]
-        )
-        return self.state.with_entry(entry, self.state.position)
-
-    def add_provisional(self, message: state_pb2.Member) -> None:
-        """Serves a member that the primary just admitted, before our own Redis has it."""
-        if message.id not in self.state.members:
-            self.provisional[message.id] = message
-            self._verify()
+    def admit(self, message: state_pb2.Member, position: Position) -> None:
+        """Serves a member that the primary just admitted, by the change at `position`, before our own Redis has it."""
+        self.admitted.add(message, position, self.state)
+        self._verify()
 
     def _say_goodbyes(self, state: State) -> None:
         """To nodes that are not in `state` any more, and as a node to peers that lose access: they are told."""

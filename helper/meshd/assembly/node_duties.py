@@ -16,7 +16,7 @@ from pathlib import Path
 from meshproto import PROTOCOL_VERSION, join_pb2, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
-from meshd.assembly.forwarding import Forwarding, refused
+from meshd.assembly.forwarding import Forwarding, raise_refusal, refused
 from meshd.assembly.lost_data import LostData
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.mesh_networks import networks_of
@@ -30,9 +30,10 @@ from meshd.cluster.election.state import timing_of
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
-from meshd.model.errors import Conflict, MeshError, NotFound, NotPermitted, OutcomeUnknown, Unavailable, from_code
+from meshd.model.errors import Conflict, MeshError, NotFound, NotPermitted, Unavailable
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
+from meshd.model.requests import ID_IN_USE, as_asked_by
 from meshd.model.rights import check_right
 from meshd.model.state import State, filtered_entry, with_members
 from meshd.rpc.join_server import JoinServer, Source
@@ -56,13 +57,8 @@ RECENT = 1000
 """Committed entries kept for watchers; who needs older ones gets a snapshot."""
 
 
-def raise_refusal(result: node_pb2.ChangeResult) -> node_pb2.ChangeResult:
-    """The result itself when it was done. Raises what it was refused with, or OutcomeUnknown."""
-    if result.outcome == node_pb2.ChangeResult.DONE:
-        return result
-    if result.outcome == node_pb2.ChangeResult.UNKNOWN:
-        raise OutcomeUnknown(result.message, result.fix)
-    raise from_code(result.code or "failed", result.message or "the change was refused", result.fix)
+NO_INVITE = frozenset({"invite-unknown", "invite-edited", ID_IN_USE})
+"""Refusals that whoever has an invite does not get."""
 
 
 class NodeDuties:
@@ -133,7 +129,7 @@ class NodeDuties:
         self._leadership.elector = self._elector
         self._lost = LostData(mesh, self._elector)
         self._forwarding = Forwarding(mesh, self._elector, self._leadership, self._calls)
-        self._mesh_server = MeshServer(identity, self, lambda: mesh.state_with_provisional())
+        self._mesh_server = MeshServer(identity, self, lambda: mesh.admitted.over(mesh.state))
         await self._mesh_server.start(own, defaults.MESH_PORT)
         self._join_server = JoinServer(identity, self)
         if mesh.choices.join_port:
@@ -311,11 +307,15 @@ class NodeDuties:
             log.warning("%s may not %s", member.name, request.change.WhichOneof("what"))
             self.refused(str(member.ipv4), str(request.change.WhichOneof("what")), error.message)
             return node_pb2.SubmitReply(result=refused(error))
+        change = as_asked_by(member, request.change)
         timeout = min(request.timeout_ms / 1000 or defaults.COMMIT_TIMEOUT, 30.0)
         if request.change.WhichOneof("what") == "remove_member" and request.change.remove_member.id == member.id:
             self._mesh.say_goodbye(member.id)
         submit = self._forwarding.submit_here if request.hops else self._forwarding.submit
-        return node_pb2.SubmitReply(result=await submit(request.change, timeout))
+        result = await submit(change, timeout)
+        if result.code == ID_IN_USE:
+            self.refused(str(member.ipv4), str(change.WhichOneof("what")), result.message)
+        return node_pb2.SubmitReply(result=result)
 
     async def report(self, member: Member, request: node_pb2.MemberReport) -> node_pb2.ReportReply:
         device = self._mesh.sessions.device
@@ -330,7 +330,7 @@ class NodeDuties:
         presence: dict[str, node_pb2.Presence] = {}
         version = -1
         while not self._closing:
-            stored = mesh.state.members.get(member.id) or mesh.provisional.get(member.id)
+            stored = mesh.state.members.get(member.id) or mesh.admitted.messages.get(member.id)
             update = node_pb2.ViewUpdate(
                 committed=mesh.committed.message,
                 primary_id=self.primary_id,
@@ -422,17 +422,25 @@ class NodeDuties:
                 invite_id=request.invite_id, token=request.token, applicant=request.applicant
             ),
         )
-        return await self._admit(change, Role.PEER)
+        try:
+            return await self._admit(change, Role.PEER)
+        except MeshError as error:
+            if error.code in NO_INVITE:
+                self.refused(str(source), "an invite", error.message)
+            raise
 
     async def _admit(self, change: node_pb2.Change, role: Role) -> join_pb2.Admission:
         """Has the primary let the applicant in, and lets its key into our data plane before it is told."""
         mesh = self._mesh
         result = raise_refusal(await self.submit(change, 10.0))
-        mesh.add_provisional(result.member)
+        mesh.admit(result.member, Position.from_message(result.position))
         await mesh.reconcile()
         member = mesh.members.get(result.member_id)
-        if member is None:
+        if member is None or member not in mesh.present:
             raise Conflict("the new member was removed again at once")
+        applicant = (change.admit_node if role is Role.NODE else change.redeem_invite).applicant
+        if member.public_key.data != applicant.public_key:
+            raise NotPermitted("that member has another key than this machine")
         view = mesh.state.to_view() if member.role is Role.NODE else mesh.state.for_peer(member.id)
         admission = join_pb2.Admission(
             member_id=member.id,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from meshproto import node_pb2, state_pb2
 
@@ -18,8 +20,9 @@ from meshd.cluster.election.voter_change import next_voters
 from meshd.cluster.elector import Elector, boot_time
 from meshd.cluster.heartbeats import Heartbeats
 from meshd.model.changes import Authority, Context, decide
-from meshd.model.errors import InvalidInput, MeshError, OutcomeUnknown, Unavailable
+from meshd.model.errors import Conflict, InvalidInput, MeshError, OutcomeUnknown, Unavailable
 from meshd.model.position import Position
+from meshd.model.requests import OURS, asker_of, check_repeat, check_request_id, is_admission, request_key
 from meshd.model.state import State
 from meshd.model.voters import Voters, oldest_voters
 from meshd.store.database import Database
@@ -60,6 +63,7 @@ class Primary:
         self._now = now
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[node_pb2.ChangeResult]] = set()
+        self._asked: Counter[str] = Counter()  # requests that are carried out or wait for that
 
     @property
     def head(self) -> State:
@@ -82,6 +86,7 @@ class Primary:
             at_ms=int(self._now() * 1000),
             writes=[state_pb2.Write(kind="primary", key="", value=self._self_id.encode())],
             subject_id=self._self_id,
+            asker=OURS,
         )
         if voters is not None:
             entry.writes.add(kind="voters", key="", value=voters.message.SerializeToString())
@@ -94,21 +99,39 @@ class Primary:
     async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult:
         """Carries the change out once. A refusal is a result; never raises MeshError."""
         deadline = time.monotonic() + timeout
+        key = request_key(asker_of(change), change.request_id)
         try:
-            async with asyncio.timeout(timeout):
-                await self._lock.acquire()
-        except TimeoutError:
-            return _refusal(Unavailable("the primary is busy; nothing was changed", "try again"))
-        task = asyncio.create_task(self._carry_out(change, deadline), name=f"change {change.request_id}")
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        try:
+            check_request_id(change.request_id)
+            self._asked[key] += 1
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._lock.acquire()
+            except TimeoutError:
+                self._forget(key)
+                return await self._busy(change, key)
+            except BaseException:
+                self._forget(key)
+                raise
+            task = asyncio.create_task(self._carry_out(change, deadline), name=f"change {change.request_id}")
+            self._running.add(task)
+            task.add_done_callback(partial(self._ended, key))
             return await asyncio.shield(task)
         except MeshError as error:
             return _refusal(error)
 
-    def _ended(self, task: asyncio.Task[node_pb2.ChangeResult]) -> None:
+    async def _busy(self, change: node_pb2.Change, key: str) -> node_pb2.ChangeResult:
+        """Raises Unavailable, or OutcomeUnknown when the very same request is written or on its way."""
+        await self._not_yet(change)
+        if self._asked[key]:
+            raise OutcomeUnknown("the same request is being carried out", "repeating it is safe")
+        raise Unavailable("the primary is busy; nothing was changed", "try again")
+
+    def _forget(self, key: str) -> None:
+        self._asked -= Counter({key: 1})
+
+    def _ended(self, key: str, task: asyncio.Task[node_pb2.ChangeResult]) -> None:
         """Takes note of a failure, also when the caller has gone."""
+        self._forget(key)
         self._running.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.info("%s: %s", task.get_name(), task.exception())
@@ -117,17 +140,19 @@ class Primary:
         # Holds the lock that `submit` took, also when the caller has gone: a written change is seen through.
         try:
             if not await self._commit(deadline - time.monotonic()):
-                await self._not_yet(change.request_id)
+                await self._not_yet(change)
                 raise Unavailable(
                     "a majority of the nodes that vote can't be reached; nothing was changed",
                     "see `meshctl nodes list`, and try again when they are back",
                 )
-            done = await self._changes.find_request(change.request_id)
+            done = await self._done(change)
             if not self._elector.answerable():
-                await self._not_yet(change.request_id)
+                await self._not_yet(change)
                 raise OVER
             if done is not None:
                 position, result = done
+                if is_admission(change) and result.member_id not in self._head.members:
+                    raise Conflict("this machine was removed from the mesh since it joined", "ask for a new invite")
                 result.position.CopyFrom(position.message)
                 return result
             if change.WhichOneof("what") == "set_voters":
@@ -149,9 +174,18 @@ class Primary:
         finally:
             self._lock.release()
 
-    async def _not_yet(self, request_id: str) -> None:
+    async def _done(self, change: node_pb2.Change) -> tuple[Position, node_pb2.ChangeResult] | None:
+        """Where this very request is in the data, and its result. Raises Conflict when its id was another one's."""
+        found = await self._changes.find_request(asker_of(change), change.request_id)
+        if found is None:
+            return None
+        position, entry, result = found
+        check_repeat(change, entry)
+        return position, result
+
+    async def _not_yet(self, change: node_pb2.Change) -> None:
         """Raises OutcomeUnknown when this request, asked for before, is in the data and waits for its confirmation."""
-        written = await self._changes.find_request(request_id)
+        written = await self._done(change)
         if written is not None:
             revision = written[0].revision
             raise OutcomeUnknown(
@@ -225,7 +259,7 @@ class Primary:
 
     def _own_change(self, **what: object) -> node_pb2.Change:
         change_id = f"upkeep-{self._epoch}-{self._head.position.revision}-{next(iter(what))}"
-        return node_pb2.Change(request_id=change_id, actor="meshd", **what)  # type: ignore[arg-type]  # one field of `what`
+        return node_pb2.Change(request_id=change_id, actor="meshd", asker=OURS, **what)  # type: ignore[arg-type]  # one field of `what`
 
     def _check_step(self, record: state_pb2.VoterRecord) -> None:
         """Only the next step of a change of voters may be written, as it is now: another may have come between."""

@@ -220,10 +220,11 @@ def _parse_all(messages: Iterable[state_pb2.Member]) -> tuple[dict[str, Member],
 
 
 def filtered_entry(entry: state_pb2.ChangeEntry) -> state_pb2.ChangeEntry:
-    """A committed change as a peer may see it: without secrets and other members' certificates."""
+    """A committed change as a peer may see it: without secrets, others' certificates, and whose request it was."""
     copy = state_pb2.ChangeEntry()
     copy.CopyFrom(entry)
-    copy.ClearField("result")
+    for name in ("result", "request_id", "asker", "content"):
+        copy.ClearField(name)
     for write in copy.writes:
         if not write.HasField("value"):
             continue

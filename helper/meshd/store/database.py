@@ -13,6 +13,7 @@ from meshproto import node_pb2, state_pb2
 
 from meshd.model.errors import InvalidInput
 from meshd.model.position import Position
+from meshd.model.requests import request_key
 from meshd.store import scripts
 from meshd.store.connection import COMMAND_TIMEOUT, Connection, Word
 from meshd.store.errors import AppendConflict, Duplicate, Gap, StoreFailed, StoreUnavailable
@@ -69,7 +70,8 @@ class Database:
             raise InvalidInput(f"change {position} can't follow {expected}")
         keys: list[Word] = [scripts.CHANGES, scripts.REQUESTS]
         arguments: list[Word] = [
-            str(expected), str(position), entry.request_id, entry.SerializeToString(), self._keep, self._slack
+            str(expected), str(position), request_key(entry.asker, entry.request_id) if entry.request_id else "",
+            entry.SerializeToString(), self._keep, self._slack,
         ]  # fmt: skip
         for write in entry.writes:
             if write.kind not in scripts.KINDS:
@@ -142,15 +144,19 @@ class Database:
             raise Gap(after)
         return [parse_entry(raw) for raw in reply]
 
-    async def find_request(self, request_id: str) -> tuple[Position, node_pb2.ChangeResult] | None:
-        """Where a request was carried out and with what result; None when it was not, or too long ago."""
-        reply = await self._connection.script(scripts.REQUEST, [scripts.CHANGES, scripts.REQUESTS], [request_id])
+    async def find_request(
+        self, asker: str, request_id: str
+    ) -> tuple[Position, state_pb2.ChangeEntry, node_pb2.ChangeResult] | None:
+        """Where a request was carried out, its entry and its result; None when it was not, or too long ago. Also one
+        that an earlier release kept, whose asker is not known: `check_repeat` is for the caller."""
+        keys: list[Word] = [request_key(asker, request_id), request_id]
+        reply = await self._connection.script(scripts.REQUEST, [scripts.CHANGES, scripts.REQUESTS], keys)
         if not reply:
             return None
         position, entry = parse_entry(reply[0])
         result = node_pb2.ChangeResult()
         _parse(result, "result", request_id.encode(), entry.result)
-        return position, result
+        return position, entry, result
 
     async def contains(self, *positions: Position) -> tuple[Position, tuple[bool, ...]]:
         """The last position, and for each given one whether that very entry is in the stream, at one instant."""

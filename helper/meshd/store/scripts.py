@@ -1,8 +1,9 @@
 """The Lua scripts that Redis runs: each one sees and changes the data as a whole, at one instant.
 
 Layout of the data (all of one mesh, database 0):
-  changes         stream of ChangeEntry, id `<revision>-<epoch>`, fields `entry` (serialized) and `request` (its id)
-  requests-done   hash, request id -> stream id, for the entries that are in the stream
+  changes         stream of ChangeEntry, id `<revision>-<epoch>`, fields `entry` (serialized) and `request` (as below)
+  requests-done   hash, `<asker>/<request id>` (of earlier releases, and of what has no asker, the request id alone) ->
+                  stream id, for the entries that are in the stream
   <kind>          one hash per kind of object: key -> serialized message
 The kind `primary` has one key, "", whose value is the id of the member that leads (UTF-8); its epoch is that of the
 entry that wrote it. `settings` and `voters` have the one key "" as well.
@@ -114,8 +115,8 @@ return redis.call('XRANGE', changes, '(' .. after, ARGV[2], 'COUNT', ARGV[3])
 REQUEST = (
     "#!lua flags=no-writes\n"
     + """
--- KEYS: changes, requests-done. ARGV: request id
-local id = redis.call('HGET', KEYS[2], ARGV[1])
+-- KEYS: changes, requests-done. ARGV: the request as it is kept, and as earlier releases kept it
+local id = redis.call('HGET', KEYS[2], ARGV[1]) or redis.call('HGET', KEYS[2], ARGV[2])
 if not id then return false end
 return redis.call('XRANGE', KEYS[1], id, id)
 """

@@ -33,6 +33,29 @@ async def test_a_repeat_is_not_refused_while_the_first_waits_for_its_confirmatio
     assert (await primary.submit(change, 5.0)).outcome == DONE
 
 
+async def test_a_repeat_with_less_time_than_the_first(cluster: Any) -> None:
+    """The first holds the primary, be it written already or not."""
+    primary = await cluster.all_vote()
+    change, go_on, writing = cluster.change(), asyncio.Event(), asyncio.Event()
+    append = primary.leadership.primary._changes.append
+
+    async def append_late(*entry: Any) -> None:
+        writing.set()
+        await go_on.wait()
+        await append(*entry)
+
+    primary.leadership.primary._changes.append = append_late
+    first = asyncio.create_task(primary.submit(change, 10.0))
+    await writing.wait()
+    again = await primary.submit(change, 0.1)
+    other = await primary.submit(cluster.change(), 0.1)
+    assert (again.outcome, again.message) == (UNKNOWN, "the same request is being carried out")
+    assert other.code == "unavailable"
+    go_on.set()
+    assert (await first).outcome == DONE
+    assert (await primary.submit(change, 5.0)).outcome == DONE
+
+
 async def test_what_was_written_is_not_refused_because_the_node_stops(cluster: Any) -> None:
     node = await cluster.all_vote()
     await cluster.until(lambda: node.elector.writable())

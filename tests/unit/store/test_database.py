@@ -18,7 +18,7 @@ async def test_empty(database):
     assert await database.position() == Position()
     assert await database.load() == state_pb2.View(position=state_pb2.Position())
     assert await database.entries(Position()) == []
-    assert await database.find_request("r") is None
+    assert await database.find_request("", "r") is None
 
 
 async def test_every_kind_is_written_and_loaded(database, entry):
@@ -50,7 +50,7 @@ async def test_every_kind_is_written_and_loaded(database, entry):
         primary_id="m-0",
     )
     assert await database.entries(Position()) == [(FIRST, change)]
-    position, result = await database.find_request("first")
+    position, _, result = await database.find_request("", "first")
     assert (position, result.member_id) == (FIRST, "m-1")
 
 
@@ -80,7 +80,7 @@ async def test_conflict_writes_nothing(database, entry):
         await database.append(entry("b", ("member", "m", b"")), Position(1, 7), Position(1, 8))
     assert await database.position() == FIRST
     assert not (await database.load()).members
-    assert await database.find_request("b") is None
+    assert await database.find_request("", "b") is None
 
 
 async def test_repeated_request_is_a_duplicate_wherever_it_is_tried(database, entry):
@@ -145,8 +145,8 @@ async def test_stream_and_requests_are_trimmed_in_step(make_server, fill, entry)
     length = await connection.call("XLEN", "changes")
     assert 20 <= length <= 25
     assert await connection.call("HLEN", "requests-done") == length
-    assert await database.find_request(f"request-{last}") is not None
-    assert await database.find_request("request-1-1") is None
+    assert await database.find_request("", f"request-{last}") is not None
+    assert await database.find_request("", "request-1-1") is None
     assert await database.position() == last
     with pytest.raises(Gap):
         await database.entries(Position())

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from meshproto import node_pb2, state_pb2
 
 from meshd.model.members import Role
+from meshd.model.requests import asker_of, content_of
 from meshd.model.state import State
 
 
@@ -65,4 +66,6 @@ class Draft:
             writes=self.writes,
             subject_id=self.subject_id,
             result=self.result.SerializeToString(),
+            asker=asker_of(self.change),
+            content=content_of(self.change),
         )

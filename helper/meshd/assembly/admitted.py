@@ -1,0 +1,46 @@
+"""Members that were admitted through this node and are not in our own Redis yet. Part of `mesh`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meshproto import state_pb2
+
+from meshd.model.position import Position
+from meshd.model.state import State
+
+
+class Admitted:
+    """Each one counts until our state is as new as its admission: from then on only the state says who is a member."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[Position, state_pb2.Member]] = {}
+
+    @property
+    def messages(self) -> Mapping[str, state_pb2.Member]:
+        return {key: message for key, (_, message) in self._found.items()}
+
+    def add(self, message: state_pb2.Member, position: Position, state: State) -> None:
+        """`position`: of the change that admitted the member."""
+        if message.id not in state.members and position > state.position:
+            self._found[message.id] = position, message
+
+    def follow(self, state: State) -> None:
+        self._found = {
+            key: (position, message)
+            for key, (position, message) in self._found.items()
+            if key not in state.members and position > state.position
+        }
+
+    def over(self, state: State) -> State:
+        """For checking callers: a member that was just admitted here may call before our Redis has it."""
+        if not self._found:
+            return state
+        entry = state_pb2.ChangeEntry(
+            writes=[
+                state_pb2.Write(kind="member", key=key, value=message.SerializeToString())
+                for key, message in self.messages.items()
+                if key not in state.members
+            ]
+        )
+        return state.with_entry(entry, state.position)
