@@ -39,7 +39,8 @@ def clock() -> FakeClock:
 @pytest.fixture
 def make_app(tmp_path: Path, clock: FakeClock) -> Callable[..., MeshtuiApp]:
     def make(**options: Any) -> MeshtuiApp:
-        return MeshtuiApp(tmp_path / "meshd.sock", clock=Clock(clock, UTC), retry_s=0.05, **options)
+        patience = {"look_s": 1000.0, **options}  # a recorded meshd says nothing by itself
+        return MeshtuiApp(tmp_path / "meshd.sock", clock=Clock(clock, UTC), retry_s=0.05, **patience)
 
     return make
 

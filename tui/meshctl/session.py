@@ -16,7 +16,7 @@ import grpc
 from meshproto import local_pb2
 from meshproto.client import DEFAULT_SOCKET, HelperError, connect, error_of
 
-from meshctl import as_text
+from meshctl import as_text, silence
 from meshctl.picture import picture
 
 DEFAULT_TIMEOUT = 10.0
@@ -72,9 +72,12 @@ class Session:
             raise error_of(failure, self.socket, name, look) from failure
 
     def stream(self, name: str, request: Any, endless: bool = False) -> Iterator[Any]:
-        """The replies, one by one. Raises HelperError."""
+        """The replies, one by one. One without end is said to be silent where none comes. Raises HelperError."""
+        replies = getattr(self.stub, name)(request, timeout=None if endless else self.remaining())
+        if endless:
+            replies = silence.heard(replies, replies.cancel)
         try:
-            yield from getattr(self.stub, name)(request, timeout=None if endless else self.remaining())
+            yield from replies
         except grpc.RpcError as failure:
             raise error_of(failure, self.socket, name, "meshctl status") from failure
 

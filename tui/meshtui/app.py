@@ -17,7 +17,7 @@ from textual.binding import Binding, BindingType
 
 from meshtui.actions.actions import Actions
 from meshtui.clock import Clock
-from meshtui.connection import RETRY_S, Connection, Refused, client_modules
+from meshtui.connection import LOOK_S, RETRY_S, Connection, Refused, client_modules
 from meshtui.history import History
 from meshtui.key_gate import KeyGate, Passed
 from meshtui.listings.listing import Cell
@@ -75,6 +75,7 @@ class MeshtuiApp(App[None]):
         theme: str = "",
         clock: Clock | None = None,
         retry_s: float = RETRY_S,
+        look_s: float = LOOK_S,
         record: Path | None = None,
         replay: Path | None = None,
         speed: float = 1.0,
@@ -110,7 +111,7 @@ class MeshtuiApp(App[None]):
         self.failure: BaseException | None = None
         self.gate = KeyGate(self, super().on_event)
         self.connection = self._replay or Connection(
-            socket, self, self._clock.now_ms, retry_s, whole_past=record is not None
+            socket, self, self._clock.now_ms, retry_s, whole_past=record is not None, look_s=look_s
         )
 
     def get_default_screen(self) -> MainScreen:
@@ -321,6 +322,12 @@ class MeshtuiApp(App[None]):
         self.preferences = preferences
         if self._preferences_path is not None:
             save(self._preferences_path, preferences)
+
+    def action_keys(self) -> None:
+        from meshtui.screens.help_screen import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
 
     def action_theme(self, name: str) -> None:
         self.theme = name

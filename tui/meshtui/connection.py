@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 RETRY_S = 1.0
 CALL_TIMEOUT_S = 10.0
+LOOKS = 6
+"""With a second between: meshd says something every two seconds (its HEARTBEAT), and has three tries."""
+LOOK_S = 1.0
+SILENT = "meshd does not answer"
 
 
 T = TypeVar("T")
@@ -51,6 +55,7 @@ class Connection:
         now_ms: Callable[[], int],
         retry_s: float = RETRY_S,
         whole_past: bool = False,
+        look_s: float = LOOK_S,
     ) -> None:
         """With `whole_past` the watch also tells the last 24 hours of everybody, as recordings have it."""
         self._socket = socket
@@ -58,7 +63,12 @@ class Connection:
         self._now_ms = now_ms
         self._retry_s = retry_s
         self._whole_past = whole_past
+        self._look_s = look_s
         self._lost_since_ms = 0
+        self._link = Link()
+        self._heard_ms = 0
+        self._quiet = 0
+        """Looks since something was heard: they are counted, so that a machine that slept is no silence."""
 
     async def run(self) -> None:
         """Watches for ever; says through the listener how it goes. Ends by cancellation only."""
@@ -68,16 +78,36 @@ class Connection:
                 await self._with_stub(self._watch)
             except Refused as error:
                 self._lost_since_ms = self._lost_since_ms or self._now_ms()
-                self._listener.link_changed(Link(LinkState.LOST, str(error), error.fix, self._lost_since_ms))
+                self._become(Link(LinkState.LOST, str(error), error.fix, self._lost_since_ms))
             await asyncio.sleep(self._retry_s)
 
+    def _become(self, link: Link) -> None:
+        self._link = link
+        self._listener.link_changed(link)
+
     async def _watch(self, stub: Any, local: Any) -> None:
-        async for update in stub.Watch(local.WatchRequest(days=self._whole_past)):
-            if update.HasField("snapshot"):
-                self._lost_since_ms = 0
-                self._listener.link_changed(Link(LinkState.LIVE))
-            await self._listener.update_came(update)
+        guard = asyncio.create_task(self._guard())
+        try:
+            async for update in stub.Watch(local.WatchRequest(days=self._whole_past)):
+                self._quiet, self._heard_ms = 0, self._now_ms()
+                if update.HasField("snapshot") or self._link.state is LinkState.SILENT:
+                    self._lost_since_ms = 0
+                    self._become(Link(LinkState.LIVE))
+                await self._listener.update_came(update)
+        finally:
+            guard.cancel()
+            await asyncio.gather(guard, return_exceptions=True)
         raise Refused("meshd ended the connection", "sudo systemctl start meshd")
+
+    async def _guard(self) -> None:
+        """Says that meshd is silent. The stream stays: one that froze may come back."""
+        self._quiet = 0
+        while True:
+            await asyncio.sleep(self._look_s)
+            self._quiet += 1
+            if self._quiet >= LOOKS and self._link.state is LinkState.LIVE:
+                self._lost_since_ms = self._heard_ms
+                self._become(Link(LinkState.SILENT, SILENT, "sudo systemctl restart meshd", self._heard_ms))
 
     async def call(self, method: str, timeout_s: float = CALL_TIMEOUT_S, **fields: Any) -> Any:
         """One call of `Meshd` with the fields of its request; a change gets a request id. Raises Refused."""

@@ -191,10 +191,12 @@ class Model:
 
 
 class LinkState(Enum):
-    """WAITING: no answer yet, and no refusal either. LIVE: the stream runs. LOST: it can't be had now."""
+    """WAITING: no answer yet, and no refusal either. LIVE: the stream runs. SILENT: it ran, and brings nothing now.
+    LOST: it can't be had now."""
 
     WAITING = "waiting"
     LIVE = "live"
+    SILENT = "silent"
     LOST = "lost"
 
 

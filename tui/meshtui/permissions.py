@@ -78,7 +78,8 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
     if view.replayed is not None:
         return Refusal("this is a recording")
     if view.link.state is not LinkState.LIVE:
-        return Refusal("meshd is not connected", view.link.fix)
+        silent = view.link.state is LinkState.SILENT
+        return Refusal("meshd does not answer" if silent else "meshd is not connected", view.link.fix)
     if deed not in ANYBODY and not view.model.may_operate:
         user = _user()
         if not user:

@@ -123,7 +123,8 @@ def broken_link(view: View) -> list[Cell]:
         return []
     if view.replayed is not None:
         return [Cell("▲ ", Tone.BAD), Cell(view.link.reason, Tone.BAD)]
-    return [Cell("▲ ", Tone.BAD), Cell(f"{view.link.reason or 'meshd is gone'}, {TRYING}", Tone.BAD)]
+    goes_on = "still waiting" if view.link.state is LinkState.SILENT else TRYING
+    return [Cell("▲ ", Tone.BAD), Cell(f"{view.link.reason or 'meshd is gone'}, {goes_on}", Tone.BAD)]
 
 
 def alarms(mesh: Mesh) -> list[str]:

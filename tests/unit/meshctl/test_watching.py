@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
+from meshctl import silence
 from meshctl.main import main
 from meshproto import local_pb2, state_pb2
 from meshproto.recording import read
@@ -55,6 +57,29 @@ def test_each_change_is_a_line_of_json(helper: Canned, capsys: pytest.CaptureFix
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [[one["name"] for one in line] for line in lines[:2]] == [["ada"], ["ada", "grace"]]
     assert lines[2]["error"]["code"] == "timeout"
+
+
+def test_a_helper_that_falls_silent_is_named(
+    helper: Canned, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshctl.silence.LOOK_S", 0.05)
+    helper.updates = [local_pb2.WatchUpdate(snapshot=local_pb2.Status(meshes=[home("ada")]))]
+    assert main(["peers", "list", "--watch"]) != 0
+    out, err = capsys.readouterr()
+    assert "ada" in out
+    assert "meshd has not answered for" in err
+    assert "systemctl restart meshd" in err
+
+
+def test_who_is_slow_to_read_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "LOOK_S", 0.01)
+    ended: list[bool] = []
+    found = []
+    for reply in silence.heard(range(3), lambda: ended.append(True)):
+        found.append(reply)
+        assert not threading.Event().wait(0.2)
+    assert found == [0, 1, 2]
+    assert not ended
 
 
 def test_a_list_is_filtered(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ class TopLine(Lines):
         elif not view.model.meshes and not broken:
             left.append(Cell("no mesh yet" if view.model.known else "", Tone.DIM))
         for mesh in view.model.meshes:
-            if mesh is not view.mesh:
+            if mesh is not view.mesh and not broken:  # what was so is said below, as what was
                 mark = MESHES[mesh.state]
                 left += [Cell(f"   {mesh.name} "), Cell(mark.shape, mark.tone), Cell(f" {mark.word}")]
         connected = view.mesh is not None and view.mesh.state is MeshState.CONNECTED and not broken
