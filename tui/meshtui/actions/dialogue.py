@@ -49,8 +49,8 @@ class Dialogue:
             cells += [Cell("  → ", Tone.DIM), Cell(fix, Tone.STRONG)]
         self._app.say(*cells)
 
-    async def ask(self, question: str, effect: str, yes: str) -> bool:
-        return await self._answer(AskScreen(question, effect, yes))
+    async def ask(self, question: str, effect: str, yes: str, no: str = "keep it as it is") -> bool:
+        return await self._answer(AskScreen(question, effect, yes, no))
 
     async def form(
         self, title: str, text: str, fields: Sequence[Field], yes: str, judge: Callable[[Values], tuple[str, str]]

@@ -42,6 +42,7 @@ async def create(talk: Dialogue, known: Collection[str]) -> None:
         member_name=values["member_name"],
         endpoint=values["endpoint"],
     )
+    talk.good(f"{plain(reply.mesh.name)} is there, and this machine is its first node")
     talk.show_mesh(plain(reply.mesh.name))
     _show_key(talk, plain(reply.mesh.name), plain(reply.cluster_key))
 
@@ -88,7 +89,9 @@ async def join(talk: Dialogue) -> None:
             effect = "The keys can be kept in a file that only root reads; this machine then connects whenever it "
             effect += f"starts.\nFor the keyring: {plain(error.fix)}."
             why = plain(str(error))
-            if not await talk.ask(f"{why[:1].upper()}{why[1:]}. Join without?", effect, "keep them in a file"):
+            if not await talk.ask(
+                f"{why[:1].upper()}{why[1:]}. Join without?", effect, "keep them in a file", "do not join"
+            ):
                 return
     screen = talk.progress("Asking to be let in" if asks else "Joining")
     limit_s = DECISION_S if asks else JOIN_TIMEOUT_S

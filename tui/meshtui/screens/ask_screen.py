@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.paint import content
+from meshtui.screens.framed_screen import FramedScreen
 
 
-class AskScreen(ModalScreen[bool]):
+class AskScreen(FramedScreen[bool]):
     """Dismissed with True for yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -24,17 +24,16 @@ class AskScreen(ModalScreen[bool]):
         Binding("n,escape,q", "answer(False)", "no"),
     ]
 
-    def __init__(self, question: str, effect: str, yes: str) -> None:
+    def __init__(self, question: str, effect: str, yes: str, no: str) -> None:
         super().__init__()
-        self._question, self._effect, self._yes = question, effect, yes
+        self._question, self._effect, self._yes, self._no = question, effect, yes, no
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
-            yield Static(content([Cell(self._question, Tone.STRONG)]))
-            yield Static(content([Cell(self._effect)]), classes="effect")
-            yield Static(
-                Content.assemble(("y", "$accent bold"), f" {self._yes}   ", ("n", "$accent bold"), " keep it as it is")
-            )
+    def body(self) -> Iterable[Widget]:
+        yield Static(content([Cell(self._question, Tone.STRONG)]))
+        yield Static(content([Cell(self._effect)]), classes="above")
+
+    def keys(self) -> Content:
+        return Content.assemble(("y", "$accent bold"), f" {self._yes}   ", ("n", "$accent bold"), f" {self._no}")
 
     def action_answer(self, yes: bool) -> None:
         self.dismiss(yes)

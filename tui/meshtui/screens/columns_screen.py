@@ -83,6 +83,7 @@ class ColumnsScreen(ModalScreen[None]):
         Binding("s", "sort", "sort by it"),
         Binding("r", "reset", "all of them"),
         Binding("escape,q,C", "app.pop_screen", "back"),
+        Binding("question_mark,f1", "app.keys", "keys", show=False),
     ]
 
     def __init__(self, pane: ListingPane) -> None:

@@ -43,6 +43,7 @@ class FormScreen(ModalScreen[Values | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "give_up", "leave it", priority=True),
         Binding("enter", "done", "do it"),
+        Binding("question_mark,f1", "app.keys", "keys", show=False),  # a field of text takes ? as a letter
         Binding("down", "app.focus_next", "next field", show=False),
         Binding("up", "app.focus_previous", "previous field", show=False),
     ]

@@ -45,6 +45,10 @@ KEYS = (
     ("Recording", (
         ("space", "pause, go on"), (".", "one step"), ("< >", "slower, faster"),
     )),
+    ("Dialog", (
+        ("y n", "yes, no"), ("tab ↓ ↑", "next, previous field"), ("space ← →", "another choice"), ("j k", "scroll"),
+        ("⏎ esc", "do it, go back"), ("v", "QR code or text"), ("f1", "this, where ? is a letter"),
+    )),
     ("Program", ((":", "every command by name"), ("T", "next theme"), ("?", "this"), ("q", "quit"))),
 )  # fmt: skip
 SHAPES = (
@@ -57,7 +61,7 @@ SHAPES = (
 
 class HelpScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark", "app.pop_screen", "back"),
+        Binding("escape,q,question_mark,f1", "app.pop_screen", "back"),
         Binding("j", "scroll(1)", "down", show=False),
         Binding("k", "scroll(-1)", "up", show=False),
         Binding("ctrl+d,pagedown,space", "scroll(10)", "half a page down", show=False),

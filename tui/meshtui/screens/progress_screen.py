@@ -35,7 +35,10 @@ WIDE = 50
 class ProgressScreen(ModalScreen[None]):
     """`mesh` is its name once it is joined. Escape hides the screen; the join goes on."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "app.pop_screen", "back")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "app.pop_screen", "back"),
+        Binding("question_mark,f1", "app.keys", "keys", show=False),
+    ]
 
     def __init__(self, title: str) -> None:
         super().__init__()

@@ -2,72 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.paint import content
-
-MARGIN = 6
-"""Cells that the frame of the dialog takes, in each direction."""
+from meshtui.screens.framed_screen import MARGIN, SIDES, WIDE, FramedScreen
 
 
-class SecretScreen(ModalScreen[None]):
-    """`lines` say what to do with it; `code` is the QR code, "" for none."""
+class SecretScreen(FramedScreen[None]):
+    """`lines` say what to do with it; `code` is the QR code, "" for none. It stands below the text where both have
+    room, else alone, without a frame."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "app.pop_screen", "back"),
         Binding("c", "copy", "copy"),
-        Binding("j,down", "scroll(1)", "down", show=False),
-        Binding("k,up", "scroll(-1)", "up", show=False),
+        Binding("v", "turn", "QR code or text"),
     ]
 
     def __init__(self, title: str, lines: Sequence[str], secret: str, code: str = "") -> None:
         super().__init__()
-        self._title, self._lines, self._secret, self._code = title, lines, secret, code
+        self._title, self._text, self._secret, self._code = title, "\n".join(lines), secret, code
+        self._wide = max((len(line) for line in code.splitlines()), default=0)
+        self._high = len(code.splitlines())
         self._said = ""
+        self._alone = False
 
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog", can_focus=False):
-            yield Static(content([Cell(self._title, Tone.STRONG)]))
-            yield Static(content([Cell("\n".join(self._lines))]), classes="effect")
-            yield Static(Content.styled(self._secret, "$accent"), classes="secret")
-            yield Static(classes="code", markup=False)
-            yield Static(classes="reason", markup=False)
+    def body(self) -> Iterable[Widget]:
+        yield Static(content([Cell(self._title, Tone.STRONG)]), classes="text")
+        yield Static(content([Cell(self._text)]), classes="above below text")
+        yield Static(Content.styled(self._secret, "$accent"), classes="secret text")
+        yield Static(Content.styled(self._code, "#ffffff on #000000"), classes="code", markup=False)
 
-    def on_mount(self) -> None:
-        self._draw()
+    def inner(self) -> tuple[int, int]:
+        columns, lines = super().inner()
+        if self._alone:
+            return self.app.size
+        if self._fits_below():
+            return max(WIDE - SIDES, self._wide), lines
+        return columns, lines
 
-    def on_resize(self) -> None:
-        self._draw()
+    def _fits_below(self) -> bool:
+        """The code, with the text above it and the keys below it."""
+        width, height = self.app.size
+        columns = max(WIDE - SIDES, self._wide)
+        text = len(content([Cell(self._text)]).wrap(columns)) + -(-len(self._secret) // columns) + 4
+        frame = self._foot_lines(columns) + MARGIN + 4
+        return (
+            bool(self._code)
+            and columns + SIDES <= width * 96 // 100
+            and text + self._high + frame <= height * 96 // 100
+        )
 
-    def _draw(self) -> None:
-        lines = self._code.splitlines()
-        wide, high = max((len(line) for line in lines), default=0), len(lines)
-        room = self.app.size.width >= wide + MARGIN and self.app.size.height >= high + len(self._lines) + MARGIN + 8
-        code = self.query_one(".code", Static)
-        code.display = bool(lines) and room
-        self.query_one(".dialog").styles.width = max(72, wide + MARGIN) if room else 72
-        if room:
-            code.update(Content.styled(self._code, "#ffffff on #000000"))
+    def _fits_alone(self) -> bool:
+        width, height = self.app.size
+        return bool(self._code) and self._wide <= width and self._high + self._foot_lines(width) <= height
+
+    def _foot_lines(self, columns: int) -> int:
+        """At most: what is said of the clipboard comes later."""
+        return 2
+
+    def keys(self) -> Content:
         cells = [Cell(f"{self._said}\n", Tone.GOOD)] if self._said else []
-        if lines and not room:
-            cells.append(Cell(f"The QR code needs a terminal of {wide + MARGIN} × {high + 17}.\n", Tone.DIM))
-        cells.append(Cell("c: copy   escape: back", Tone.DIM))
-        self.query_one(".reason", Static).update(content(cells))
+        below = self._fits_below()
+        turned = ""
+        if not below and self._fits_alone():
+            turned = "v: text   " if self._alone else "v: QR code   "
+        elif self._code and not below:
+            need = f"The QR code needs a terminal of {self._wide} × {self._high + self._foot_lines(self._wide)}.\n"
+            cells.append(Cell(need, Tone.DIM))
+        cells.append(Cell(f"{turned}c: copy   escape: back", Tone.DIM))
+        return content(cells)
+
+    def draw(self) -> None:
+        below = self._fits_below()
+        self._alone = self._alone and not below and self._fits_alone()
+        dialog = self.query_one(".dialog")
+        dialog.set_class(self._alone, "bare")
+        self.query_one(".code").display = below or self._alone
+        for one in self.query(".text"):
+            one.display = not self._alone
+        dialog.styles.width = self._wide if self._alone else max(WIDE, self._wide + SIDES) if below else WIDE
+        super().draw()
+        if self._alone:
+            self._body.styles.max_height = self._high
+
+    def action_turn(self) -> None:
+        self._alone = not self._alone
+        self.draw()
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(self._secret)
         self._said = "✓ it is on the clipboard"
-        self._draw()
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+        self.draw()

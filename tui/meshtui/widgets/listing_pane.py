@@ -89,7 +89,8 @@ class ListingPane(Vertical):
         if not rows and (row := self.row()) is not None:
             rows = [row]
         found = (self.listing.subject(row, self._view) for row in rows)
-        return [subject for subject in found if subject is not None]
+        # One member may stand in several rows, as in Events.
+        return list({id(subject): subject for subject in found if subject is not None}.values())
 
     def _marked(self) -> list[str]:
         return [key for key in self.table.keys if key in self.marks] if self.marks else []
