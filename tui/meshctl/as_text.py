@@ -105,7 +105,7 @@ _MEMBER_HEADER = ("  NAME", "ROLE", "ADDRESS", "PATH", "HANDSHAKE", "LATENCY", "
 def members(found: Sequence[local_pb2.MemberStatus], nothing: str) -> str:
     if not found:
         return nothing
-    return table(_MEMBER_HEADER, [_member_row(one) for one in found], ("LATENCY", "RECEIVED", "SENT"))
+    return table(_MEMBER_HEADER, [_member_row(one) for one in found], ("HANDSHAKE", "LATENCY", "RECEIVED", "SENT"))
 
 
 def mesh(one: local_pb2.MeshStatus) -> str:
@@ -171,7 +171,7 @@ def routes(found: Sequence[local_pb2.RouteStatus]) -> str:
         ]
         for one in found
     ]
-    return table(("  CIDR", "OFFERED BY", "CHOSEN", ""), rows)
+    return table(("  CIDR", "OFFERED BY", "CHOSEN", "NOTE"), rows)
 
 
 def invites(found: Sequence[local_pb2.InviteStatus]) -> str:

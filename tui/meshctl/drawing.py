@@ -56,11 +56,16 @@ def report(session: Session) -> None:
     members = sum(len(mesh.members) for mesh in update.snapshot.meshes)
     wrong = sum(check.state != local_pb2.OK for check in update.checks)
     counts = {"meshes": len(update.snapshot.meshes), "members": members, "events": len(update.events), "wrong": wrong}
+    what = f"{_count(counts['meshes'], 'mesh', 'meshes')} with {_count(members, 'member', 'members')}"
+    found = f"{_count(counts['events'], 'event', 'events')}, {_count(wrong, 'finding', 'findings')} of doctor"
     text = (
-        f"written to {as_text.clean(str(path))}: {counts['meshes']} meshes with {members} members, "
-        f"{counts['events']} events, {wrong} findings of doctor\n"
+        f"written to {as_text.clean(str(path))}: {what}, {found}\n"
         "It holds names of members and of the accounts here that changed something, addresses and public keys, and no "
         "secret.\n"
         f"To look at it, on any machine: meshtui --replay {as_text.clean(str(path))}"
     )
     session.show({"file": str(path), **counts}, text)
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from meshproto.durations import format_duration, parse_duration_ms
+from meshproto.durations import LONGEST_MS, format_duration, parse_duration_ms
 from meshproto.format_error import FormatError
 from meshproto.plain_text import plain
 
@@ -22,7 +22,9 @@ Values = Mapping[str, str]
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A DNS label, RFC 1123 section 2.1."""
-HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?|[0-9a-fA-F:]{2,45}")
+HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9_.-]{1,253})|\[(?P<six>[0-9a-fA-F:.]{2,45})\])(?::(?P<port>[0-9]{1,5}))?")
+LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+"""Of the name of a host: some have underscores."""
 MOST_USES = 10_000
 NO_YES = ("no", "yes")
 KEYRING = "keyring"
@@ -34,6 +36,32 @@ def name_objection(name: str, taken: Collection[str] = ()) -> str:
     if not NAME.fullmatch(name):
         return "A name is 1 to 63 of a–z, 0–9 and -, which neither begins nor ends it."
     return f"{name} is taken by another member." if name in taken else ""
+
+
+def is_host(text: str) -> bool:
+    """`gw.example.org`, `198.51.100.7:10100`, `[2001:db8::7]:10100` or `2001:db8::7`."""
+    found = HOST.fullmatch(text)
+    six = text if found is None else found["six"]
+    if six is not None and not _is_address(six):
+        return False
+    if found is None:
+        return True
+    if found["port"] is not None and not 0 < int(found["port"]) < 65536:
+        return False
+    if six is not None:
+        return True
+    labels = found["name"].removesuffix(".").split(".")
+    if labels[-1].isdecimal():  # no name ends so
+        return _is_address(found["name"])
+    return all(LABEL.fullmatch(label) for label in labels)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 # --- a new name -------------------------------------------------------------------------------------------------------
@@ -86,7 +114,7 @@ def _invite_objection(values: Values, taken: Collection[str]) -> str:
             try:
                 parse_duration_ms(values[name])
             except FormatError:
-                return "A time is written 30m, 2h or 14d."
+                return f"A time is written 30m, 2h or 14d, and is at most {format_duration(LONGEST_MS)}."
     return ""
 
 
@@ -169,7 +197,7 @@ def judge_mesh(values: Values, meshes: Collection[str]) -> Verdict:
         return f"This machine is in a mesh named {name} already.", ""
     if values["member_name"] and (wrong := name_objection(values["member_name"])):
         return wrong, ""
-    if values["endpoint"] and not HOST.fullmatch(values["endpoint"]):
+    if values["endpoint"] and not is_host(values["endpoint"]):
         return "An endpoint is written gw.example.org or 198.51.100.7:10100.", ""
     return "", f"Begins {name} on this machine, its first node; names end in .{name}.wg."
 
@@ -189,7 +217,7 @@ def judge_join(values: Values, now_ms: int) -> Verdict:
     from meshproto.invite import is_invite, parse_invite
 
     what, hosts = values["what"], values["hosts"].split()
-    if any(not HOST.fullmatch(host) for host in hosts):
+    if any(not is_host(host) for host in hosts):
         return "Through: addresses or names of nodes, with spaces between.", ""
     if values["member_name"] and (wrong := name_objection(values["member_name"])):
         return wrong, ""

@@ -181,3 +181,11 @@ def test_moments_are_said_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_000_000.0)
     assert as_text.moment(1_000_000_000 + 13 * 86_400_000).endswith("(in 13 d)")
     assert as_text.moment(1_000_000_000 - 12_000).endswith("(12 s ago)")
+
+
+def test_every_column_has_a_heading_and_ages_end_at_one_place() -> None:
+    route = local_pb2.RouteStatus(cidr="10.11.0.0/16", nodes=["gw-berlin"], chosen="gw-berlin", masquerade=True)
+    heading, row = as_text.routes([route]).splitlines()
+    assert heading.index("NOTE") == row.index("masqueraded")
+    heading, row = as_text.members([MEMBER], "").splitlines()
+    assert heading.index("HANDSHAKE") + len("HANDSHAKE") == row.index(" ago") + len(" ago")

@@ -111,7 +111,9 @@ def test_a_report_is_a_recording(helper: Canned, tmp_path: Path, capsys: pytest.
     helper.checks = [local_pb2.Check(check="wireguard", state=local_pb2.WARNING, found="it is not there")]
     path = tmp_path / "home.report"
     assert main(["report", str(path)]) == 0
-    assert "meshtui --replay" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 mesh with 1 member, 0 events, 1 finding of doctor" in said
+    assert "meshtui --replay" in said
     [(at_ms, data)] = read(path)
     found = local_pb2.WatchUpdate.FromString(data)
     assert (at_ms, names(found.snapshot), found.checks[0].check) == (7, [["ada"]], "wireguard")

@@ -73,6 +73,7 @@ def test_good_invites(change: dict[str, str], said: str) -> None:
         ({"expires": ""}, "A time is"),
         ({"expires": "soon"}, "A time is"),
         ({"ephemeral": "1 hour"}, "A time is"),
+        ({"expires": "99999d"}, "at most 36500d"),
     ],
 )
 def test_bad_invites(change: dict[str, str], said: str) -> None:
@@ -111,6 +112,29 @@ def test_new_meshes(change: dict[str, str], wrong: str) -> None:
     found = forms.judge_mesh({**MESH, **change}, ["office"])[0]
     assert wrong in found
     assert bool(found) == bool(wrong)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["gw", "gw.example.org", "gw.example.org.", "gw_1:1", "198.51.100.7", "198.51.100.7:65535", "2001:db8::7", "::1",
+     "[2001:db8::7]", "[2001:db8::7]:10100", "1and1.example"],
+)  # fmt: skip
+def test_hosts(host: str) -> None:
+    assert forms.is_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["gw:99999", "gw:0", "...", "-x", "x-", "a..b", ":::", "::1::", "[::1", "[gw]:1", "198.51.100.700", "198.51.100",
+     "7", "gw:", ":1", "fe80::1%eth0", "[fe80::1%eth0]", "a" * 64, "a b", "ä", ""],
+)  # fmt: skip
+def test_no_hosts(host: str) -> None:
+    assert not forms.is_host(host)
+
+
+@given(st.text(alphabet="a1.:-[]%_", max_size=30))
+def test_whatever_is_typed_as_a_host_is_judged(host: str) -> None:
+    assert forms.is_host(host) in (True, False)
 
 
 def test_an_invite_is_recognised() -> None:
