@@ -74,6 +74,7 @@ def test_mesh_has_every_field() -> None:
             backend_reason="this kernel has no WireGuard",
             self_id=MEMBER.id, primary="gw-berlin", epoch=2, revision=9, writable=True, members=[MEMBER],
             warnings=["dns home: no"], connected_by="ada", paused_until_ms=1_700_000_000_000,
+            election_timeout_ms=4_000,
         )
     )  # fmt: skip
     assert mesh.pop("self") == as_json.member(MEMBER)
@@ -83,6 +84,7 @@ def test_mesh_has_every_field() -> None:
         "backend_reason": "this kernel has no WireGuard", "warnings": ["dns home: no"],
         "primary": "gw-berlin", "epoch": 2, "revision": 9, "writable": True,
         "connected_by": "ada", "paused_until": "2023-11-14T22:13:20.000Z",
+        "election_timeout_ms": 4_000,
     }  # fmt: skip
 
 
