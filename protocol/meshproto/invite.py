@@ -14,8 +14,6 @@ import uuid
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from google.protobuf.message import DecodeError
 
 from meshproto import base32
@@ -134,6 +132,8 @@ def temporary_key(first: PrivateKey, number: int) -> PrivateKey:
 
 def _derived(key: PrivateKey, info: bytes) -> bytes:
     """32 bytes, by HKDF (RFC 5869)."""
+    from cryptography.hazmat.primitives.hashes import SHA256  # 6 MB that few programs need
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(key.data)
 
