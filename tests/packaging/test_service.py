@@ -171,10 +171,8 @@ def test_stopping_keeps_the_tunnel_and_a_crash_is_repaired(machine: Machine) -> 
 
 def test_removing_stops_all_and_installing_again_brings_it_back(machine: Machine, versions: tuple[str, str]) -> None:
     machine.run("dpkg -r meshtui meshtui-helper", limit=900)
-    machine.run(
-        "! ip link show home; ! grep -q home /etc/hosts; ! nft list ruleset | grep -q home; ! pgrep -x meshd -P 1"
-    )
-    machine.run("! pgrep -f /var/lib/meshd; test -e /var/lib/meshd/home/identity.json")
+    machine.run("! test -e /sys/class/net/home && ! grep home /etc/hosts && ! nft list ruleset | grep home")
+    machine.run("! systemctl is-active meshd && ! pgrep -f /var/lib/meshd && test -e /var/lib/meshd/home/identity.json")
     install(machine, versions[1])
     machine.wait("meshctl --json status | grep -q '\"writable\": true'")
     machine.wait("ip netns exec ada ping -c 1 10.11.0.1", 200)

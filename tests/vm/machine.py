@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -85,17 +86,19 @@ def _sources() -> Path:
     return new if new.exists() else Path("/etc/apt/sources.list")
 
 
-def bootstrap(root: Path, packages: str) -> None:
-    """Makes a Debian 12 with these packages, separated by commas, besides the least."""
+def bootstrap(root: Path, packages: str, suite: str = "bookworm") -> None:
+    """Makes a Debian with these packages, separated by commas, besides the least."""
+    sources = root.parent / f"{root.name}-{_sources().name}"  # it keeps the form by which mmdebstrap knows the format
+    sources.write_text(re.sub(r"\bbookworm\b", suite, _sources().read_text()))
     _run(
         "mmdebstrap",
         "--quiet",
         "--mode=root",
         "--variant=minbase",
         f"--include={packages}",
-        "bookworm",
+        suite,
         root,
-        _sources(),
+        sources,
     )
 
 
