@@ -455,29 +455,3 @@ async def test_look_and_order_are_found_again(make_app: MakeApp, make_meshd: Mak
         assert again.theme == "light"
     other = make_app(preferences=kept, theme="contrast")
     assert other.theme == "contrast"
-
-
-# --- little room ------------------------------------------------------------------------------------------------------
-
-
-async def test_a_column_that_grew_gives_its_room_back(
-    make_app: MakeApp, make_meshd: MakeMeshd, clock: FakeClock
-) -> None:
-    meshd = make_meshd(recordings.status(recordings.mesh()))
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
-        await press(pilot, "1")
-        await shows(app, "THIS MACHINE", "ALARMS")
-        head = recordings.mesh(state=local_pb2.STALE, reason="this machine was disabled in home by gw-berlin")
-        meshd.push(difference(head=head))
-        await shows(app, "stale: this machine was disabled")
-        assert "THIS MACHINE" not in screen_text(app)
-        meshd.push(difference(head=recordings.mesh()))
-        await until(lambda: "stale" not in screen_text(app), "the mesh to be connected")
-        await pilot.pause()
-        assert "THIS MACHINE" not in screen_text(app), "nothing jumps at once"
-        for _ in range(2):
-            clock.now += 16
-            await until(lambda: main_screen(app).view.now_ms >= clock.now * 1000 - 1, "a frame")  # type: ignore[union-attr]
-        await shows(app, "THIS MACHINE", "ALARMS")

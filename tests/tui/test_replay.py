@@ -177,3 +177,12 @@ async def test_a_recording_has_the_last_day_of_everybody(make_app: MakeApp, tmp_
         await settled(pilot)
         await press(pilot, "j", "j", "j", "j", "enter")
         await shows(app, "24 hours", "latency, 46.0 ms at worst", "traffic, 1.9 MB/s at most")
+
+
+async def test_when_it_was_is_said_at_80_columns_too(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app(replay=hour(tmp_path / "hour"), speed=0.1)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "space")
+        await shows(app, "‖ recording, paused at 0.1×", "home ● connected")
+        assert "11-21 14:02:" in screen_text(app).splitlines()[0]

@@ -23,6 +23,13 @@ def content(cells: Iterable[Cell]) -> Content:
     return Content.assemble(*((cell.text, STYLES[cell.tone]) for cell in cells))
 
 
+def time_last(left: Iterable[Cell], right: Iterable[Cell], width: int) -> Content:
+    """One line that ends with all of `right`, also where `left` must be cut for it."""
+    begin, end = content(left), content(right)
+    room = max(width - end.cell_length - 2, 0)
+    return Content.assemble(begin.truncate(room, ellipsis=True, pad=True), "  ", end)
+
+
 def beside(left: Iterable[Cell], right: Iterable[Cell], width: int) -> Content:
     """One line: `left` cut where it must be, `right` at the end where there is room for both."""
     begin, end = content(left), content(right)

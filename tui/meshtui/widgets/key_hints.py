@@ -33,10 +33,16 @@ RANKS = {
     Deed.CREATE: 1,
     Deed.PUBLISH: 1,
 }
+REFUSED = 10
+"""More than any rank: what may not be done has room only where all else has it."""
 
 
 def offer_hints(found: Sequence[Offer]) -> list[Hint]:
-    return [Hint(one.key, one.word, f"do('{one.key}')", one.refusal is None, RANKS.get(one.deed, 0)) for one in found]
+    return [Hint(one.key, one.word, f"do('{one.key}')", one.refusal is None, _rank(one)) for one in found]
+
+
+def _rank(offer: Offer) -> int:
+    return RANKS.get(offer.deed, 0) + (REFUSED if offer.refusal is not None else 0)
 
 
 def replay_hints(paused: bool) -> list[Hint]:
