@@ -135,6 +135,34 @@ async def test_the_state_of_the_mesh_is_answered_with_its_reason(make_app: MakeA
         await shows(app, "No mesh yet.")
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        (local_pb2.DOWN, "disconnected", "Below is what home was like while this machine was connected."),
+        (local_pb2.STALE, "this machine was disabled in home", "Below is what home was like. Last word 9 s ago."),
+    ],
+)
+async def test_what_is_old_is_said_to_be(
+    make_app: MakeApp, make_meshd: MakeMeshd, state: local_pb2.MeshState.ValueType, reason: str, said: str
+) -> None:
+    down = state == local_pb2.DOWN
+    members = recordings.offline(recordings.members()[:3])
+    for one in members:
+        one.primary, one.replica_lag, one.store_state = False, -1, ""
+    mesh = recordings.mesh(
+        state=state, reason=reason, writable=False, primary="", stale_since_ms=0 if down else recordings.NOW_MS - 9000,
+        members=[*members, recordings.laptop_ada(enabled=down)],
+    )  # fmt: skip
+    make_meshd(recordings.status(mesh))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "3")
+        await shows(app, said, "duty not known")
+        assert "replica" not in screen_text(app)
+        assert "meshctl doctor" not in screen_text(app), "it would say what is above"
+
+
 async def test_new_events_are_followed(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     many = [recordings.event(number, 60_000 - number, f"event number {number}") for number in range(60)]
     meshd = make_meshd(recordings.status(recordings.mesh()), many)

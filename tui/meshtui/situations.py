@@ -135,6 +135,11 @@ def alarms(mesh: Mesh) -> list[str]:
     return found + [f"{one.name} at {one.source} asks to be let in." for one in mesh.pending]
 
 
+def _disabled(mesh: Mesh) -> bool:
+    own = mesh.own()
+    return own is not None and not own.enabled
+
+
 def notices(view: View) -> list[Notice]:
     """What the first line has no room for. Worst first."""
     found: list[Notice] = []
@@ -144,9 +149,12 @@ def notices(view: View) -> list[Notice]:
     mesh = view.mesh
     if mesh is None:
         return found
-    if mesh.state is MeshState.STALE and "disabled" not in mesh.reason:
+    if mesh.state is MeshState.DOWN and len(mesh.members) > 1:
+        found.append(Notice("○", Tone.DIM, f"Below is what {mesh.name} was like while this machine was connected."))
+    if mesh.state is MeshState.STALE:
         since = f" Last word {age(mesh.stale_since_ms, view.now_ms)}." if mesh.stale_since_ms else ""
-        found.append(Notice("▲", Tone.BAD, f"Below is what {mesh.name} was like.{since}", "meshctl doctor"))
+        fix = "" if _disabled(mesh) else "meshctl doctor"
+        found.append(Notice("▲", Tone.BAD, f"Below is what {mesh.name} was like.{since}", fix))
     if not mesh.writable and mesh.state is MeshState.CONNECTED:
         found.append(Notice("▲", Tone.CAUTION, "No change is accepted now: no majority of the nodes answers."))
     found.extend(Notice("▲", Tone.CAUTION, f"{warning[:1].upper()}{warning[1:]}.") for warning in mesh.warnings)

@@ -144,7 +144,7 @@ class Mesh:
 
     def set_state(self, state: State, entries: Iterable[tuple[Position, state_pb2.ChangeEntry]] = ()) -> None:
         """Takes a newer committed state over, stores it and has the data plane follow."""
-        before = self.state.position
+        before, enabled = self.state.position, self.me is not None and self.me.enabled
         if state.parsed is not self.state.parsed:
             self._say_goodbyes(state)
         self.state = state
@@ -164,6 +164,8 @@ class Mesh:
                 epoch=position.epoch,
                 at_ms=entry.at_ms,
             )
+        if enabled and self.me is not None and not self.me.enabled:
+            self.event("state", f"this machine was disabled in {self.name}", severity="warning")
         self.wake()
 
     def _verify(self) -> None:

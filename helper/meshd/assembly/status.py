@@ -188,7 +188,8 @@ def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
     is_self = member.id == mesh.choices.member_id
     peer = mesh.sessions.device.peers.get(member.public_key) if mesh.sessions.device and not is_self else None
     contact = mesh.sessions.prober.contact(member.ipv4)
-    online = member.enabled and mesh.choices.up and mesh.sessions.is_online(member)
+    taking_part = _takes_part(mesh)
+    online = member.enabled and taking_part and mesh.sessions.is_online(member)
     path, relay, why = _path(mesh, member, online)
     rate = mesh.sessions.rates.of(member.public_key)
     stored = mesh.state.members.get(member.id)
@@ -215,20 +216,25 @@ def member_status(mesh: Mesh, member: Member) -> local_pb2.MemberStatus:
         latest_handshake_ms=0 if is_self else int(mesh.sessions.handshake_shown(member) * 1000),
         rx_bytes=peer.rx_bytes if peer else 0,
         tx_bytes=peer.tx_bytes if peer else 0,
-        rx_rate=rate.rx,
-        tx_rate=rate.tx,
+        rx_rate=rate.rx if taking_part else 0,
+        tx_rate=rate.tx if taking_part else 0,
         latency_ms=contact.latency_ms if online and not is_self else 0,
         primary=member.id == primary_id(mesh),
         voter=member.id in mesh.state.voters.current,
-        replica_lag=_lag(mesh, member),
+        replica_lag=_lag(mesh, member) if taking_part or is_self else -1,
         joined_ms=member.joined_ms,
         joined_by=stored.joined_by if stored else member.joined_by,
         path_reason=why,
         candidates=[*map(str, member.endpoints), *(seen.candidates if seen else ())],
-        store_state=_store_state(mesh, member),
+        store_state=_store_state(mesh, member) if taking_part or is_self else "",
         is_self=is_self,
         protocol_version=_version(mesh, member),
     )
+
+
+def _takes_part(mesh: Mesh) -> bool:
+    """Whether this machine has tunnels of the mesh now. Where it has none, what it knew about others is old."""
+    return mesh.choices.up and mesh.identity.held is not None and mesh.me is not None and mesh.me.enabled
 
 
 def _version(mesh: Mesh, member: Member) -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from ipaddress import IPv4Address, IPv6Address
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from meshd.assembly import status
 from meshd.assembly.status import clock_problem
+from meshd.model.members import Role
+from meshd.observe.rates import Rate
 from meshd.paths.handshake_times import HandshakeTimes
-from meshproto import node_pb2
+from meshd.paths.probing import Prober
+from meshproto import local_pb2, node_pb2
+from meshproto.keys import PublicKey
 
 NOW, DAY = 1_800_000_000.0, 86400.0
 
@@ -60,3 +66,41 @@ def test_the_store_of_a_node_is_as_it_is_known_now(member_id: str, said: str) ->
     )
     member: Any = SimpleNamespace(id=member_id)
     assert status._store_state(mesh, member) == said
+
+
+@pytest.mark.parametrize(
+    ("up", "held", "enabled", "known"),
+    [(True, True, True, True), (False, True, True, False), (True, False, True, False), (True, True, False, False)],
+)
+def test_a_machine_without_tunnels_says_nothing_old_about_others(
+    up: bool, held: bool, enabled: bool, known: bool
+) -> None:
+    """Disconnected, without its keys, disabled: for some seconds the others would look as they did."""
+    key = PublicKey(bytes(31) + b"1")
+    me = SimpleNamespace(id="me", enabled=enabled)
+    other: Any = SimpleNamespace(
+        id="other", name="gw-berlin", role=Role.NODE, enabled=True, admin=False, public_key=key,
+        ipv4=IPv4Address("10.11.0.1"), ipv6=IPv6Address("2001:db8::1"), subnet=None, endpoints=(), joined_ms=0,
+        joined_by="", protocol_version=1,
+    )  # fmt: skip
+    stored = SimpleNamespace(epoch=1, revision=4)
+    mesh: Any = SimpleNamespace(
+        choices=SimpleNamespace(member_id="me", up=up),
+        identity=SimpleNamespace(held=object() if held else None),
+        me=me,
+        duties=None,
+        node_health={"other": node_pb2.NodeHealth(store_state="ok", reachable=True)},
+        committed=SimpleNamespace(revision=4),
+        state=SimpleNamespace(members={}, voters=SimpleNamespace(current=()), position=stored),
+        presence={}, versions={}, ipv6=False,
+        sessions=SimpleNamespace(
+            device=None, prober=Prober(lambda _: True, os.urandom), rates=SimpleNamespace(of=lambda _: Rate(716, 20)),
+            is_online=lambda _: True, over_transport=lambda _: False, ways={}, handshake_shown=lambda _: 0.0,
+        ),
+    )  # fmt: skip
+    told = status.member_status(mesh, other)
+    assert told.online is known
+    assert (told.path == local_pb2.PATH_DIRECT) is known
+    assert (told.rx_rate, told.tx_rate) == ((716, 20) if known else (0, 0))
+    assert told.store_state == ("ok" if known else "")
+    assert (told.replica_lag >= 0) is known

@@ -141,7 +141,7 @@ class Members(Listing[Member]):
         if not row.is_self:
             lines += [_latency(row, view), _traffic(row, view)]
         if row.role is Role.NODE:
-            lines.append(Line("Node", _store(row)))
+            lines.append(Line("Node", _store(row, view)))
         routes = [*row.subnets, *(one.cidr for one in (view.mesh.routes if view.mesh else ()) if row.name in one.nodes)]
         if routes:
             lines.append(Line("Routes", (Cell(", ".join(routes)),)))
@@ -211,8 +211,16 @@ def traffic_words(member: Member, view: View) -> Cell:
     return Cell(f"{most}{size(member.rx_bytes)} in, {size(member.tx_bytes)} out so far")
 
 
-def _store(member: Member) -> tuple[Cell, ...]:
-    cells = [Cell("primary" if member.primary else "replica"), Cell(", votes" if member.voter else ", does not vote")]
+def duty_words(member: Member, view: View) -> str:
+    """Where no primary is known, any node may be it."""
+    if member.primary:
+        return "primary"
+    return "replica" if member.is_self or (view.mesh is not None and view.mesh.primary) else "not known"
+
+
+def _store(member: Member, view: View) -> tuple[Cell, ...]:
+    duty = duty_words(member, view).replace("not known", "duty not known")
+    cells = [Cell(duty), Cell(", votes" if member.voter else ", does not vote")]
     if not member.primary:
         cells.append(Cell(f", {lag_words(member)}"))
     if member.store_state not in ("", "ok"):

@@ -8,6 +8,7 @@ from meshtui.listings.members import (
     ADDRESS_LENGTH,
     Members,
     address_cell,
+    duty_words,
     handshake_cell,
     lag_words,
     latency_cell,
@@ -21,6 +22,11 @@ from meshtui.view import View
 def _mark(node: Member, view: View, width: int) -> Cell:
     mark = node_mark(node, view.now_ms)
     return Cell(mark.shape, mark.tone)
+
+
+def _duty(node: Member, view: View, width: int) -> Cell:
+    words = duty_words(node, view)
+    return Cell("primary ★" if node.primary else words, Tone.DIM if words == "not known" else Tone.PLAIN)
 
 
 def _lag(node: Member, view: View, width: int) -> Cell:
@@ -44,7 +50,7 @@ class Nodes(Listing[Member]):
         Column("", 1, _mark, gap=1),
         Column("NAME", 10, name_cell, lambda node, view: node.name, longest=63),
         Column(
-            "DUTY", 9, lambda node, view, width: Cell("primary ★" if node.primary else "replica"),
+            "DUTY", 9, _duty,
             lambda node, view: (not node.primary, node.name),
         ),
         Column("VOTES", 5, lambda node, view, width: Cell("yes" if node.voter else "no"), rank=2),
