@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from meshproto import local_pb2
 from meshtui.app import MeshtuiApp
-from tui.conftest import press, screen_text, settled, shows, until
+from tui.conftest import FakeClock, press, screen_text, settled, shows, until
 from tui.recorded_meshd import RecordedMeshd
 
 from tui import recordings
@@ -38,6 +38,20 @@ async def test_a_story_acts_on_its_own_row_whatever_is_marked(
         await shows(app, "Members › gw-paris")
         await press(pilot, "d")
         await shows(app, "Remove gw-paris from home?")
+
+
+async def test_the_answer_in_a_story_goes_after_a_while(
+    make_app: MakeApp, make_meshd: MakeMeshd, clock: FakeClock
+) -> None:
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "enter", "p")
+        await shows(app, "gw-berlin answered")
+        clock.now += 9
+        meshd.push(local_pb2.WatchUpdate(at_ms=1))
+        await until(lambda: "answered" not in screen_text(app), "the answer to go")
 
 
 async def test_the_story_of_a_member_that_goes_says_so_and_offers_only_back(

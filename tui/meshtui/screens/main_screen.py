@@ -40,10 +40,6 @@ from meshtui.widgets.tab_bar import TabBar
 from meshtui.widgets.table import Table
 from meshtui.widgets.top_line import TopLine
 
-SAID_MS = 8000
-"""How long the answer to an action stays."""
-
-
 REMEMBERED = 30
 """Places that `esc` goes back to."""
 
@@ -92,7 +88,6 @@ class MainScreen(Screen[None]):
         self._keys = KeyHints()
         self._active = MEMBERS
         self.view: View | None = None
-        self._said_ms = 0
         self._been: deque[tuple[int, str]] = deque(maxlen=REMEMBERED)
         """Tabs and their rows that were shown before, the latest last."""
 
@@ -135,8 +130,7 @@ class MainScreen(Screen[None]):
             self.pane.present(view)
             if self.focused is None:
                 self._focus_table()
-        if self._said_ms and view.now_ms - self._said_ms > SAID_MS:
-            self.say()
+        self._status.let_go(view.now_ms)
         self._present_hints()
 
     def _present_hints(self) -> None:
@@ -173,8 +167,7 @@ class MainScreen(Screen[None]):
 
     def say(self, *cells: Cell) -> None:
         """The answer to an action; without cells, clears it."""
-        self._said_ms = self.view.now_ms if cells and self.view is not None else 0
-        self._status.say(*cells)
+        self._status.say(*cells, at_ms=self.view.now_ms if self.view is not None else 0)
 
     def on_resize(self) -> None:
         if self.view is not None:
@@ -363,8 +356,7 @@ class MainScreen(Screen[None]):
     def _close_filter(self) -> None:
         self._status.show_filter(False)
         text = self.pane.filter_text
-        self.say(*([Cell(f"/{text}", Tone.STRONG), Cell("  escape shows all", Tone.DIM)] if text else []))
-        self._said_ms = 0
+        self._status.say(*([Cell(f"/{text}", Tone.STRONG), Cell("  escape shows all", Tone.DIM)] if text else []))
         self._focus_table()
 
     async def action_back(self) -> None:

@@ -87,6 +87,7 @@ class StoryScreen(Screen[None]):
         self._view = replace(view, mesh=view.model.mesh(self._mesh_id))
         self._row = self._listing.rows(self._view).get(self._key)
         self._top.present(view)
+        self._status.let_go(view.now_ms)
         crumbs = [Cell(f"{self._listing.name} › ", Tone.DIM)]
         hints = [Hint("esc", "back", "app.pop_screen")]
         if self._row is None:
@@ -116,7 +117,7 @@ class StoryScreen(Screen[None]):
         return replace(story, lines=(*lines[:at], *past, *lines[at + 2 :]))
 
     def say(self, *cells: Cell) -> None:
-        self._status.say(*cells)
+        self._status.say(*cells, at_ms=self._latest.now_ms)
 
     def _subjects(self) -> list[Subject]:
         """What the actions are about: one at most."""

@@ -12,10 +12,14 @@ from meshtui.paint import content
 from meshtui.widgets.entry import Entry
 from meshtui.widgets.lines import Lines
 
+SAID_MS = 8000
+"""How long the answer to an action stays."""
+
 
 class StatusLine(Horizontal):
     def __init__(self) -> None:
         super().__init__()
+        self._said_ms = 0
         self._slash = Static("/", id="slash")
         self.input = Entry(id="filter", compact=True, select_on_focus=False)
         self._message = Static(id="message", markup=False)
@@ -33,9 +37,16 @@ class StatusLine(Horizontal):
         self.input.display = shown
         self._message.display = not shown
 
-    def say(self, *cells: Cell) -> None:
-        """What is longer than a line is wrapped: the command at its end is what a person needs."""
+    def say(self, *cells: Cell, at_ms: int = 0) -> None:
+        """What is longer than a line is wrapped: the command at its end is what a person needs. Without `at_ms` it
+        stays until something else is said."""
+        self._said_ms = at_ms
         self._message.update(content(cells))
+
+    def let_go(self, now_ms: int) -> None:
+        """Of an answer that stood long enough."""
+        if self._said_ms and now_ms - self._said_ms > SAID_MS:
+            self.say()
 
     def count(self, text: str) -> None:
         self._count.show(content([Cell(text, Tone.DIM)]))
