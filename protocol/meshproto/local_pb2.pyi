@@ -826,6 +826,7 @@ class Event(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
     mesh: _builtins.str
     revision: _builtins.int
     """0: seen here, not a change of the mesh"""
@@ -843,6 +844,8 @@ class Event(_message.Message):
     """one sentence"""
     sequence: _builtins.int
     """grows by one for each event of this helper"""
+    subject_id: _builtins.str
+    """the id of what it is about, whatever its name is now; "" when none or not known"""
     def __init__(
         self,
         *,
@@ -857,10 +860,11 @@ class Event(_message.Message):
         subject: _builtins.str = ...,
         text: _builtins.str = ...,
         sequence: _builtins.int = ...,
+        subject_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "at_ms", b"at_ms", "epoch", b"epoch", "kind", b"kind", "mesh", b"mesh", "revision", b"revision", "sequence", b"sequence", "severity", b"severity", "subject", b"subject", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "at_ms", b"at_ms", "epoch", b"epoch", "kind", b"kind", "mesh", b"mesh", "revision", b"revision", "sequence", b"sequence", "severity", b"severity", "subject", b"subject", "subject_id", b"subject_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

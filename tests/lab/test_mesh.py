@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from lab.conftest import Lab
@@ -62,6 +63,11 @@ def test_a_peer_that_is_no_admin_is_told_so(lab: Lab) -> None:
     )
     berlin.meshctl("peers", "rename", "laptop-g", "laptop-grace")
     berlin.meshctl("peers", "admin", "laptop-ada", "off")
+    events = [json.loads(line) for line in ada.meshctl_raw("--json", "events").stdout.splitlines()]
+    grace = next(one["id"] for one in lab.status(ada)["members"] if one["name"] == "laptop-grace")
+    renamed = [one for one in events if one["action"] == "rename-member"]
+    assert {one["subject_id"] for one in renamed} == {grace}, events
+    assert {one["subject"] for one in renamed} == {"laptop-g", "laptop-grace"}
 
 
 def test_the_systems_own_tools_agree(lab: Lab) -> None:

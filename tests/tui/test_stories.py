@@ -74,6 +74,21 @@ async def test_the_story_of_a_member_that_goes_says_so_and_offers_only_back(
         await shows(app, "6 members")
 
 
+async def test_events_stay_with_a_member_that_was_renamed(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    """And do not go to another one that has its old name now."""
+    was, has_its_name = recordings.members()[4], recordings.members()[1]
+    old = recordings.event(1, 60_000, "it joined by invite", subject=has_its_name.name, subject_id=was.id)
+    make_meshd(recordings.status(recordings.mesh()), [old])
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await press(pilot, "7", "o", "enter")
+        await shows(app, f"Members › {was.name}", "it joined by invite")
+        await press(pilot, "escape", *"/", *has_its_name.name, "enter", "enter")
+        await shows(app, f"Members › {has_its_name.name}")
+        assert "it joined by invite" not in screen_text(app)
+
+
 async def test_the_story_of_an_event_stays_when_a_newer_one_comes(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     meshd = make_meshd(recordings.status(recordings.mesh()), recordings.events())
     app = make_app()

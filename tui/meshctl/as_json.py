@@ -127,6 +127,7 @@ def event(one: local_pb2.Event) -> dict[str, Any]:
         "actor": one.actor or None,
         "action": one.action or None,
         "subject": one.subject or None,
+        "subject_id": one.subject_id or None,
         "text": one.text,
     }
 

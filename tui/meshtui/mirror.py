@@ -220,6 +220,7 @@ def _event(event: wire.Event) -> Event:
         severity=SEVERITIES.get(event.severity, Severity.INFO),
         actor=plain(event.actor),
         subject=plain(event.subject),
+        subject_id=event.subject_id,
         text=plain(event.text) or plain(event.action),
         sequence=event.sequence,
     )

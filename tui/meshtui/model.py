@@ -138,8 +138,13 @@ class Event:
     severity: Severity
     actor: str
     subject: str
+    subject_id: str
     text: str
     sequence: int
+
+    def is_about(self, member: Member) -> bool:
+        """By its id, which a rename leaves alone. Events of earlier releases have the name only."""
+        return self.subject_id == member.id if self.subject_id else self.subject == member.name
 
 
 @dataclass(frozen=True, slots=True)

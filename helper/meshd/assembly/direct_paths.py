@@ -241,7 +241,8 @@ class DirectPaths:
             self._moving.discard(member.id)
         self._attempts.forget(member.id)
         self._used[member.id] = boottime()
-        self._mesh.event("path", f"{member.name} is reached straight at {endpoint}", subject=member.name)
+        text = f"{member.name} is reached straight at {endpoint}"
+        self._mesh.event("path", text, subject=member.name, subject_id=member.id)
         self._mesh.wake()
 
     async def _hold(self, member: Member, endpoint: UdpEndpoint) -> None:

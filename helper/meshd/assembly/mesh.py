@@ -160,6 +160,7 @@ class Mesh:
                 actor=entry.actor,
                 action=entry.action,
                 subject=subject.name if subject else "",
+                subject_id=entry.subject_id,
                 revision=position.revision,
                 epoch=position.epoch,
                 at_ms=entry.at_ms,

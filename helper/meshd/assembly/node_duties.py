@@ -224,7 +224,7 @@ class NodeDuties:
         self._mesh.versions[member.id] = version
         if version != PROTOCOL_VERSION:
             text = f"{member.name} is refused: it speaks protocol version {version}, this node {PROTOCOL_VERSION}"
-            self._mesh.event("alarm", text, subject=member.name, severity="warning")
+            self._mesh.event("alarm", text, subject=member.name, subject_id=member.id, severity="warning")
 
     def refused(self, source: str, what: str, reason: str) -> None:
         self._refusals.note(source, what, reason)

@@ -31,7 +31,7 @@ INVITE = [
     "id", "member", "role", "uses", "used", "state", "created_by", "created", "expires", "cidr", "admin",
 ]  # fmt: skip
 PENDING = ["id", "name", "public_key", "fingerprint", "from", "since"]
-EVENT = ["mesh", "revision", "epoch", "at", "kind", "severity", "actor", "action", "subject", "text"]
+EVENT = ["mesh", "revision", "epoch", "at", "kind", "severity", "actor", "action", "subject", "subject_id", "text"]
 CHECK = ["check", "state", "found", "fix"]
 PING = ["sent", "received", "rtt_ms", "path"]
 CHANGE = ["epoch", "revision"]

@@ -43,7 +43,7 @@ class Events(Listing[Event]):
 
     def subject(self, row: Event, view: View) -> Member | None:
         members = view.mesh.members.values() if view.mesh else ()
-        return next((member for member in members if member.name == row.subject), None)
+        return next((member for member in members if row.is_about(member)), None)
 
     def empty(self, view: View) -> str:
         return "Nothing happened since meshd started."

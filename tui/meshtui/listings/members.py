@@ -147,7 +147,7 @@ class Members(Listing[Member]):
             lines.append(Line("Routes", (Cell(", ".join(routes)),)))
         joined_by = f" by {row.joined_by}" if row.joined_by else ""
         lines.append(Line("Joined", (Cell(f"{view.day(row.joined_ms)}{joined_by}"),)))
-        told = [event for event in view.events() if event.subject == row.name][-20:]
+        told = [event for event in view.events() if event.is_about(row)][-20:]
         for number, event in enumerate(reversed(told)):
             lines.append(
                 Line("" if number else "Events", (Cell(f"{view.moment(event.at_ms)}  ", Tone.DIM), Cell(event.text)))
