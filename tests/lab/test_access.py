@@ -13,6 +13,8 @@ from lab.hosts.flood import Flood
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
