@@ -1,7 +1,8 @@
 """Lets one key through at a time: the next one comes when what this one does is on the screen.
 
 Textual hands each key to whatever has the focus when it arrives, and acts on it later. Keys that come at once, as over
-a slow link, would so be lost, or act on the screen below the dialog that they were typed for.
+a slow link, would so be lost, or act on the screen below the dialog that they were typed for. Letters that come at once
+for a field of text are one: it is how a terminal without bracketed paste pastes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from textual import events
 from textual.app import App, ScreenStackError
 from textual.message import Message
 from textual.widget import Widget
+from textual.widgets import Input as Field
 
 PATIENCE_S = 1.0
 """What takes longer than this, or was lost with a widget that is gone, holds up nothing."""
@@ -36,6 +38,8 @@ class KeyGate:
         self._app = app
         self._act = act
         self._keys: asyncio.Queue[Input] = asyncio.Queue()
+        self._next: Input | None = None
+        """Taken out of the queue already, and its turn is next."""
         self._free = asyncio.Event()
         self._free.set()
 
@@ -51,10 +55,23 @@ class KeyGate:
 
     async def run(self) -> None:
         while True:
-            await self._act(await self._keys.get())
+            key, self._next = self._next or await self._keys.get(), None
+            await self._act(self._with_those_behind(key))
             with suppress(TimeoutError, ScreenStackError):  # without a screen the app is about to end
                 async with asyncio.timeout(PATIENCE_S):
                     await self._settled()
+
+    def _with_those_behind(self, key: Input) -> Input:
+        """Letters for a field of text, as what is pasted into it."""
+        letters = _letter(key)
+        if not letters or not isinstance(self._app.focused, Field):
+            return key
+        while self._next is None and not self._keys.empty():
+            behind = self._keys.get_nowait()
+            letter = _letter(behind)
+            letters += letter
+            self._next = None if letter else behind
+        return events.Paste(letters) if len(letters) > 1 else key
 
     async def _settled(self) -> None:
         await self._passes(self._app.focused or self._app.screen)
@@ -68,3 +85,8 @@ class KeyGate:
         seen = asyncio.Event()
         widget.post_message(Passed(seen))
         await seen.wait()
+
+
+def _letter(key: Input) -> str:
+    """What a key writes into a field of text; "" for every other key."""
+    return key.character or "" if isinstance(key, events.Key) and key.is_printable else ""
