@@ -28,7 +28,7 @@ LOOK_S = 0.2
 """Between looks at the size of the terminal."""
 BESIDE = 4
 """Lines for what stands above and below a code, of which the text may take two."""
-LIGHT_ON_DARK, AS_BEFORE, CLEAR = "\x1b[97;40m", "\x1b[0m", "\x1b[2J\x1b[3J\x1b[H"
+CLEAR = "\x1b[2J\x1b[3J\x1b[H"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,10 @@ def _wait() -> None:
 
 def page(dialog: Code) -> tuple[list[str], str]:
     """The code's lines, and all that is shown."""
-    from meshproto.qr import qr_text
+    from meshproto.qr import in_colours, qr_text
 
-    code = qr_text(dialog.secret.upper()).splitlines()
-    # Light on dark whatever the terminal's own colours are: many a phone reads no code that is the other way round.
-    return code, "\n".join([dialog.title, *(f"{LIGHT_ON_DARK}{one}{AS_BEFORE}" for one in code), dialog.text])
+    code = qr_text(dialog.secret.upper())
+    return code.splitlines(), "\n".join([dialog.title, in_colours(code), dialog.text])
 
 
 def _size(code: list[str]) -> tuple[int, int]:

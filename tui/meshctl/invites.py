@@ -69,9 +69,11 @@ def _headline(one: local_pb2.InviteStatus) -> str:
 
 
 def _qr(reply: local_pb2.CreateInviteReply) -> str:
-    from meshproto.qr import qr_text
+    from meshproto.qr import in_colours, qr_text
 
-    return qr_text(reply.text.upper())
+    code = qr_text(reply.text.upper())
+    # Also with NO_COLOR: without its own two, the code is the other way round on a light terminal.
+    return in_colours(code) if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" else code
 
 
 def _with_secret(reply: local_pb2.CreateInviteReply) -> dict[str, object]:

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 from meshctl.main import main
 from meshproto import local_pb2
-from meshproto.qr import qr_text
+from meshproto.qr import in_colours, qr_text
 
 if TYPE_CHECKING:
     from conftest import Canned
@@ -208,6 +208,23 @@ def test_an_invite_is_shown_again(helper: Canned, capsys: pytest.CaptureFixture[
     shown = json.loads(capsys.readouterr().out)
     assert (shown["invite"]["id"], shown["text"]) == ("4f1c77aa", "mesh1-abc")
     assert main(["invites", "show", ""]) == 1
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_code_on_a_terminal_has_colours_of_its_own(
+    helper: Canned, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_color: str
+) -> None:
+    """In the terminal's own it would be the other way round on a light one, which many phones don't read."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert main(["invites", "create", "laptop-ada", "--qr"]) == 0
+    out = capsys.readouterr().out
+    assert in_colours(qr_text("MESH1-ABC")) in out
+    assert out.count("\x1b[38;5;231;48;5;16m") == len(qr_text("MESH1-ABC").split("\n"))
+    monkeypatch.setenv("TERM", "dumb")
+    assert main(["invites", "create", "laptop-ada", "--qr"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_an_invite_as_a_code_and_as_text(helper: Canned, capsys: pytest.CaptureFixture[str]) -> None:
