@@ -345,23 +345,32 @@ class LocalApi:
         remove = node_pb2.RemoveMember(id=member.id)
         return (await self._submit(mesh, actor, request, kind="deauthorize", remove_member=remove))[1]
 
+    @staticmethod
+    def _meant(mesh: Mesh, request: local_pb2.RouteRequest) -> local_pb2.RouteRequest:
+        """Without a node it is the one that is asked: repeated at another node, that is another request."""
+        meant = local_pb2.RouteRequest()
+        meant.CopyFrom(request)
+        if not meant.node and mesh.is_node:
+            meant.node = mesh.choices.member_id
+        return meant
+
     def _route_node(self, mesh: Mesh, request: local_pb2.RouteRequest) -> tuple[str, MeshError | None]:
         if request.node:
             return self._id(mesh, request.request_id, request.node, state_pb2.ROLE_NODE)
-        if mesh.is_node and mesh.me is not None:
-            return mesh.me.id, None
         raise InvalidInput("this machine is a peer, which offers no routes", "say which node: --node WHO")
 
     async def add_route(self, request: local_pb2.RouteRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
+        request = self._meant(mesh, request)
         node_id, missing = self._route_node(mesh, request)
         change = node_pb2.AddRoute(cidr=request.cidr, node_id=node_id, masquerade=True)
         return (await self._submit(mesh, actor, request, missing, add_route=change))[1]
 
     async def remove_route(self, request: local_pb2.RouteRequest, actor: Actor) -> local_pb2.ChangeReply:
         mesh = self._daemon.find(request.mesh)
+        request = self._meant(mesh, request)
         missing: MeshError | None = None
-        if request.node or mesh.is_node:
+        if request.node:
             node_id, missing = self._route_node(mesh, request)
         else:
             offering = [one.node_id for one in mesh.state.routes.values() if one.cidr == request.cidr]

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import os
 import time
-import uuid
 from collections.abc import AsyncIterator
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from meshproto import PROTOCOL_VERSION, join_pb2, local_pb2, node_pb2, state_pb2
+from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
-from meshd.assembly.forwarding import Forwarding, raise_refusal, refused
+from meshd.assembly.forwarding import Forwarding, refused
+from meshd.assembly.join_service import JoinService
 from meshd.assembly.lost_data import LostData
 from meshd.assembly.mesh import Mesh
-from meshd.assembly.mesh_networks import networks_of
 from meshd.assembly.node_calls import NodeCalls
 from meshd.assembly.node_dns import NodeDns
 from meshd.assembly.refusals import Refusals
-from meshd.cluster.admission import Challenges, check_proof
-from meshd.cluster.certificates import check_await_signature, check_view_signature
+from meshd.assembly.write_limits import WriteLimits
 from meshd.cluster.channels import MemberChannels
 from meshd.cluster.election.state import timing_of
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
-from meshd.model.errors import Conflict, MeshError, NotFound, NotPermitted, Unavailable
+from meshd.model.errors import MeshError, NotFound, NotPermitted, Unavailable
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.requests import ID_IN_USE, as_asked_by
 from meshd.model.rights import check_right
-from meshd.model.state import State, filtered_entry, with_members
+from meshd.model.state import State, filtered_entry
 from meshd.rpc.join_server import JoinServer, Source
 from meshd.rpc.mesh_server import MeshServer
 from meshd.store.database import Database
@@ -57,12 +53,8 @@ RECENT = 1000
 """Committed entries kept for watchers; who needs older ones gets a snapshot."""
 
 
-NO_INVITE = frozenset({"invite-unknown", "invite-edited", ID_IN_USE})
-"""Refusals that whoever has an invite does not get."""
-
-
 class NodeDuties:
-    """Implements `Duties`, `MeshApi` and `JoinApi` for one mesh."""
+    """Implements `Duties` and `MeshApi` for one mesh."""
 
     def __init__(self, mesh: Mesh, run_dir: Path, redis_url: str) -> None:
         self._mesh = mesh
@@ -75,7 +67,7 @@ class NodeDuties:
             self._server = RedisServer(
                 mesh.folder / "redis", socket_path(run_dir, choices.mesh), on_exit=self._redis_ended
             )
-        self._challenges = Challenges(os.urandom)
+        self._limits = WriteLimits()
         self._refusals = Refusals(partial(mesh.event, "audit", severity="warning"))
         self._tasks: list[asyncio.Task[None]] = []
         self._recent: list[tuple[Position, state_pb2.ChangeEntry]] = []
@@ -131,7 +123,10 @@ class NodeDuties:
         self._forwarding = Forwarding(mesh, self._elector, self._leadership, self._calls)
         self._mesh_server = MeshServer(identity, self, lambda: mesh.admitted.over(mesh.state))
         await self._mesh_server.start(own, defaults.MESH_PORT)
-        self._join_server = JoinServer(identity, self)
+        self._join_server = JoinServer(
+            identity,
+            JoinService(mesh, self.submit, self.refused, lambda: self._closing, self._limits),
+        )
         if mesh.choices.join_port:
             everywhere: list[Source] = [IPv6Address("::")] if mesh.ipv6 else [IPv4Address("0.0.0.0")]
             await self._join_server.start(everywhere, mesh.choices.join_port)
@@ -303,6 +298,7 @@ class NodeDuties:
     async def submit_for(self, member: Member, request: node_pb2.SubmitRequest) -> node_pb2.SubmitReply:
         try:
             check_right(member, request.change, self._mesh.name)
+            self._limits.check_change(member)
         except MeshError as error:
             log.warning("%s may not %s", member.name, request.change.WhichOneof("what"))
             self.refused(str(member.ipv4), str(request.change.WhichOneof("what")), error.message)
@@ -377,124 +373,3 @@ class NodeDuties:
             return None
         about_itself = any(write.kind == "member" and write.key == member_id for _, e in fresh for write in e.writes)
         return None if about_itself else [filtered_entry(entry) for _, entry in fresh]
-
-    # --- JoinApi ----------------------------------------------------------------------------------------------------
-
-    def is_inside(self, source: Source) -> bool:
-        return self._mesh.is_inside(source)
-
-    async def authority(self) -> join_pb2.AuthorityReply:
-        return join_pb2.AuthorityReply(
-            ca_certificate=self._mesh.identity.ca_certificate,
-            mesh_name=self._mesh.name,
-            protocol_version=PROTOCOL_VERSION,
-            networks=map(str, networks_of(self._mesh.state.settings, self._mesh.members.values())),
-        )
-
-    async def challenge(self) -> join_pb2.ChallengeReply:
-        return join_pb2.ChallengeReply(nonce=self._challenges.give(), now_ms=int(time.time() * 1000))
-
-    async def join_as_node(self, source: Source, request: join_pb2.JoinAsNodeRequest) -> join_pb2.Admission:
-        identity = self._mesh.identity
-        self._challenges.take(request.nonce)
-        secret, generation = self._mesh.cluster_keys.present()
-        check_proof(
-            request.proof,
-            secret,
-            request.nonce,
-            identity.ca_certificate,
-            identity.certificate,
-            request.applicant.public_key,
-            request.applicant.certificate_request,
-        )
-        change = node_pb2.Change(
-            request_id=request.request_id,
-            actor=f"{source} with the cluster key",
-            admit_node=node_pb2.AdmitNode(applicant=request.applicant, key_generation=generation),
-        )
-        return await self._admit(change, Role.NODE)
-
-    async def redeem_invite(self, source: Source, request: join_pb2.RedeemInviteRequest) -> join_pb2.Admission:
-        change = node_pb2.Change(
-            request_id=request.request_id,
-            actor=f"invite {request.invite_id}",
-            redeem_invite=node_pb2.RedeemInvite(
-                invite_id=request.invite_id, token=request.token, applicant=request.applicant
-            ),
-        )
-        try:
-            return await self._admit(change, Role.PEER)
-        except MeshError as error:
-            if error.code in NO_INVITE:
-                self.refused(str(source), "an invite", error.message)
-            raise
-
-    async def _admit(self, change: node_pb2.Change, role: Role) -> join_pb2.Admission:
-        """Has the primary let the applicant in, and lets its key into our data plane before it is told."""
-        mesh = self._mesh
-        result = raise_refusal(await self.submit(change, 10.0))
-        mesh.admit(result.member, Position.from_message(result.position))
-        await mesh.reconcile()
-        member = mesh.members.get(result.member_id)
-        if member is None or member not in mesh.present:
-            raise Conflict("the new member was removed again at once")
-        applicant = (change.admit_node if role is Role.NODE else change.redeem_invite).applicant
-        if member.public_key.data != applicant.public_key:
-            raise NotPermitted("that member has another key than this machine")
-        view = mesh.state.to_view() if member.role is Role.NODE else mesh.state.for_peer(member.id)
-        admission = join_pb2.Admission(
-            member_id=member.id,
-            certificate=result.member.certificate,
-            view=with_members(view, result.member),
-            node_id=mesh.choices.member_id,
-        )
-        if member.role is Role.NODE and role is Role.PEER:
-            admission.cluster_secret = mesh.identity.cluster_secret or b""
-        return admission
-
-    async def request_access(
-        self, source: Source, request: join_pb2.RequestAccessRequest
-    ) -> join_pb2.RequestAccessReply:
-        # The same key gets the same id: a machine that asks again finds its request.
-        request_id = hashlib.sha256(request.applicant.public_key).hexdigest()[:10]
-        change = node_pb2.Change(
-            request_id=str(uuid.uuid4()),
-            actor=str(source),
-            add_request=node_pb2.AddRequest(id=request_id, applicant=request.applicant, source=str(source)),
-        )
-        raise_refusal(await self.submit(change, 10.0))
-        return join_pb2.RequestAccessReply(id=request_id)
-
-    async def get_view(self, source: Source, request: join_pb2.GetViewRequest) -> join_pb2.GetViewReply:
-        self._challenges.take(request.nonce)
-        state, own = self._mesh.state, self._mesh.identity.certificate
-        asking = state.members.get(request.member_id)
-        known = asking.certificate if asking is not None else b""
-        check_view_signature(known, request.nonce, request.member_id, own, request.signature)
-        return join_pb2.GetViewReply(view=state.for_peer(request.member_id))
-
-    async def await_access(self, source: Source, request: join_pb2.AwaitAccessRequest) -> join_pb2.AwaitAccessReply:
-        mesh = self._mesh
-        deadline = time.monotonic() + min(request.wait_ms / 1000, 30.0)
-        version = -1
-        while not self._closing:
-            asked = mesh.state.requests.get(request.id)
-            if asked is not None:
-                check_await_signature(asked.certificate_request, request.id, request.signature)
-                if asked.refused:
-                    return join_pb2.AwaitAccessReply(refused=True)
-                member = mesh.state.members.get(asked.authorized_member_id)
-                if member is not None:
-                    await mesh.wait_applied(mesh.state.position, 3.0)
-                    return join_pb2.AwaitAccessReply(
-                        admission=join_pb2.Admission(
-                            member_id=member.id,
-                            certificate=member.certificate,
-                            view=mesh.state.for_peer(member.id),
-                            node_id=mesh.choices.member_id,
-                        )
-                    )
-            if time.monotonic() >= deadline:
-                break
-            version = await mesh.wait_changed(version, deadline - time.monotonic())
-        return join_pb2.AwaitAccessReply(pending=True)

@@ -28,8 +28,16 @@ TRIES_PER_SECOND = 0.5
 SOURCES_KEPT = 4096
 
 
+OWN_CHANGES, OWN_CHANGES_PER_SECOND = 30, 0.05
+"""Changes about itself that a peer may make at once, and how fast they come back: a laptop moves often, but the last
+10,000 changes are all that is kept to answer repeats from, and to tell who did what."""
+
+REQUESTS, REQUESTS_PER_SECOND = 200, 0.05
+"""The same for the requests of all strangers together to be let in."""
+
+
 class TooManyTries(MeshError):
-    """Raised when one source tries to join too often."""
+    """Raised when somebody tries to join, or changes something, too often."""
 
     code = "too-many-tries"
 
@@ -68,14 +76,20 @@ def check_proof(
 class RateLimit:
     """A token bucket for each source address. `factor`: how many more tries are allowed than a stranger has."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic, factor: int = 1) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.monotonic,
+        factor: int = 1,
+        tries: int = TRIES,
+        per_second: float = TRIES_PER_SECOND,
+    ) -> None:
         self._now = now
-        self._tries = float(TRIES * factor)
-        self._per_second = TRIES_PER_SECOND * factor
+        self._tries = float(tries * factor)
+        self._per_second = per_second * factor
         self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def count(self, source: IPv4Address | IPv6Address) -> None:
-        """Counts a try. Raises TooManyTries saying how long to wait."""
+    def wait(self, source: IPv4Address | IPv6Address) -> int:
+        """Counts a try that is allowed, which is 0; else how many seconds there are to wait."""
         key = str(ip_network((source, 64), strict=False) if source.version == 6 else source)
         now = self._now()
         tokens, at = self._sources.pop(key, (self._tries, now))
@@ -84,6 +98,10 @@ class RateLimit:
         self._sources[key] = (tokens - 1 if allowed else tokens, now)
         while len(self._sources) > SOURCES_KEPT:
             self._sources.popitem(last=False)
-        if not allowed:
-            wait = int((1 - tokens) / self._per_second) + 1
+        return 0 if allowed else int((1 - tokens) / self._per_second) + 1
+
+    def count(self, source: IPv4Address | IPv6Address) -> None:
+        """Counts a try. Raises TooManyTries saying how long to wait."""
+        wait = self.wait(source)
+        if wait:
             raise TooManyTries(f"too many attempts to join from {source}", f"wait {wait} s and try again")

@@ -22,7 +22,7 @@ from meshd.cluster.heartbeats import Heartbeats
 from meshd.model.changes import Authority, Context, decide
 from meshd.model.errors import Conflict, InvalidInput, MeshError, OutcomeUnknown, Unavailable
 from meshd.model.position import Position
-from meshd.model.requests import OURS, asker_of, check_repeat, check_request_id, is_admission, request_key
+from meshd.model.requests import OURS, asker_of, check_repeat, check_request, is_admission, request_key
 from meshd.model.state import State
 from meshd.model.voters import Voters, oldest_voters
 from meshd.store.database import Database
@@ -101,7 +101,7 @@ class Primary:
         deadline = time.monotonic() + timeout
         key = request_key(asker_of(change), change.request_id)
         try:
-            check_request_id(change.request_id)
+            check_request(change)
             self._asked[key] += 1
             try:
                 async with asyncio.timeout(timeout):

@@ -22,6 +22,8 @@ NODES = "nodes"
 
 ID_IN_USE = "request-id-used"
 
+DIGEST_SIZE = hashlib.sha256().digest_size
+
 _USER = re.compile(r"\(((?:uid )?[\w.@\\+-]{1,64})\)\Z")
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
 
@@ -32,6 +34,13 @@ def check_request_id(request_id: str) -> None:
         raise InvalidInput(
             "the request id of a change has 1 to 128 letters, digits and ._:-", "leave it out, and it gets one"
         )
+
+
+def check_request(change: node_pb2.Change) -> None:
+    """Whose it is and what it asks is kept for long, so it has the size that we make it. Raises InvalidInput."""
+    check_request_id(change.request_id)
+    if len(change.content) not in (0, DIGEST_SIZE) or len(change.asker) > 64:
+        raise InvalidInput("the content of a change is a SHA-256, its asker the id of a member", "leave them out")
 
 
 def _applicant(change: node_pb2.Change) -> node_pb2.Applicant | None:

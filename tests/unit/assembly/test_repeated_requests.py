@@ -109,3 +109,18 @@ async def test_another_member_is_never_meant(mesh: Mesh) -> None:
     assert [one.remove_member.id for one in mesh.asked] == [""]
     with pytest.raises(Conflict):
         await ask(mesh, "rename_member", local_pb2.RenameMemberRequest(who="0123", name="x", request_id="r"))
+
+
+@pytest.mark.parametrize("method", ["add_route", "remove_route"])
+async def test_a_route_of_this_node_is_another_request_at_another_node(mesh: Mesh, method: str) -> None:
+    """Else the second node would hear that it offers what the first one does."""
+    contents = set()
+    request = local_pb2.RouteRequest(cidr="203.0.113.0/24", request_id=str(uuid.uuid4()))
+    for node in ("gw-berlin-id", "gw-paris-id"):
+        mesh.is_node, mesh.choices = True, SimpleNamespace(member_id=node)
+        mesh.done[request.request_id] = DONE
+        for node_said in ("", node):
+            request.node, mesh.state = node_said, State()
+            await ask(mesh, method, request)
+            contents.add((node, mesh.asked[-1].content))
+    assert len({content for _, content in contents}) == len(contents) == 2

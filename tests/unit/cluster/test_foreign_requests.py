@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from meshd.assembly.admitted import Admitted
-from meshd.assembly.node_duties import NodeDuties
+from meshd.assembly.join_service import JoinService
+from meshd.assembly.write_limits import WriteLimits
 from meshd.model.errors import Conflict, MeshError
 from meshd.model.requests import as_asked_by
 from meshproto import join_pb2, node_pb2, state_pb2
@@ -21,7 +22,7 @@ SECRET = bytes(20)
 OUTSIDE = IPv4Address("192.0.2.66")
 
 
-def duties_of(node: Any, told: list[str]) -> NodeDuties:
+def duties_of(node: Any, told: list[str]) -> JoinService:
     """The join service of a node, whose own state is the newest."""
 
     async def reconcile() -> None:
@@ -39,14 +40,14 @@ def duties_of(node: Any, told: list[str]) -> NodeDuties:
         identity=SimpleNamespace(cluster_secret=SECRET),
     )
     mesh.admit = lambda message, position: mesh.admitted.add(message, position, mesh.state)
-    duties = NodeDuties.__new__(NodeDuties)
-    duties._mesh = mesh
-    duties.submit = node.submit  # type: ignore[method-assign]
-    duties.refused = lambda source, what, reason: told.append(f"{what}: {reason}")  # type: ignore[method-assign]
-    return duties
+
+    def refused(source: str, what: str, reason: str) -> None:
+        told.append(f"{what}: {reason}")
+
+    return JoinService(mesh, node.submit, refused, lambda: False, WriteLimits())
 
 
-async def redeem(duties: NodeDuties, **fields: Any) -> join_pb2.Admission:
+async def redeem(duties: JoinService, **fields: Any) -> join_pb2.Admission:
     return await duties.redeem_invite(OUTSIDE, join_pb2.RedeemInviteRequest(**fields))
 
 

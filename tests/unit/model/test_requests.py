@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from meshd.model.requests import (
     as_asked_by,
     asker_of,
     check_repeat,
+    check_request,
     check_request_id,
     content_of,
     request_key,
@@ -120,6 +122,14 @@ def test_peers_are_not_shown_whose_request_a_change_was(mesh: Any) -> None:
 def test_ids_that_are_no_ids(request_id: str) -> None:
     with pytest.raises(InvalidInput, match="1 to 128"):
         check_request_id(request_id)
+
+
+def test_what_is_kept_of_a_request_is_small() -> None:
+    check_request(rename())
+    check_request(rename(content=bytes(32), asker=str(uuid.uuid4())))
+    for fields in ({"content": bytes(33)}, {"content": b"x"}, {"content": bytes(4 << 20)}, {"asker": "x" * 65}):
+        with pytest.raises(InvalidInput, match="SHA-256"):
+            check_request(rename(**fields))
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.sampled_from([NODES, OURS, "0123456789", "key:00"]))

@@ -12,7 +12,7 @@ from meshd.model.changes.context import Context, Draft
 from meshd.model.errors import InvalidInput
 from meshd.model.members import Role
 from meshd.model.names import check_domain, check_label
-from meshd.model.requests import check_request_id
+from meshd.model.requests import check_request
 from meshd.model.state import State
 from meshd.model.voters import ELECTION_TIMEOUT_MS
 
@@ -46,7 +46,7 @@ def decide(state: State, change: node_pb2.Change, context: Context) -> state_pb2
     kind = change.WhichOneof("what")
     if kind is None or kind not in _DECISIONS:
         raise InvalidInput("this version of meshd does not know that change", "upgrade the nodes")
-    check_request_id(change.request_id)
+    check_request(change)
     if len(change.actor) > 256 or not change.actor.isprintable():
         raise InvalidInput("the actor of a change is too long or not plain text")
     draft = Draft(state, change, context)
