@@ -145,7 +145,9 @@ async def test_start_at_login(desktop: Desktop, panel: Panel, meshd: RecordedMes
     await until(file.exists, "the file")
     program = re.search(r"^Exec=(.*)$", file.read_text(), re.MULTILINE)
     assert program is not None
-    assert program[1] in ("meshtray", str(BIN / "meshtray"))  # by its name where a login finds it
+    command, _, options = program[1].partition(" ")
+    assert command in ("meshtray", str(BIN / "meshtray"))  # by its name where a login finds it
+    assert options == "--wait 120"
     await panel.until_menu("Start at login", checked=True)
     await panel.click("Start at login")
     await until(lambda: "Hidden=true" in file.read_text(), "it to be switched off for this person")

@@ -75,9 +75,13 @@ class App:
         )
         self._shown = appearance(self.state)
 
-    def show_on(self, icon: Icon, notifier: Notifier) -> None:
-        self._icon, self._notifier = icon, notifier
+    def show_on(self, icon: Icon) -> None:
+        self._icon = icon
         icon.present(self._shown)
+
+    def notify_through(self, notifier: Notifier) -> None:
+        """Without one, nothing is shown but the menu."""
+        self._notifier = notifier
 
     async def run(self) -> None:
         watching = asyncio.create_task(self.connection.run())
@@ -95,7 +99,7 @@ class App:
             await asyncio.gather(*mine, return_exceptions=True)
 
     async def finish(self) -> None:
-        """Until every deed is done: where there is no place for an icon, and `run` is never called."""
+        """Until every deed is done: before an end that nobody asked for."""
         await asyncio.gather(*self._deeds, return_exceptions=True)
 
     async def _until_over(self) -> None:

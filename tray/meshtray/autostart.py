@@ -11,6 +11,8 @@ from pathlib import Path
 from meshtray.preferences import config_home
 
 FILE = "meshtray.desktop"
+WAIT_S = 120
+"""For a panel, as packaging/desktop has it: at login everything starts at once, and extensions of GNOME come last."""
 
 
 def _path() -> Path:
@@ -58,7 +60,7 @@ def set_on(on: bool) -> None:
             return
     lines = [
         "[Desktop Entry]", "Type=Application", "Name=meshtray", "Comment=Connect and disconnect private networks",
-        f"Exec={_quoted(program())}", "Icon=meshtray", "Terminal=false",
+        f"Exec={_quoted(program())} --wait {WAIT_S}", "Icon=meshtray", "Terminal=false",
         "X-GNOME-Autostart-enabled=true" if on else "Hidden=true",
     ]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,10 @@ def failed(deed: Deed, failure: Failure, mesh: str) -> Notify:
     return Notify(f"failed/{type(deed).__name__}", _sentence(title, ""), _sentence(str(failure)))
 
 
+def nowhere(message: str, fix: str) -> Notify:
+    return Notify("nowhere", "meshtray can't show its icon", f"{_sentence(message)} {_sentence(fix)}")
+
+
 def requests(snapshot: Snapshot) -> list[str]:
     """The keys of the notifications about machines that ask to be let in, where this person may let them in."""
     return [

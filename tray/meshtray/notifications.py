@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -61,6 +62,14 @@ class Notifications:
                     await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(one))
             except (BusError, TypeError, ValueError) as error:  # also of a service that answers with something else
                 log.info("a notification is not shown: %s", error)
+            finally:
+                self._queue.task_done()
+
+    async def shown(self) -> None:
+        """Until all are shown, or the service for them seems to hang."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIMIT_S):
+                await self._queue.join()
 
     async def _show(self, one: Notify) -> None:
         can = await self._capabilities()

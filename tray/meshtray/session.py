@@ -6,8 +6,7 @@ import asyncio
 import getpass
 import logging
 import signal
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from meshtray.bus import Bus, BusError, Interface, Method
 from meshtray.item import WATCHER, StatusNotifierItem
 from meshtray.notifications import Notifications
 from meshtray.preferences import default_path
-from meshtray.state import Notify
+from meshtray.state import Nowhere
 
 if TYPE_CHECKING:
     from meshtray.x11_icon import X11Icon
@@ -34,6 +33,11 @@ class NoTray(Exception):
         self.fix = fix
 
 
+BETTER_S = 10.0
+"""For so long a StatusNotifierWatcher is waited for, rather than to take a system tray of X11."""
+LOOK_S = 1.0
+"""Between looks for a system tray of X11."""
+
 NOWHERE = NoTray(
     "this session has no place for a tray icon: neither a StatusNotifierWatcher on its bus, nor a system tray of X11",
     "add one: on GNOME the extension AppIndicator, with sway the module tray of waybar, on Xfce the item Status Tray "
@@ -41,23 +45,15 @@ NOWHERE = NoTray(
 )
 
 
-class NoNotifications:
-    """Where there is no session bus."""
-
-    def show(self, one: Notify) -> None:
-        log.info("%s: %s", one.title, one.body)
-
-    def withdraw(self, key: str) -> None:
-        return
-
-
 async def serve(socket: Path, what: str, wait_s: float) -> None:
     """Until the person quits, the session ends, or SIGTERM. Raises NoTray."""
     try:
         bus = await Bus.connect()
-    except BusError as error:
+    except BusError as error:  # a session of X11 without a bus
         log.debug("%s", error)
-        await _without_bus(socket, what)
+        app = App(getpass.getuser(), socket, default_path())
+        app.open(what)
+        await _with_icon(app, None, None, wait_s)
         return
     try:
         app = App(getpass.getuser(), socket, default_path())
@@ -72,12 +68,7 @@ async def serve(socket: Path, what: str, wait_s: float) -> None:
             log.warning("it runs already%s", "; the invite is handed to it" if what else "")
             return
         app.open(what)  # whether there is a place for an icon or not
-        try:
-            async with _icon(bus, app, wait_s):
-                await _until_the_end(app, bus)
-        except NoTray:
-            await app.finish()
-            raise
+        await _on_bus(app, bus, wait_s)
     except BusError as error:
         raise NoTray(str(error), "log out and in again") from error
     finally:
@@ -94,18 +85,83 @@ async def _hand_over(bus: Bus, app: App, what: str) -> None:
         raise
 
 
-async def _without_bus(socket: Path, what: str) -> None:
-    """A session of X11 without a bus. Raises NoTray."""
-    app = App(getpass.getuser(), socket, default_path())
-    app.open(what)
+async def _on_bus(app: App, bus: Bus, wait_s: float) -> None:
+    """Raises NoTray, BusError."""
+    notifications = Notifications(bus, app.choose)
+    await notifications.start()
+    app.notify_through(notifications)
+    showing = asyncio.create_task(notifications.run())
+    item = StatusNotifierItem(bus, app.choose)
     try:
-        with _x11_icon() as icon:
-            icon.chosen = app.choose
-            app.show_on(icon, NoNotifications())
-            await _until_the_end(app, None)
-    except NoTray:
-        await app.finish()
+        await item.start()
+        await _with_icon(app, bus, item, wait_s)
+    except NoTray as error:  # at login nobody reads what a program prints
+        app.happened(Nowhere(str(error), error.fix))
+        await notifications.shown()
         raise
+    finally:
+        await item.stop()
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+
+
+async def _with_icon(app: App, bus: Bus | None, item: StatusNotifierItem | None, wait_s: float) -> None:
+    """Works from the first moment: what was connected is connected again also where the panel is late.
+    Raises NoTray."""
+    with ExitStack() as shown:
+        placing = asyncio.create_task(_place(shown, app, item, wait_s))
+        placing.add_done_callback(lambda done: app.stop() if not done.cancelled() and done.exception() else None)
+        try:
+            await _until_the_end(app, bus)
+        finally:
+            placing.cancel()
+            (ended,) = await asyncio.gather(placing, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
+
+
+async def _place(shown: ExitStack, app: App, item: StatusNotifierItem | None, wait_s: float) -> None:
+    """The icon where the session can have it, and later where that is better: a panel may start very late at login.
+    Raises NoTray when there is no place in time, and everything that was begun is done."""
+    now = asyncio.get_running_loop().time
+    late = now() + wait_s
+    registered = item.registered if item is not None else asyncio.Event()
+    if item is None or not await _within(registered, min(wait_s, BETTER_S)):
+        log.debug("there is no %s: trying a system tray of X11", WATCHER)
+        while (x11 := _x11_icon()) is None:
+            if await _within(registered, min(LOOK_S, late - now())):
+                break
+            if now() >= late:
+                await app.finish()
+                raise NOWHERE
+        else:
+            shown.enter_context(x11).chosen = app.choose
+            app.show_on(x11)
+            await registered.wait()
+            log.debug("a StatusNotifierWatcher has come: leaving the system tray of X11")
+            shown.close()
+    assert item is not None
+    log.debug("the tray is a StatusNotifierItem with com.canonical.dbusmenu")
+    app.show_on(item)
+
+
+async def _within(event: asyncio.Event, limit_s: float) -> bool:
+    try:
+        async with asyncio.timeout(limit_s):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
+def _x11_icon() -> X11Icon | None:
+    """None where there is no place for it."""
+    from meshtray.x11_icon import NoX11Tray, X11Icon
+
+    try:
+        return X11Icon(asyncio.get_running_loop())
+    except NoX11Tray as error:
+        log.debug("%s", error)
+        return None
 
 
 async def _until_the_end(app: App, bus: Bus | None) -> None:
@@ -121,56 +177,3 @@ async def _until_the_end(app: App, bus: Bus | None) -> None:
         if ends is not None:
             ends.cancel()
             await asyncio.gather(ends, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _icon(bus: Bus, app: App, wait_s: float) -> AsyncIterator[None]:
-    """The icon, as the session can have it, and notifications. Raises NoTray, BusError."""
-    notifications = Notifications(bus, app.choose)
-    await notifications.start()
-    showing = asyncio.create_task(notifications.run())
-    item = StatusNotifierItem(bus, app.choose)
-    try:
-        await item.start()
-        try:
-            async with asyncio.timeout(wait_s):
-                await item.registered.wait()
-        except TimeoutError:
-            log.debug("there is no %s: trying a system tray of X11", WATCHER)
-            with ExitStack() as shown:
-                x11 = shown.enter_context(_x11_icon())
-                x11.chosen = app.choose
-                app.show_on(x11, notifications)
-                moving = asyncio.create_task(_move(shown, app, item, notifications))
-                try:
-                    yield
-                finally:
-                    moving.cancel()
-                    await asyncio.gather(moving, return_exceptions=True)
-        else:
-            log.debug("the tray is a StatusNotifierItem with com.canonical.dbusmenu")
-            app.show_on(item, notifications)
-            yield
-    finally:
-        await item.stop()
-        showing.cancel()
-        await asyncio.gather(showing, return_exceptions=True)
-
-
-async def _move(shown: ExitStack, app: App, item: StatusNotifierItem, notifications: Notifications) -> None:
-    """From a system tray of X11 to the better place, once there is one: a panel may start very late at login."""
-    await item.registered.wait()
-    log.debug("a StatusNotifierWatcher has come: leaving the system tray of X11")
-    shown.close()
-    app.show_on(item, notifications)
-
-
-def _x11_icon() -> X11Icon:
-    """Raises NoTray."""
-    from meshtray.x11_icon import NoX11Tray, X11Icon
-
-    try:
-        return X11Icon(asyncio.get_running_loop())
-    except NoX11Tray as error:
-        log.debug("%s", error)
-        raise NOWHERE from error

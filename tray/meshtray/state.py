@@ -125,13 +125,21 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Nowhere:
+    """The session has no place for an icon, it seems, and the tray is about to end. `fix` is what to do."""
+
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class AtLogin:
     """Whether the tray starts at login, as its file says."""
 
     on: bool
 
 
-Event = Heard | LinkChanged | Ticked | Chosen | Waits | Unlocked | Ended | AtLogin
+Event = Heard | LinkChanged | Ticked | Chosen | Waits | Unlocked | Ended | Nowhere | AtLogin
 
 
 # --- what is to be done -----------------------------------------------------------------------------------------------

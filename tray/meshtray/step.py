@@ -20,6 +20,7 @@ from meshtray.state import (
     Leave,
     LinkChanged,
     Notify,
+    Nowhere,
     Perform,
     Save,
     State,
@@ -67,6 +68,8 @@ def _happened(state: State, event: Event) -> Result:
             return replace(state, trouble=_without(state.trouble, [event.mesh_id])), []
         case Ended():
             return _ended(state, event)
+        case Nowhere():
+            return _told(state, [notices.nowhere(event.message, event.fix)])
         case AtLogin():
             return replace(state, at_login=event.on), []
 
@@ -102,9 +105,14 @@ def _heard(state: State, snapshot: Snapshot) -> Result:
 
 
 def _news(state: State, before: Snapshot) -> Result:
-    """What the person was not told yet: of changes, and of invites whose time comes."""
+    """Of changes, and of invites whose time comes."""
+    return _told(state, notices.of_change(before, state.snapshot, state.now_ms))
+
+
+def _told(state: State, found: Iterable[Notify]) -> Result:
+    """What the person was not told yet, by this tray or one before it."""
     effects: list[Effect] = []
-    for news in notices.of_change(before, state.snapshot, state.now_ms):
+    for news in found:
         if news.key not in state.preferences.told:
             told = (*state.preferences.told, news.key)[-TOLD_KEPT:]
             state = replace(state, preferences=replace(state.preferences, told=told))
