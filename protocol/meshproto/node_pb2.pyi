@@ -36,6 +36,7 @@ class HeartbeatRequest(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     ELECTION_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    REWRITE_FIELD_NUMBER: _builtins.int
     mesh_id: _builtins.str
     primary_id: _builtins.str
     epoch: _builtins.int
@@ -46,6 +47,8 @@ class HeartbeatRequest(_message.Message):
     protocol_version: _builtins.int
     election_timeout_ms: _builtins.int
     """the primary's lease is shorter than that; 0: the default"""
+    rewrite: _builtins.bool
+    """it is this node's turn to rewrite the append-only file of its Redis"""
     @_builtins.property
     def committed(self) -> _state_pb2.Position: ...
     @_builtins.property
@@ -71,10 +74,11 @@ class HeartbeatRequest(_message.Message):
         nodes: _abc.Iterable[Global___NodeHealth] | None = ...,
         protocol_version: _builtins.int = ...,
         election_timeout_ms: _builtins.int = ...,
+        rewrite: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "election_timeout_ms", b"election_timeout_ms", "epoch", b"epoch", "mesh_id", b"mesh_id", "nodes", b"nodes", "presence", b"presence", "primary_id", b"primary_id", "protocol_version", b"protocol_version", "redis_host", b"redis_host", "redis_password", b"redis_password", "redis_port", b"redis_port", "redis_user", b"redis_user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "election_timeout_ms", b"election_timeout_ms", "epoch", b"epoch", "mesh_id", b"mesh_id", "nodes", b"nodes", "presence", b"presence", "primary_id", b"primary_id", "protocol_version", b"protocol_version", "redis_host", b"redis_host", "redis_password", b"redis_password", "redis_port", b"redis_port", "redis_user", b"redis_user", "rewrite", b"rewrite"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -91,11 +95,14 @@ class HeartbeatReply(_message.Message):
     STORE_STATE_FIELD_NUMBER: _builtins.int
     APPLIED_FIELD_NUMBER: _builtins.int
     COPYING_FIELD_NUMBER: _builtins.int
+    OUTGROWN_FIELD_NUMBER: _builtins.int
     promised_epoch: _builtins.int
     store_state: _builtins.str
     """"ok", or why it does not confirm"""
     copying: _builtins.bool
     """its Redis is getting a full copy right now"""
+    outgrown: _builtins.bool
+    """the append-only file of its Redis is to be rewritten, or is just now"""
     @_builtins.property
     def confirmed(self) -> _state_pb2.Position:
         """highest position that this voter confirms"""
@@ -122,10 +129,11 @@ class HeartbeatReply(_message.Message):
         store_state: _builtins.str = ...,
         applied: _state_pb2.Position | None = ...,
         copying: _builtins.bool = ...,
+        outgrown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "copying", b"copying", "presence", b"presence", "promised_epoch", b"promised_epoch", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "copying", b"copying", "outgrown", b"outgrown", "presence", b"presence", "promised_epoch", b"promised_epoch", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,6 +26,7 @@ from meshd.cluster.election.state import timing_of
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
+from meshd.cluster.rewriting import Rewriting
 from meshd.model.errors import MeshError, NotFound, NotPermitted, Unavailable
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
@@ -93,7 +94,10 @@ class NodeDuties:
         self._redis_port = await self._server.open_tcp([me.ipv4], defaults.REDIS_PORT)
         self._channels = MemberChannels(identity, defaults.MESH_PORT, me.ipv4)
         self._calls = NodeCalls(self._channels)
-        self._replica = Replica(self._replication, lambda: mesh.applied, mesh.sessions.own_presence, self._on_heartbeat)
+        rewriting = Rewriting(self._server)
+        self._replica = Replica(
+            self._replication, lambda: mesh.applied, mesh.sessions.own_presence, self._on_heartbeat, rewriting
+        )
         await mesh.cluster_keys.follow()
         self._leadership = Leadership(
             Seat(mesh.choices.mesh_id, me.id, str(me.ipv4), self._redis_port, mesh.cluster_keys.open_authority),
@@ -137,6 +141,7 @@ class NodeDuties:
             self._tasks.append(mesh.keep_running(partial(self._dns.run, me), "dns"))
         self._tasks.append(mesh.keep_running(self._elector.run, "election"))
         self._tasks.append(mesh.keep_running(self._share_presence, "presence"))
+        self._tasks.append(mesh.keep_running(partial(rewriting.run, self._leadership.may_rewrite), "rewriting"))
         mesh.wake()
 
     def _nodes(self) -> dict[str, Member]:

@@ -53,8 +53,12 @@ class Heartbeats:
         request: Callable[[], node_pb2.HeartbeatRequest],
         own_presence: Callable[[], Iterable[node_pb2.Presence]],
         timing: Callable[[], Timing] = Timing,
+        outgrown: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`outgrown`: whether this node's own append-only file is to be rewritten."""
         self._timing = timing
+        self._outgrown = outgrown
+        self._turn = ""
         self._self_id = self_id
         self._caller = caller
         self._request = request
@@ -76,6 +80,7 @@ class Heartbeats:
         request.committed.CopyFrom(beat.committed.message)
         request.protocol_version = PROTOCOL_VERSION
         request.election_timeout_ms = round(beat.timeout * 1000)
+        request.rewrite = self.turn() == member.id
         if not beat.open:
             request.redis_user = request.redis_password = ""
         sent = time.monotonic()
@@ -111,6 +116,17 @@ class Heartbeats:
         return {
             node_id for node_id in self.answering() if Position.from_message(self._replies[node_id].applied) >= position
         }
+
+    def turn(self) -> str:
+        """Id of the node that may rewrite its append-only file now, until it has: the others wait, this one is last. ""
+        when none wants to. One that is at it already, since the primary before this one, goes first."""
+        wanting = [one for one in self.answering() if self._replies[one].outgrown]
+        wanting.sort(key=lambda one: (self._replies[one].store_state == "ok", one))
+        if self._outgrown():
+            wanting.append(self._self_id)
+        if self._turn not in wanting:
+            self._turn = wanting[0] if wanting else ""
+        return self._turn
 
     async def next_answer(self, timeout: float) -> None:
         """Returns when a node answered, or after `timeout` seconds."""

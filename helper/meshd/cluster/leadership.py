@@ -84,7 +84,18 @@ class Leadership:
         self.heartbeats = self._new_heartbeats()
 
     def _new_heartbeats(self) -> Heartbeats:
-        return Heartbeats(self._seat.member_id, self._caller, self._request, self._own_presence, self._timing)
+        return Heartbeats(
+            self._seat.member_id, self._caller, self._request, self._own_presence, self._timing, self._outgrown
+        )
+
+    def _outgrown(self) -> bool:
+        return self._replica.rewriting.outgrown
+
+    def may_rewrite(self) -> bool:
+        """Whether it is this node's turn to rewrite its append-only file: the primary says so, to itself, too."""
+        if self.primary is not None:
+            return self.heartbeats.turn() == self._seat.member_id
+        return self._replica.rewriting.our_turn
 
     def _timing(self) -> Timing:
         return self.elector.state.timing if self.elector is not None else Timing()

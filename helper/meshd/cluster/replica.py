@@ -17,6 +17,7 @@ from meshd.cluster.election.messages import (
     VoteRequest,
 )
 from meshd.cluster.elector import Elector
+from meshd.cluster.rewriting import Rewriting
 from meshd.model.errors import NotPermitted, Unavailable
 from meshd.model.position import Position
 from meshd.model.voters import LONGEST_TIMEOUT_MS
@@ -37,6 +38,7 @@ class Replica:
         applied: Callable[[], Position],
         presence: Callable[[], list[node_pb2.Presence]],
         on_heartbeat: Callable[[node_pb2.HeartbeatRequest], None],
+        rewriting: Rewriting,
     ) -> None:
         self._replication = replication
         self._applied = applied
@@ -44,6 +46,7 @@ class Replica:
         self._on_heartbeat = on_heartbeat
         self._sources: dict[tuple[str, int], Source] = {}
         self._state = ""
+        self.rewriting = rewriting
 
     async def heartbeat(
         self, elector: Elector, caller_id: str, request: node_pb2.HeartbeatRequest
@@ -63,6 +66,7 @@ class Replica:
         state = elector.store_state
         if reply.promised_epoch == request.epoch:
             self._on_heartbeat(request)
+            self.rewriting.our_turn = request.rewrite
             if reply.stored < committed:
                 state = f"{max(committed.revision - reply.stored.revision, 0)} changes behind"
         if state != self._state:
@@ -76,6 +80,7 @@ class Replica:
             store_state=state,
             applied=self._applied().message,
             copying=reply.copying,
+            outgrown=self.rewriting.outgrown,
         )
 
     async def follow(self, primary: str, epoch: int) -> None:

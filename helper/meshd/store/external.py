@@ -276,6 +276,12 @@ class ExternalServer(StoreServer):
     async def keep_aside(self, name: str) -> str:
         return ""  # its files belong to the administrator
 
+    async def outgrown(self) -> bool:
+        return False
+
+    async def rewrite(self) -> None:
+        """Nothing: see `outgrown`."""
+
     async def detach(self) -> None:
         await self._connection.close()
 

@@ -4,6 +4,7 @@ has one voter at a time do it."""
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from meshd.model.errors import Failed
 from meshd.store.connection import Connection
@@ -18,12 +19,14 @@ LOOK_AGAIN = 0.05
 """Seconds between looks at a rewrite that runs."""
 
 
-async def needs_rewrite(connection: Connection) -> bool:
-    """Whether the append-only file has grown enough, and nothing is rewriting it."""
+async def needs_rewrite(connection: Connection, room: int = sys.maxsize) -> bool:
+    """Whether the append-only file has grown enough, or was not rewritten to the end, after which it does not count
+    (`IN_FORCE`). Not while it is being rewritten, nor without `room` on the disk, in bytes, for a second one."""
     info = await connection.info("persistence")
     current, base = int(info.get("aof_current_size", 0)), int(info.get("aof_base_size", 0))
-    busy = info.get("aof_rewrite_in_progress") != "0" or info.get("aof_rewrite_scheduled") != "0"
-    return not busy and current >= max(SMALLEST, GROWTH * base)
+    if info.get("aof_rewrite_in_progress") != "0" or info.get("aof_rewrite_scheduled") != "0" or current >= room:
+        return False
+    return current >= max(SMALLEST, GROWTH * base) or info.get("aof_last_bgrewrite_status") != "ok"
 
 
 async def rewrite(connection: Connection, timeout: float) -> None:

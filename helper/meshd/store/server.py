@@ -27,6 +27,7 @@ from meshd.store.connection import Connection
 from meshd.store.errors import StoreFailed, StoreUnavailable
 from meshd.store.files import write_atomically
 from meshd.store.process import Process, Record
+from meshd.store.rewrite import needs_rewrite, rewrite
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ ADOPT_LIMIT = 5.0
 
 EXIT_LIMIT = 10.0
 """Seconds for a server to end after SHUTDOWN before it is killed. With appendfsync always nothing can be lost."""
+
+REWRITE_LIMIT = 300.0
+"""Seconds for a rewrite of the append-only file. Redis goes on with a longer one, and it is looked at again."""
 
 RESTART_WAIT, RESTART_WAIT_LIMIT = 0.1, 5.0
 """Seconds before a server that ended is started again: doubled each time it doesn't last RESTART_WAIT_LIMIT."""
@@ -73,6 +77,12 @@ class StoreServer(Protocol):
 
     async def keep_aside(self, name: str) -> str:
         """Copies the append-only file, which does not grow meanwhile; returns where to, "" when that can't be."""
+
+    async def outgrown(self) -> bool:
+        """Whether its append-only file is to be rewritten. Never that of an administrator, who sees to it."""
+
+    async def rewrite(self) -> None:
+        """Rewrites it; what it holds is not confirmed meanwhile. Raises Failed, StoreFailed and StoreUnavailable."""
 
     async def detach(self) -> None:
         """Lets go; the server goes on, for the next helper."""
@@ -335,6 +345,14 @@ class RedisServer(StoreServer):
         if not target.exists():
             await asyncio.to_thread(_copy_whole, self._folder / settings.APPEND_FOLDER, target)
         return str(target)
+
+    async def outgrown(self) -> bool:
+        room = (await asyncio.to_thread(shutil.disk_usage, self._folder)).free
+        return await needs_rewrite(self.connection, room)
+
+    async def rewrite(self) -> None:
+        log.info("rewriting the append-only file in %s", self._folder)
+        await rewrite(self.connection, REWRITE_LIMIT)
 
     async def detach(self) -> None:
         if self._supervisor is not None:

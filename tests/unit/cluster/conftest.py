@@ -21,6 +21,7 @@ from meshd.cluster.election.state import Timing
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
+from meshd.cluster.rewriting import Rewriting
 from meshd.model.addresses import make_pools
 from meshd.model.changes import Context, create_mesh, decide
 from meshd.model.errors import MeshError
@@ -65,7 +66,8 @@ class Node:
         await self.server.open_tcp([LOOPBACK], port)
         self.database = Database(self.server.connection)
         self.replication = Replication(self.server.connection)
-        self.replica = Replica(self.replication, lambda: self.committed, list, self._on_heartbeat)
+        self.rewriting = Rewriting(self.server)
+        self.replica = Replica(self.replication, lambda: self.committed, list, self._on_heartbeat, self.rewriting)
         self.leadership = Leadership(
             Seat(
                 MESH_ID, self.id, str(LOOPBACK), port, lambda state: CertificateAuthority.open(state.settings, SECRET)
@@ -92,7 +94,13 @@ class Node:
             lambda: self.cluster.timing,
         )
         self.leadership.elector = self.elector
-        self.task = asyncio.create_task(self.elector.run())
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        assert self.elector is not None
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.elector.run())
+            tasks.create_task(self.rewriting.run(self.leadership.may_rewrite))
 
     def _on_heartbeat(self, request: node_pb2.HeartbeatRequest) -> None:
         self._on_committed(Position.from_message(request.committed))

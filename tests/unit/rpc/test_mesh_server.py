@@ -420,7 +420,7 @@ class Duties(NodeDuties):
         async def received(sender: str, message: Any) -> Any:
             self.heard_from.append(sender)
 
-        self._replica = Replica(SimpleNamespace(), Position, list, lambda request: None)  # type: ignore[arg-type]
+        self._replica = Replica(SimpleNamespace(), Position, list, lambda request: None, SimpleNamespace())  # type: ignore[arg-type]
         self._elector = SimpleNamespace(received=received)  # type: ignore[assignment]
 
     def spoke(self, member: Member, version: int) -> None:

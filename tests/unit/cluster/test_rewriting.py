@@ -1,0 +1,131 @@
+"""Append-only files are rewritten, one node's at a time, and changes go on meanwhile. On real redis-servers."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+from meshd.cluster import rewriting
+from meshd.cluster.heartbeats import Heartbeats
+from meshd.model.state import State
+from meshd.store import rewrite
+from meshd.store.database import Database
+from meshproto import node_pb2
+
+DONE = node_pb2.ChangeResult.DONE
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a cluster is made."""
+    monkeypatch.setattr(rewriting, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(rewriting, "TURN_EVERY", 0.05)
+
+
+async def size(node: Any) -> int:
+    return int((await node.server.connection.info("persistence"))["aof_current_size"])
+
+
+async def test_files_that_have_grown_are_rewritten_one_at_a_time(quick: None, cluster: Any, monkeypatch: Any) -> None:
+    primary = await cluster.all_vote()
+    at_once: list[int] = []
+    running: set[str] = set()
+    done: list[str] = []
+    names: list[str] = ["gw", "gw", "gw"]
+
+    for node in cluster.nodes.values():
+
+        async def slowly(node: Any = node, carry_out: Any = node.server.rewrite) -> None:
+            running.add(node.id)
+            at_once.append(len(running))
+            await carry_out()
+            await asyncio.sleep(0.5)  # more changes are asked for meanwhile
+            running.discard(node.id)
+            done.append(node.id)
+
+        monkeypatch.setattr(node.server, "rewrite", slowly)
+    for _ in range(3):  # what was changed often, and is short
+        await primary.server.connection.call("SET", "big", bytes(200_000))
+    await primary.server.connection.call("DEL", "big")
+    for _ in range(400):  # it gets to the others by replication
+        sizes = [await size(node) for node in cluster.nodes.values()]
+        if min(sizes) > 600_000:
+            break
+        await asyncio.sleep(0.05)
+    assert min(sizes) > 600_000
+    monkeypatch.setattr(rewrite, "SMALLEST", 500_000)
+    async with asyncio.timeout(60):
+        while len(done) < 3:
+            rename = node_pb2.RenameMember(id=primary.id, name=f"gw-{len(names)}")
+            names.append(rename.name)
+            change = node_pb2.Change(request_id=str(uuid.uuid4()), rename_member=rename)
+            assert (await primary.submit(change)).outcome == DONE
+    assert sorted(done) == sorted(cluster.nodes)
+    assert max(at_once) == 1
+    for node in cluster.nodes.values():
+        assert await size(node) < 300_000
+    assert (await primary.submit(cluster.change())).outcome == DONE
+    last = primary.leadership.primary.head.position
+    for node in cluster.nodes.values():
+        await cluster.until(lambda node=node: node.elector.state.position >= last)
+        view = State.from_view(await Database(node.server.connection).load())
+        assert view.parsed[primary.id].name == names[-1]
+
+
+async def test_a_file_that_was_not_rewritten_to_the_end_is_tried_again(
+    quick: None, cluster: Any, monkeypatch: Any
+) -> None:
+    """It does not count until then: a voter would confirm nothing any more."""
+    primary = await cluster.all_vote()
+    node = next(one for one in cluster.nodes.values() if one is not primary)
+    assert not await node.server.outgrown()
+    state = {"aof_last_bgrewrite_status": "err"}
+    info = node.server.connection.info
+    rewritten = asyncio.Event()
+    carry_out = node.server.rewrite
+
+    async def told(section: str) -> dict[str, str]:
+        return {**await info(section), **state}
+
+    async def again() -> None:
+        state.clear()
+        await carry_out()
+        rewritten.set()
+
+    monkeypatch.setattr(node.server.connection, "info", told)
+    monkeypatch.setattr(node.server, "rewrite", again)
+    async with asyncio.timeout(20):
+        await rewritten.wait()
+    assert (await primary.submit(cluster.change())).outcome == DONE
+
+
+async def test_without_room_for_a_second_file_nothing_is_rewritten(cluster: Any, monkeypatch: Any) -> None:
+    node = await cluster.primary()
+    monkeypatch.setattr(rewrite, "SMALLEST", 1)
+    assert await node.server.outgrown()
+    assert not await rewrite.needs_rewrite(node.server.connection, room=await size(node))
+
+
+def test_whose_turn_it_is() -> None:
+    wants = {"own": True}
+    beats = Heartbeats("a", None, node_pb2.HeartbeatRequest, list, outgrown=lambda: wants["own"])  # type: ignore[arg-type]  # nothing is sent
+
+    def answers(one: str, outgrown: bool, state: str = "ok") -> None:
+        beats._replies[one] = node_pb2.HeartbeatReply(outgrown=outgrown, store_state=state)
+        beats._answered[one] = float("inf")
+
+    answers("c", True)
+    answers("d", True, "redis is rewriting its append-only file")
+    assert beats.turn() == "d", "it was at it already"
+    answers("b", True)
+    assert beats.turn() == "d", "until it is done"
+    answers("d", False)
+    assert beats.turn() == "b"
+    beats._answered["b"] = 0.0
+    assert beats.turn() == "c", "who does not answer holds nobody up"
+    answers("c", False)
+    assert beats.turn() == "a", "the primary is last"
+    wants["own"] = False
+    assert beats.turn() == ""
