@@ -245,6 +245,6 @@ async def _refused(address: Address, port: int, kind: socket.SocketKind, owner: 
     program = await asyncio.to_thread(owner, address, port, kind)
     return Failed(
         f"{where} is taken by {program or 'another program'}",
-        f"have {program.partition(' ')[0] if program else 'it'} listen on its own addresses only, "
+        f"have {program.partition(' ')[0] if '(pid' in program else 'it'} listen on its own addresses only, "
         "or start meshd with --dns off",
     )

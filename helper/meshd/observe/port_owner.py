@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
@@ -14,8 +15,8 @@ PROC = Path("/proc")
 _LISTEN = "0A"  # TCP_LISTEN, net/tcp_states.h
 
 
-def parse_table(text: str, port: int, listening_only: bool) -> list[tuple[IPv4Address | IPv6Address, str]]:
-    """(address, inode) of each socket on the port, from /proc/net/udp, udp6, tcp or tcp6 (man 5 proc)."""
+def parse_table(text: str, port: int, listening_only: bool) -> list[tuple[IPv4Address | IPv6Address, str, str]]:
+    """(address, inode, uid) of each socket on the port, from /proc/net/udp, udp6, tcp or tcp6 (man 5 proc)."""
     found = []
     for line in text.splitlines()[1:]:
         words = line.split()
@@ -24,7 +25,7 @@ def parse_table(text: str, port: int, listening_only: bool) -> list[tuple[IPv4Ad
         address, _, number = words[1].partition(":")
         if number != f"{port:04X}" or (listening_only and words[3] != _LISTEN):
             continue
-        found.append((_address(address), words[9]))
+        found.append((_address(address), words[9], words[7]))
     return found
 
 
@@ -35,24 +36,36 @@ def _address(text: str) -> IPv4Address | IPv6Address:
 
 
 def port_owner(address: IPv4Address | IPv6Address, port: int, kind: socket.SocketKind) -> str:
-    """Who keeps others from listening there, for example "dnsmasq (pid 712)"; "" when it can't be found out.
+    """Who keeps others from listening there, for example "dnsmasq (pid 712)"; "" when nobody does.
 
-    An unspecified address asks for the port on any address.
+    An unspecified address asks for the port on any address. In its sandbox meshd may not look into programs of others:
+    then it is "a program of the user dnsmasq".
     """
-    inodes = set()
+    users: dict[str, str] = {}
     name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
     for table in (name, name + "6"):
         with contextlib.suppress(OSError, ValueError):
             text = (PROC / "self/net" / table).read_text()
-            for bound, inode in parse_table(text, port, kind == socket.SOCK_STREAM):
+            for bound, inode, uid in parse_table(text, port, kind == socket.SOCK_STREAM):
                 if bound == address or bound.is_unspecified or address.is_unspecified:
-                    inodes.add(f"socket:[{inode}]")
-    if not inodes:
+                    users[f"socket:[{inode}]"] = uid
+    if not users:
         return ""
     for folder in sorted(PROC.glob("[0-9]*")):
         try:
-            if any(os.readlink(one) in inodes for one in (folder / "fd").iterdir()):
+            if any(os.readlink(one) in users for one in (folder / "fd").iterdir()):
                 return f"{(folder / 'comm').read_text().strip()} (pid {folder.name})"
         except OSError:  # it ended, or is not ours to look at
             continue
-    return ""
+    return _hidden(users)
+
+
+def _hidden(users: dict[str, str]) -> str:
+    """What the tables alone say. Sockets of the kernel itself have no inode."""
+    programs = sorted(uid for socket_name, uid in users.items() if socket_name != "socket:[0]")
+    if not programs:
+        return "the kernel, perhaps for another WireGuard interface"
+    try:
+        return f"a program of the user {pwd.getpwuid(int(programs[0])).pw_name}"
+    except (KeyError, ValueError, OverflowError):
+        return f"a program of the user {programs[0]}"
