@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,11 +204,14 @@ class Desktop:
             "XDG_CONFIG_DIRS": str(self.folder / "etc"),
         }  # fmt: skip
 
-    def start(self, *command: str, log: str = "", environment: Mapping[str, str] | None = None) -> Any:
-        """Runs a program as the person."""
+    def start(
+        self, *command: str, log: str = "", environment: Mapping[str, str] | None = None, before: Sequence[str] = ()
+    ) -> Any:
+        """Runs a program as the person. `before`: through this, as root."""
         out: Any = open(self.folder / log, "ab") if log else subprocess.DEVNULL
+        person = ["setpriv", f"--reuid={PERSON}", "--regid=nogroup", "--clear-groups", "--pdeathsig=KILL"]
         process = subprocess.Popen(
-            ["setpriv", f"--reuid={PERSON}", "--regid=nogroup", "--clear-groups", "--pdeathsig=KILL", *command],
+            [*before, *person, *command],
             env={**self.environment(), **(environment or {})}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             cwd=self.folder, start_new_session=True,
         )  # fmt: skip
@@ -228,10 +231,10 @@ class Desktop:
         with socket.socket(socket.AF_UNIX) as one:
             return one.connect_ex(str(self.folder / "bus")) == 0
 
-    def start_tray(self, *options: str, **environment: str) -> Any:
+    def start_tray(self, *options: str, before: Sequence[str] = (), **environment: str) -> Any:
         return self.start(
             str(BIN / "meshtray"), "--debug", "--socket", str(self.socket), *options,
-            log="tray.log", environment=environment,
+            log="tray.log", environment=environment, before=before,
         )  # fmt: skip
 
     def log(self) -> str:

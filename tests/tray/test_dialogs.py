@@ -11,6 +11,7 @@ import struct
 import subprocess
 import termios
 import time
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -91,6 +92,20 @@ def test_a_join_names_mesh_and_node_and_does_nothing_without_a_yes(desktop: Desk
     assert meshd.calls == []
 
 
+def test_an_invite_with_many_nodes_can_not_push_the_mesh_out_of_sight(desktop: Desktop, meshd: RecordedMeshd) -> None:
+    one = invite()
+    (node,) = one.nodes
+    crowd = replace(node, endpoints=tuple(f"198.51.100.{number}:10100" for number in range(16)))
+    terminal = Terminal(desktop, {"kind": "join", "what": replace(one, nodes=(crowd,) * 32).to_uri()})
+    said = terminal.until("Join? [y/N]")
+    assert "and 28 more" in said
+    assert len(said.splitlines()) < 24
+    assert max(map(len, said.splitlines())) < 100
+    terminal.type("n\n")
+    terminal.until("Nothing was done.")
+    assert terminal.end() == 0
+
+
 def test_a_file_that_is_named_by_hand_is_joined_by_meshctl(desktop: Desktop, meshd: RecordedMeshd) -> None:
     file = desktop.folder / "home.mesh"
     file.write_text(invite().to_file())
@@ -131,7 +146,7 @@ def test_a_code(desktop: Desktop) -> None:
     )
     terminal.resize(24, 80)
     said = terminal.until("▀")
-    assert "\x1b[97;40m" in said  # whatever the terminal's own colours are
+    assert "\x1b[38;5;231;48;5;16m" in said  # whatever the terminal's own colours are
     assert terminal.end() == 0
 
 

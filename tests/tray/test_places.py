@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from meshproto import local_pb2
 from tray.desktop import Desktop, Panel, until
@@ -10,6 +14,8 @@ from tray.services import NotificationService
 from tui.recorded_meshd import RecordedMeshd
 
 from tui import recordings
+
+ELSEWHERE = 'unset TZ; mount --bind "$0" /etc/localtime && exec "$@"'
 
 
 async def test_a_panel_that_is_late_gets_the_icon_and_nothing_waits_for_it(
@@ -41,3 +47,47 @@ async def test_a_person_who_can_see_no_icon_is_told_once(desktop: Desktop, meshd
     assert "on GNOME the extension AppIndicator" in shown.body
     assert desktop.log().count("meshtray: this session has no place for a tray icon") == 2
     await service.stop()
+
+
+async def test_whose_tray_it_is_does_not_hang_on_the_environment(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    meshd.status = recordings.status(recordings.mesh(connected_by="nobody"))
+    desktop.start_tray(USER="grace", LOGNAME="grace")
+    await panel.registered()
+    await panel.until_menu("Disconnect")
+    assert "connected it" not in (await panel.menu()).text()
+
+
+def become(file: Path, zone: str, written: int) -> None:
+    file.write_bytes((Path("/usr/share/zoneinfo") / zone).read_bytes())
+    file.chmod(0o644)
+    os.utime(file, (written, written))
+
+
+async def test_a_machine_that_travels_shows_the_time_of_where_it_is(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    zone = desktop.folder / "localtime"
+    become(zone, "Etc/GMT-3", written=1)  # the library looks at the second when it was
+    # In its own view of the files, where the zone of the machine is that.
+    desktop.start_tray(before=("unshare", "--mount", "sh", "-c", ELSEWHERE, str(zone)))
+    await panel.registered()
+    soon = datetime.now(tz=UTC) + timedelta(seconds=1)
+    numbers = itertools.count()
+
+    async def until_shown(hours: int) -> None:
+        async with asyncio.timeout(15):
+            while True:
+                paused = recordings.mesh(state=local_pb2.DOWN, wanted=True, reason=f"paused, {next(numbers)}")
+                paused.paused_until_ms = int(soon.timestamp() * 1000)
+                meshd.status = recordings.status(paused)
+                meshd.push(local_pb2.WatchUpdate(snapshot=meshd.status, at_ms=1))
+                text = (await panel.menu()).text()
+                if f"{soon + timedelta(hours=hours):%H:%M}" in text:
+                    return
+                await asyncio.sleep(0.1)
+
+    await until_shown(3)
+    become(zone, "Etc/GMT-5", written=2)
+    await until_shown(5)

@@ -171,12 +171,17 @@ class Actions:
 def until_morning_ms(now_ms: int) -> int:
     """How long a pause until tomorrow lasts."""
     tomorrow = datetime.fromtimestamp(now_ms / 1000).astimezone() + timedelta(days=1)
-    return int(tomorrow.replace(hour=MORNING, minute=0, second=0, microsecond=0).timestamp() * 1000) - now_ms
+    # Without the zone of now: that night the clocks may be changed.
+    morning = tomorrow.replace(hour=MORNING, minute=0, second=0, microsecond=0, tzinfo=None)
+    return int(morning.timestamp() * 1000) - now_ms
 
 
 def contents(what: str) -> str:
-    """An invite's text or link as it is; of a file, what is in it. Raises OSError."""
-    path = programs.local_path(what)
+    """An invite's text or link as it is; of a file, what is in it. Raises OSError, Refused."""
+    try:
+        path = programs.local_path(what)
+    except ValueError as error:
+        raise Refused(f"{what[:80]} names no file of this machine") from error
     if not what or (is_invite(what) and not path.is_file()):
         return what
     with path.open(encoding="utf-8", errors="replace") as file:

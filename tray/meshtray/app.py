@@ -16,7 +16,7 @@ from meshproto import local_pb2 as wire
 from meshtray import autostart, preferences
 from meshtray.actions import Actions
 from meshtray.appearance import Appearance, appearance
-from meshtray.connection import Connection
+from meshtray.connection import Connection, boot_time
 from meshtray.deeds import Deed, Join
 from meshtray.fold import fold
 from meshtray.state import (
@@ -52,6 +52,10 @@ class Notifier(Protocol):
     def withdraw(self, key: str) -> None: ...
 
 
+def _boot_ms() -> int:
+    return int(boot_time() * 1000)
+
+
 class App:
     """`run()` until a person quits or `stop()`. Deeds run beside it as tasks of its own."""
 
@@ -71,7 +75,12 @@ class App:
         self.connection = Connection(socket, self)
         self._actions = Actions(self.connection, lambda: self.state, now_ms, self.happened)
         self.state = State(
-            user, VERSION, now_ms(), preferences=preferences.load(preferences_path), at_login=autostart.is_on()
+            user,
+            VERSION,
+            now_ms(),
+            _boot_ms(),
+            preferences=preferences.load(preferences_path),
+            at_login=autostart.is_on(),
         )
         self._shown = appearance(self.state)
 
@@ -111,17 +120,18 @@ class App:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self.happened(Ticked(self._now_ms()))
+            time.tzset()  # a laptop travels, and the zone of the machine is read once, or when that is asked for
+            self.happened(Ticked(self._now_ms(), _boot_ms()))
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def link_changed(self, link: Link) -> None:
-        self.happened(LinkChanged(link, self._now_ms()))
+        self.happened(LinkChanged(link, self._now_ms(), _boot_ms()))
 
     def update_came(self, update: wire.WatchUpdate) -> None:
         snapshot = fold(self.state.snapshot, update)
         if snapshot is not self.state.snapshot:
-            self.happened(Heard(snapshot, self._now_ms()))
+            self.happened(Heard(snapshot, self._now_ms(), _boot_ms()))
 
     def choose(self, deed: Deed) -> None:
         self.happened(Chosen(deed, self._now_ms()))
@@ -137,7 +147,10 @@ class App:
         for effect in effects:
             self._carry_out(effect)
         # Most of the time only the time has changed, and what is shown goes by minutes.
-        if replace(self.state, now_ms=before.now_ms) == before and self.state.minute == before.minute:
+        if (
+            replace(self.state, now_ms=before.now_ms, boot_ms=before.boot_ms) == before
+            and self.state.minute == before.minute
+        ):
             return
         new = appearance(self.state)
         if new != self._shown:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshtray.menu import Item, menu
-from meshtray.notices import is_ending, is_own, link_reason
+from meshtray.notices import ending, link_reason
 from meshtray.state import UNLOCKING, State
 from meshtray.values import Alarm, Icon, Mesh, MeshState
 
 SHAPES = {MeshState.CONNECTED: "●", MeshState.CONNECTING: "◐", MeshState.STALE: "▲", MeshState.DOWN: "○"}
+
+MOST_LINES = 5
+"""Of what waits for the person: a tooltip is not to fill the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,9 @@ def wait_for_person(state: State, mesh: Mesh) -> list[str]:
     if not (mesh.may_change and state.snapshot.may_operate):
         return []
     found = [f"{one.name} asks to be let in" for one in mesh.pending]
-    ending = [one for one in mesh.invites if is_ending(one, state.now_ms) and is_own(mesh, one)]
-    return found + [f"invite {one.id} is about to expire" for one in ending]
+    found += [f"invite {one.id} is about to expire" for one in ending(mesh, state.now_ms)]
+    rest = len(found) - MOST_LINES
+    return [*found[:MOST_LINES], f"and {rest} more"] if rest > 0 else found
 
 
 def words(state: State) -> tuple[str, str]:

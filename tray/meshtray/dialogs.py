@@ -26,6 +26,8 @@ from meshtray.main import DIALOG
 CLOSE = "Press Enter to close. "
 LOOK_S = 0.2
 """Between looks at the size of the terminal."""
+MOST = 4
+"""Nodes of an invite, and endpoints of a node, that are shown: which mesh it is must not move out of sight."""
 BESIDE = 4
 """Lines for what stands above and below a code, of which the text may take two."""
 CLEAR = "\x1b[2J\x1b[3J\x1b[H"
@@ -83,6 +85,9 @@ def run(path: Path) -> int:
         status = _join(dialog.what)
     except (KeyboardInterrupt, EOFError):
         return 130
+    except programs.NoProgram as error:
+        print(f"▲ {error}\n→ {error.fix}")
+        status = 1
     _wait()
     return status
 
@@ -142,10 +147,10 @@ def _join(what: str) -> int:
 
 
 def _from_file(what: str) -> str:
-    path = programs.local_path(what.strip("'\"")).expanduser()
     try:
+        path = programs.local_path(what.strip("'\"")).expanduser()
         return path.read_text(errors="replace")[:65_536] if not is_invite(what) and path.is_file() else what
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # the last one: ~ of nobody
         return what
 
 
@@ -165,7 +170,9 @@ def question(invite: Invite, now_ms: int) -> str:
     """What is about to happen, for a person to judge: which mesh, by which node, as whom."""
     left = format_duration((invite.expires_ms - now_ms) // 60_000 * 60_000)
     who = plain(invite.member) or "a name of this machine's choice"
-    nodes = [f"{', '.join(map(plain, one.endpoints)) or one.ipv4}" for one in invite.nodes]
+    nodes = [f"{', '.join(map(plain, one.endpoints[:MOST])) or one.ipv4}" for one in invite.nodes]
+    if len(nodes) > MOST:
+        nodes[MOST:] = [f"and {len(nodes) - MOST} more"]
     keys = (
         "It becomes a node, and connects whenever it starts."
         if invite.role == ROLE_NODE

@@ -16,6 +16,8 @@ LASTING_MS = 3 * SOON_MS
 """… unless it was not meant to last: whoever made it for an hour knows."""
 MOST_REQUESTS = 5
 """Whoever reaches a node may ask to be let in, a hundred times: one who does must not fill the screen of an admin."""
+MOST_ENDING = 5
+"""Nor may invites that were made by the hundred, and end together."""
 ALARM_MS = 24 * 3_600_000
 """Older alarms were there for everybody to see."""
 
@@ -113,13 +115,19 @@ def _requests(mesh: Mesh) -> Iterator[Notify]:
         )  # fmt: skip
 
 
-def is_ending(invite: Invite, now_ms: int) -> bool:
+def ending(mesh: Mesh, now_ms: int) -> list[Invite]:
+    """Those made on this machine that are about to expire, the first to do so first."""
+    found = [one for one in mesh.invites if _is_ending(one, now_ms) and _is_own(mesh, one)]
+    return sorted(found, key=lambda one: (one.expires_ms, one.id))
+
+
+def _is_ending(invite: Invite, now_ms: int) -> bool:
     left = invite.expires_ms - now_ms
     return invite.open and 0 < left < SOON_MS and invite.expires_ms - invite.created_ms >= LASTING_MS
 
 
-def is_own(mesh: Mesh, invite: Invite) -> bool:
-    """Whether it was made on this machine: `created_by` is "laptop-ada (ada)"."""
+def _is_own(mesh: Mesh, invite: Invite) -> bool:
+    """`created_by` is "laptop-ada (ada)"."""
     return mesh.own is not None and invite.created_by.partition(" ")[0] == mesh.own.name
 
 
@@ -132,13 +140,13 @@ def _invites(before: Mesh | None, mesh: Mesh, now_ms: int) -> Iterator[Notify]:
                 f"redeemed/{mesh.id}/{one.id}/{one.used}", f"{who} joined {mesh.name}",
                 f"With invite {one.id} of {one.created_by}.", Kind.REDEEMED,
             )  # fmt: skip
-        if is_ending(one, now_ms) and is_own(mesh, one):
-            left = format_duration((one.expires_ms - now_ms) // 60_000 * 60_000)
-            yield Notify(
-                f"expiring/{mesh.id}/{one.id}", f"Your invite to {mesh.name} ends in {left}",
-                f"Nobody has joined as {one.member or 'a new machine'} with it yet.", Kind.EXPIRING,
-                (("Make a new one", MakeInvite(mesh.id, InviteForm.FILE)),),
-            )  # fmt: skip
+    for one in ending(mesh, now_ms)[:MOST_ENDING]:
+        left = format_duration((one.expires_ms - now_ms) // 60_000 * 60_000)
+        yield Notify(
+            f"expiring/{mesh.id}/{one.id}", f"Your invite to {mesh.name} ends in {left}",
+            f"Nobody has joined as {one.member or 'a new machine'} with it yet.", Kind.EXPIRING,
+            (("Make a new one", MakeInvite(mesh.id, InviteForm.FILE)),),
+        )  # fmt: skip
 
 
 def _sentence(text: str, end: str = ".") -> str:

@@ -50,8 +50,12 @@ class NoProgram(Exception):
 
 
 def local_path(what: str) -> Path:
-    """Of a file's name or URI (RFC 8089): file managers hand over `file:///home/ada/home%20(1).mesh`."""
-    return Path(unquote(urlsplit(what).path) if what.startswith("file:") else what)
+    """Of a file's name or URI (RFC 8089): file managers hand over `file:///home/ada/home%20(1).mesh`.
+    Raises ValueError."""
+    name = unquote(urlsplit(what).path) if what.startswith("file:") else what
+    if "\0" in name:
+        raise ValueError("no file has such a name")
+    return Path(name)
 
 
 def own_command() -> list[str]:

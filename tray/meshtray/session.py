@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
+import os
+import pwd
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,18 +46,26 @@ NOWHERE = NoTray(
 )
 
 
+def _person() -> str:
+    """As meshd calls them, whatever the environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
 async def serve(socket: Path, what: str, wait_s: float) -> None:
     """Until the person quits, the session ends, or SIGTERM. Raises NoTray."""
     try:
         bus = await Bus.connect()
     except BusError as error:  # a session of X11 without a bus
         log.debug("%s", error)
-        app = App(getpass.getuser(), socket, default_path())
+        app = App(_person(), socket, default_path())
         app.open(what)
         await _with_icon(app, None, None, wait_s)
         return
     try:
-        app = App(getpass.getuser(), socket, default_path())
+        app = App(_person(), socket, default_path())
 
         def opened(handed: str) -> list[str]:
             app.open(handed)

@@ -33,14 +33,15 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class State:
     """Mappings are by the mesh's id. `busy`: what is being done to it. `trouble`: why it could not be connected.
-    `connected`: those that were at the last look; `lost_ms`: since when one that was is not; `lost_told`: that this was
-    said; `awaited`: that a success is to be said; `let_go`: that it goes down by our own hand; `unheard`: the trouble
-    was that the helper did not answer; `asked`: the helper said yes to connecting it, and does not show it yet.
-    `failure` is the last one, until something succeeds."""
+    `connected`: those that were at the last look; `lost_ms`: since when (`boot_ms`) one that was is not; `lost_told`:
+    that this was said; `awaited`: that a success is to be said; `let_go`: that it goes down by our own hand; `unheard`:
+    the trouble was that the helper did not answer; `asked`: the helper said yes to connecting it, and does not show it
+    yet. `failure` is the last one, until something succeeds."""
 
     user: str
     own_version: str
     now_ms: int = 0
+    boot_ms: int = 0
     link: Link = Link()
     snapshot: Snapshot = Snapshot()
     preferences: Preferences = Preferences()
@@ -74,21 +75,25 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The helper said something; what it came to. `now_ms` as everywhere in Unix ms."""
+    """The helper said something; what it came to. `now_ms` as everywhere in Unix ms, which somebody may set; `boot_ms`
+    of a clock that nobody sets and that goes on while the machine sleeps."""
 
     snapshot: Snapshot
     now_ms: int
+    boot_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class LinkChanged:
     link: Link
     now_ms: int
+    boot_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
     now_ms: int
+    boot_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,11 +53,11 @@ def step(state: State, event: Event) -> Result:
 def _happened(state: State, event: Event) -> Result:
     match event:
         case Heard():
-            return _heard(replace(state, now_ms=event.now_ms), event.snapshot)
+            return _heard(replace(state, now_ms=event.now_ms, boot_ms=event.boot_ms), event.snapshot)
         case LinkChanged():
-            return _linked(replace(state, now_ms=event.now_ms), event.link), []
+            return _linked(replace(state, now_ms=event.now_ms, boot_ms=event.boot_ms), event.link), []
         case Ticked():
-            before, state = state.minute, replace(state, now_ms=event.now_ms)
+            before, state = state.minute, replace(state, now_ms=event.now_ms, boot_ms=event.boot_ms)
             return _news(state, state.snapshot) if state.minute != before else (state, [])
         case Chosen():
             return _chosen(replace(state, now_ms=event.now_ms), event.deed)
@@ -138,7 +138,7 @@ def _settled(state: State) -> Result:
                 effects += _wanted(state, notices.connected(mesh, again=key in state.lost_told))
             state = _forgotten(state, [key])
         elif key in before and key not in state.let_go:
-            state = replace(state, lost_ms=_with(state.lost_ms, key, state.now_ms))
+            state = replace(state, lost_ms=_with(state.lost_ms, key, state.boot_ms))
         if state.live and mesh.state is MeshState.DOWN:
             if key in state.lost_ms:
                 effects += _wanted(state, notices.disconnected(mesh))
@@ -150,8 +150,8 @@ def _settled(state: State) -> Result:
             state = replace(state, asked=state.asked - {key})
             if key not in state.busy:
                 state = replace(state, let_go=state.let_go - {key})
-        since = state.lost_ms.get(key, state.now_ms)
-        if state.now_ms - since >= LOST_AFTER_MS and key not in state.lost_told:
+        since = state.lost_ms.get(key, state.boot_ms)
+        if state.boot_ms - since >= LOST_AFTER_MS and key not in state.lost_told:
             effects += _wanted(state, notices.lost(state, mesh))
             state = replace(state, lost_told=state.lost_told | {key})
     return _forgotten(state, (set(state.lost_ms) | set(state.trouble)) - known, state.live), effects

@@ -48,7 +48,8 @@ def snapshot(*meshes: Mesh, **fields: Any) -> Snapshot:
 def state(*meshes: Mesh, **fields: Any) -> State:
     """As after a while: what is connected is known to be."""
     values: dict[str, Any] = {
-        "user": "ada", "own_version": "0.1.0", "now_ms": NOW, "link": LIVE, "snapshot": snapshot(*meshes),
+        "user": "ada", "own_version": "0.1.0", "now_ms": NOW, "boot_ms": NOW, "link": LIVE,
+        "snapshot": snapshot(*meshes),
         "connected": frozenset(one.id for one in meshes if one.state is MeshState.CONNECTED),
     }  # fmt: skip
     return State(**{**values, **fields})

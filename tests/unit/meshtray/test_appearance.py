@@ -227,3 +227,9 @@ def test_a_crowd_that_asks_to_be_let_in_fills_no_screen() -> None:
         f"x-{n} asks to be let in" for n in range(5)
     ]
     assert "And 95 more ask, in meshtui" in labels
+
+
+def test_what_waits_in_great_number_does_not_fill_the_screen() -> None:
+    asking = tuple(replace(DESK_ALAN, id=f"{number}", name=f"desk-{number}") for number in range(100))
+    text = appearance(state(mesh(admin=True, pending=asking))).text
+    assert text.splitlines()[-2:] == ["   desk-4 asks to be let in", "   and 95 more"]

@@ -119,6 +119,6 @@ def test_whatever_comes_is_shown(update: wire.WatchUpdate) -> None:
     from meshtray.step import step
     from unit.meshtray.situations import LIVE
 
-    now, _ = step(State("ada", "0.1.0", link=LIVE), Heard(fold(Snapshot(), update), NOW))
+    now, _ = step(State("ada", "0.1.0", link=LIVE), Heard(fold(Snapshot(), update), NOW, NOW))
     shown = appearance(now)
     assert not any("\n" in item.label for item in shown.menu)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from meshproto.format_error import FormatError
 from meshtray import actions, autostart, dialogs, preferences, programs
+from meshtray.connection import Refused
 from meshtray.values import Kind, Preferences
 
 
@@ -171,6 +174,36 @@ def test_until_tomorrow_morning() -> None:
     now = datetime(2026, 11, 21, 23, 30).astimezone()
     left = actions.until_morning_ms(int(now.timestamp() * 1000))
     assert left == 7.5 * 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("evening", "hours"), [("2026-10-24T22:00+02:00", 10), ("2026-03-28T22:00+01:00", 8), ("2026-07-01T22:00+02:00", 9)]
+)
+def test_until_tomorrow_morning_in_a_night_when_the_clocks_are_changed(
+    evening: str, hours: int, in_berlin: None
+) -> None:
+    left = actions.until_morning_ms(int(datetime.fromisoformat(evening).timestamp() * 1000))
+    assert left == hours * 3_600_000
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("what", ["file:///home/ada/%00.mesh", "file://[", "home\0.mesh"])
+def test_a_name_that_no_file_can_have(what: str) -> None:
+    with pytest.raises(Refused):
+        actions.contents(what)
+    assert dialogs._from_file(what) == what
+
+
+def test_the_home_of_nobody() -> None:
+    assert dialogs._from_file("~no-such-user/home.mesh") == "~no-such-user/home.mesh"
 
 
 @pytest.mark.parametrize("what", ["", "hello", "meshkey1-x", "mesh1-", "mesh://join/x", "invite = 3"])

@@ -17,6 +17,7 @@ from meshtray.state import (
     Leave,
     LinkChanged,
     Notify,
+    Nowhere,
     Perform,
     Save,
     State,
@@ -54,7 +55,7 @@ def performed(effects: list[Effect]) -> list[Deed]:
 
 
 def hear(now: State, *meshes: object, after_ms: int = 0, **fields: object) -> tuple[State, list[Effect]]:
-    return step(now, Heard(snapshot(*meshes, **fields), now.now_ms + after_ms))  # type: ignore[arg-type]  # meshes
+    return step(now, Heard(snapshot(*meshes, **fields), now.now_ms + after_ms, now.boot_ms + after_ms))  # type: ignore[arg-type]  # meshes
 
 
 # --- a person connects and disconnects --------------------------------------------------------------------------------
@@ -83,7 +84,7 @@ def test_letting_go_is_no_loss(deed: Deed) -> None:
     now, effects = hear(now, down(reason="disconnected"))
     assert told(effects) == []
     now, effects = step(now, Ended(deed))
-    now, effects = step(now, Ticked(NOW + 10 * LOST_AFTER_MS))
+    now, effects = step(now, Ticked(NOW + 10 * LOST_AFTER_MS, NOW + 10 * LOST_AFTER_MS))
     assert (told(effects), now.busy) == ([], {})
 
 
@@ -92,7 +93,7 @@ def test_letting_go_that_failed_is_said_and_a_later_loss_too() -> None:
     now, effects = step(now, Ended(Disconnect(HOME), Failure("meshd did not answer in time", "try again")))
     assert told(effects) == ["Home could not be disconnected"]
     now, _ = hear(now, with_state(mesh(), MeshState.STALE, "no answer from gw-berlin"))
-    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS))
+    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS, NOW + LOST_AFTER_MS))
     assert told(effects) == ["home is not connected any more"]
 
 
@@ -148,38 +149,48 @@ def test_nothing_else_is_connected_by_itself(one: object) -> None:
 def test_a_short_gap_is_not_mentioned() -> None:
     now, effects = hear(state(mesh()), with_state(mesh(), MeshState.STALE))
     assert told(effects) == []
-    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS - 1))
+    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS - 1, NOW + LOST_AFTER_MS - 1))
     assert told(effects) == []
     now, effects = hear(now, mesh())
     assert told(effects) == []
-    assert told(step(now, Ticked(NOW + 10 * LOST_AFTER_MS))[1]) == []
+    assert told(step(now, Ticked(NOW + 10 * LOST_AFTER_MS, NOW + 10 * LOST_AFTER_MS))[1]) == []
 
 
 def test_a_loss_is_said_once_and_that_it_is_over() -> None:
     now, _ = hear(state(mesh()), with_state(mesh(), MeshState.STALE, "no answer from gw-berlin for 3 s"))
-    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS))
+    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS, NOW + LOST_AFTER_MS))
     assert told(effects) == ["home is not connected any more"]
     for seconds in (11, 12, 60):
-        now, effects = step(now, Ticked(NOW + seconds * 1000))
+        now, effects = step(now, Ticked(NOW + seconds * 1000, NOW + seconds * 1000))
         assert told(effects) == []
     now, effects = hear(now, mesh())
     assert told(effects) == ["home is connected again"]
 
 
+def test_a_clock_that_is_set_neither_hides_a_loss_nor_makes_one() -> None:
+    lost, _ = hear(state(mesh()), with_state(mesh(), MeshState.STALE))
+    now, effects = step(lost, Ticked(NOW + HOUR, NOW + 1000))
+    assert told(effects) == []
+    now, effects = step(now, Ticked(NOW - HOUR, NOW + LOST_AFTER_MS - 1))
+    assert told(effects) == []
+    now, effects = step(now, Ticked(NOW - HOUR, NOW + LOST_AFTER_MS))
+    assert told(effects) == ["home is not connected any more"]
+
+
 @pytest.mark.parametrize("link", [LOST, SILENT])
 def test_a_helper_that_is_gone_or_frozen_is_a_loss(link: object) -> None:
-    now, effects = step(state(mesh()), LinkChanged(link, NOW))  # type: ignore[arg-type]  # a link
+    now, effects = step(state(mesh()), LinkChanged(link, NOW, NOW))  # type: ignore[arg-type]  # a link
     assert now.connected == frozenset()
-    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS))
+    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS, NOW + LOST_AFTER_MS))
     assert told(effects) == ["home is not connected any more"]
-    now, effects = step(now, LinkChanged(LIVE, NOW + 60_000))
+    now, effects = step(now, LinkChanged(LIVE, NOW + 60_000, NOW + 60_000))
     assert told(effects) == ["home is connected again"]
 
 
 def test_a_restart_of_the_helper_is_not_mentioned() -> None:
-    now, _ = step(state(mesh()), LinkChanged(LOST, NOW))
-    now, effects = step(now, Heard(snapshot(mesh()), NOW + 3000))
-    now, more = step(now, LinkChanged(LIVE, NOW + 3000))
+    now, _ = step(state(mesh()), LinkChanged(LOST, NOW, NOW))
+    now, effects = step(now, Heard(snapshot(mesh()), NOW + 3000, NOW + 3000))
+    now, more = step(now, LinkChanged(LIVE, NOW + 3000, NOW + 3000))
     assert told(effects + more) == []
     assert now.lost_ms == {}
 
@@ -248,9 +259,27 @@ def test_an_invite_about_to_expire(fields: dict[str, object], expected: list[str
 def test_an_invite_whose_time_comes_while_nothing_happens() -> None:
     now, effects = hear(state(mesh()), mesh(invites=(invite(1, expires_ms=NOW + 25 * HOUR),)))
     assert told(effects) == []
-    now, effects = step(now, Ticked(NOW + 2 * HOUR))
+    now, effects = step(now, Ticked(NOW + 2 * HOUR, NOW + 2 * HOUR))
     assert told(effects) == ["Your invite to home ends in 23h"]
-    assert told(step(now, Ticked(NOW + 3 * HOUR))[1]) == []
+    assert told(step(now, Ticked(NOW + 3 * HOUR, NOW + 3 * HOUR))[1]) == []
+
+
+def test_a_hundred_invites_that_end_together_are_told_as_five() -> None:
+    """Otherwise those that are told first are forgotten before the last one is, and all are told again each minute."""
+    many = mesh(invites=tuple(invite(number, expires_ms=NOW + 20 * HOUR) for number in range(400)))
+    now, effects = hear(state(mesh()), many)
+    assert len(told(effects)) == 5
+    for minute in range(1, 60):
+        now, effects = step(now, Ticked(NOW + minute * 60_000, NOW + minute * 60_000))
+        assert told(effects) == []
+
+
+def test_a_session_without_a_place_for_the_icon_is_told_once_ever() -> None:
+    now, effects = step(state(), Nowhere("no place is there", "add one"))
+    (shown,) = (one for one in effects if isinstance(one, Notify))
+    assert (shown.title, shown.body) == ("meshtray can't show its icon", "No place is there. Add one.")
+    assert Save() in effects
+    assert told(step(now, Nowhere("no place is there", "add one"))[1]) == []
 
 
 def test_an_alarm_is_told_once_and_urgently() -> None:
@@ -273,7 +302,7 @@ def test_each_kind_has_a_switch(kind: Kind) -> None:
     now, effects = hear(quiet, news, alarms=(alarm,))
     kinds = [one.kind for one in effects if isinstance(one, Notify)]
     now, _ = hear(now, with_state(news, MeshState.STALE), alarms=(alarm,))
-    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS))
+    now, effects = step(now, Ticked(NOW + LOST_AFTER_MS, NOW + LOST_AFTER_MS))
     kinds += [one.kind for one in effects if isinstance(one, Notify)]
     assert set(kinds) == set(Kind) - {kind}
     loud, _ = step(now, Chosen(Mute(kind, False), NOW))
@@ -309,7 +338,7 @@ def test_what_came_of_a_deed_is_said_and_its_failure_stays_until_something_works
 def test_the_same_event_twice_wants_nothing_the_second_time() -> None:
     """Whatever the helper repeats, nobody is told twice."""
     one = mesh(admin=True, pending=(DESK_ALAN,), invites=(invite(1, expires_ms=NOW + HOUR),), warnings=("a route",))
-    heard = Heard(snapshot(one, alarms=(Alarm("", "x", NOW),)), NOW)
+    heard = Heard(snapshot(one, alarms=(Alarm("", "x", NOW),)), NOW, NOW)
     now, effects = step(State("ada", "0.1.0", link=LIVE), heard)
     assert effects
     again, effects = step(now, heard)
@@ -324,7 +353,7 @@ def test_preferences_hold_what_was_told_but_not_for_ever() -> None:
 
 
 def test_nothing_is_expected_of_a_helper_that_was_never_heard() -> None:
-    now, effects = step(State("ada", "0.1.0"), Ticked(NOW))
+    now, effects = step(State("ada", "0.1.0"), Ticked(NOW, NOW))
     assert effects == []
     assert now.link.state is LinkState.WAITING
     assert now.snapshot == Snapshot()
@@ -343,7 +372,7 @@ def test_a_crowd_that_asks_is_told_of_five_at_once_and_the_next_when_they_are_de
 
 
 def test_a_prompt_of_the_keyring_is_shown_and_ends_with_the_deed() -> None:
-    now, _ = step(state(down(wanted=True)), Ticked(NOW))
+    now, _ = step(state(down(wanted=True)), Ticked(NOW, NOW))
     assert now.busy == {HOME: "connecting"}
     now, effects = step(now, Waits(HOME))
     assert (now.busy, effects) == ({HOME: UNLOCKING}, [])
@@ -353,28 +382,28 @@ def test_a_prompt_of_the_keyring_is_shown_and_ends_with_the_deed() -> None:
     assert told(effects) == ["Home could not be connected"]
     now, effects = step(now, Waits(HOME))  # too late
     assert now.busy == {}
-    now, effects = step(step(now, LinkChanged(LOST, NOW))[0], LinkChanged(LIVE, NOW))
+    now, effects = step(step(now, LinkChanged(LOST, NOW, NOW))[0], LinkChanged(LIVE, NOW, NOW))
     assert performed(effects) == []  # asked once is enough
 
 
 def test_what_was_said_yes_to_is_not_asked_again_before_it_is_shown() -> None:
-    now, effects = step(state(down(wanted=True)), Ticked(NOW))
+    now, effects = step(state(down(wanted=True)), Ticked(NOW, NOW))
     assert performed(effects) == [Connect(HOME, by_itself=True)]
     now, effects = step(now, Ended(Connect(HOME, by_itself=True)))
     assert performed(effects) == []  # the answer may come before the change does, or the change never
-    now, effects = step(now, Ticked(NOW + HOUR))
+    now, effects = step(now, Ticked(NOW + HOUR, NOW + HOUR))
     assert performed(effects) == []
     assert performed(step(now, Chosen(Connect(HOME), NOW))[1]) == [Connect(HOME)]
     now, effects = hear(now, mesh())
     now, effects = hear(now, down(wanted=True))
     assert performed(effects) == [Connect(HOME, by_itself=True)]
     now, effects = step(now, Ended(Connect(HOME, by_itself=True)))
-    now, effects = step(step(now, LinkChanged(LOST, NOW))[0], LinkChanged(LIVE, NOW))
+    now, effects = step(step(now, LinkChanged(LOST, NOW, NOW))[0], LinkChanged(LIVE, NOW, NOW))
     assert performed(effects) == [Connect(HOME, by_itself=True)]  # another run of the helper
 
 
 def test_a_keyring_that_is_unlocked_late_connects_all_the_same() -> None:
-    now, _ = step(state(down(wanted=True)), Ticked(NOW))
+    now, _ = step(state(down(wanted=True)), Ticked(NOW, NOW))
     failure = Failure("the keyring was not unlocked within 120 s", "unlock it, and try again", "no-keyring")
     now, effects = step(now, Ended(Connect(HOME, by_itself=True), failure))
     now, effects = step(now, Unlocked(HOME))
@@ -385,10 +414,10 @@ def test_a_keyring_that_is_unlocked_late_connects_all_the_same() -> None:
 
 @pytest.mark.parametrize("code", ["helper-unreachable", "timeout"])
 def test_what_a_helper_did_not_answer_is_asked_again_when_it_is_back(code: str) -> None:
-    now, _ = step(state(down(wanted=True)), Ticked(NOW))
+    now, _ = step(state(down(wanted=True)), Ticked(NOW, NOW))
     now, effects = step(now, Ended(Connect(HOME, by_itself=True), Failure("meshd is not running", "", code)))
     assert performed(effects) == []
-    now, effects = step(now, LinkChanged(LOST, NOW))
+    now, effects = step(now, LinkChanged(LOST, NOW, NOW))
     assert performed(effects) == []
-    now, effects = step(now, LinkChanged(LIVE, NOW))
+    now, effects = step(now, LinkChanged(LIVE, NOW, NOW))
     assert performed(effects) == [Connect(HOME, by_itself=True)]
