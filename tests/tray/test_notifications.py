@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from meshproto import local_pb2
 from tray.desktop import Desktop, Panel, until
 from tray.services import NotificationService
@@ -114,6 +116,43 @@ async def test_a_slow_service_holds_up_nothing(desktop: Desktop, panel: Panel, m
     await panel.click("Disconnect")
     await until(lambda: meshd.calls, "the call", 2)
     await until(lambda: "did not answer within 5 s" in desktop.log(), "the tray to give up")
+    await service.stop()
+
+
+async def test_what_a_slow_service_shows_can_be_clicked(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    """Its answer, with the number, comes after the tray has given it up and gone on."""
+    service = await NotificationService.start(desktop.address)
+    service.delay_s = 7.0
+    meshd.status = recordings.status(recordings.mesh(pending=recordings.pending()))
+    desktop.start_tray()
+    shown = await service.until_shown("desk-alan asks")
+    service.delay_s = 0.0
+    assert "did not answer within 5 s" in desktop.log()
+
+    def clicked() -> bool:
+        service.click(shown, "Let it in")  # the answer is on its way
+        return bool(meshd.calls)
+
+    await until(clicked, "the call")
+    await service.stop()
+
+
+async def test_nothing_that_can_not_be_clicked_any_more_stays(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    """An ended tray hears no click. Its successor repeats nothing, and has the request in its menu."""
+    service = await NotificationService.start(desktop.address)
+    meshd.status = recordings.status(recordings.mesh(pending=recordings.pending()))
+    tray = desktop.start_tray()
+    shown = await service.until_shown("desk-alan asks")
+    await panel.registered()
+    await panel.click("Quit")
+    assert await asyncio.to_thread(tray.wait, 20) == 0
+    assert service.withdrawn == [shown.number]
+    desktop.start_tray()
+    await until(lambda: len(panel.items) == 2, "the icon to be registered again")
+    await panel.until_menu("Let desk-alan in")
+    assert len(service.shown) == 1
     await service.stop()
 
 

@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 
 NAME, PATH = "org.freedesktop.Notifications", "/org/freedesktop/Notifications"
 LIMIT_S = 5.0
+LATE_S = 25.0
+"""What the bus gives a call: an answer that comes so late is of use still, since what it shows can be clicked."""
+LEAVE_S = 0.5
+"""Nobody waits for a service that hangs when the tray ends."""
 WAITING = 50
 """Notifications that wait for a service that hangs. More than that nobody reads."""
 NORMAL, CRITICAL = 1, 2
@@ -31,6 +35,7 @@ class Notifications:
         self._ids: dict[str, int] = {}
         self._actions: dict[int, Sequence[tuple[str, Deed]]] = {}
         self._can: frozenset[str] | None = None
+        self._late: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Raises BusError."""
@@ -53,6 +58,15 @@ class Notifications:
             log.warning("a notification is left out: the service for them hangs")
 
     async def run(self) -> None:
+        """What it began ends with it."""
+        try:
+            await self._one_after_the_other()
+        finally:
+            for task in self._late:
+                task.cancel()
+            await asyncio.gather(*self._late, return_exceptions=True)
+
+    async def _one_after_the_other(self) -> None:
         while True:
             one = await self._queue.get()
             try:
@@ -64,6 +78,12 @@ class Notifications:
                 log.info("a notification is not shown: %s", error)
             finally:
                 self._queue.task_done()
+
+    async def leave(self) -> None:
+        """Takes back what could be clicked: nobody would hear it. The next tray shows in its menu what is still so."""
+        with contextlib.suppress(BusError):
+            for number in [number for number, actions in self._actions.items() if actions]:
+                await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", number, limit_s=LEAVE_S)
 
     async def shown(self) -> None:
         """Until all are shown, or the service for them seems to hang."""
@@ -79,9 +99,19 @@ class Notifications:
                 actions += [str(number), label]
         body = escaped(one.body) if "body-markup" in can else one.body
         hints = {"urgency": Variant("y", CRITICAL if one.urgent else NORMAL), "desktop-entry": Variant("s", "meshtray")}
+        asked = asyncio.create_task(self._notify(one, body, actions, hints))
+        self._late.add(asked)
+        asked.add_done_callback(self._late.discard)
+        await asyncio.wait([asked], timeout=LIMIT_S)
+        if not asked.done():
+            asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise BusError(f"{NAME} did not answer within {LIMIT_S:g} s")
+        asked.result()
+
+    async def _notify(self, one: Notify, body: str, actions: list[str], hints: dict[str, Variant]) -> None:
         (number,) = await self._bus.call(
             NAME, PATH, NAME, "Notify", "susssasa{sv}i",
-            "meshtray", self._ids.get(one.key, 0), str(PROGRAM), one.title, body, actions, hints, -1, limit_s=LIMIT_S,
+            "meshtray", self._ids.get(one.key, 0), str(PROGRAM), one.title, body, actions, hints, -1, limit_s=LATE_S,
         )  # fmt: skip
         self._ids[one.key] = number
         self._actions[number] = one.actions

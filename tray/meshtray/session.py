@@ -112,6 +112,7 @@ async def _on_bus(app: App, bus: Bus, wait_s: float) -> None:
         await item.stop()
         showing.cancel()
         await asyncio.gather(showing, return_exceptions=True)
+        await notifications.leave()
 
 
 async def _with_icon(app: App, bus: Bus | None, item: StatusNotifierItem | None, wait_s: float) -> None:
