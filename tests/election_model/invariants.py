@@ -35,12 +35,21 @@ class Checker:
         self.primaries: dict[int, str] = {}  # epoch -> who wrote in it
         self.led: list[tuple[int, Entry]] = []  # epoch, the data it began with
         self.worlds: dict[int, Entry] = {0: EMPTY}  # world -> the data it was forced with
+        self.continued: set[int] = set()  # numbers in which the world of the number before goes on
         self.committed: dict[int, Entry] = {}  # world -> the last committed entry
+        self.accepted: dict[str, Position] = {}  # who was forced -> the least that a person agreed to
         self.commits = 0
         self.elections = 0
         self.forced = 0
         self.stepped_down: set[int] = set()
         self.trials: dict[tuple[str, int], set[str]] = {}
+
+    def home(self, epoch: int) -> int:
+        """The world that an epoch belongs to, by the number that it began with."""
+        number = world(epoch)
+        while number in self.continued:
+            number -= 1
+        return number
 
     def written(self, node: Node, entry: Entry) -> None:
         epoch = entry.position.epoch
@@ -48,7 +57,7 @@ class Checker:
             raise Violation("one primary an epoch", f"{node.id} wrote {entry}, {self.primaries[epoch]} leads there")
         if entry.position in self.entries:
             raise Violation("one entry a position", f"{node.id} wrote {entry} again")
-        if world(epoch) == world(entry.parent.position.epoch) and epoch < entry.parent.position.epoch:  # type: ignore[union-attr]
+        if self.home(epoch) == self.home(entry.parent.position.epoch) and epoch < entry.parent.position.epoch:  # type: ignore[union-attr]
             raise Violation("terms only grow", f"{entry} after {entry.parent}")
         self.entries[entry.position] = entry
 
@@ -67,12 +76,17 @@ class Checker:
         self.elections += 1
         if base is not stood_with or not same_run:
             raise Violation("leads with what it stood with", f"{node.id} stood with {stood_with}, leads with {base}")
-        if base.position < node.saved.floor:
-            raise Violation("keeps what it confirmed", f"{node.id} leads with {base}, confirmed {node.saved.floor}")
-        home = world(epoch)
+        least = min(node.saved.floor, self.accepted.get(node.id, node.saved.floor) if forced else node.saved.floor)
+        if base.position < least:
+            raise Violation("keeps what it confirmed", f"{node.id} leads with {base}, not {least}")
+        if not forced and world(epoch) not in self.worlds and world(epoch) == world(base.position.epoch) + 1:
+            self.continued.add(world(epoch))
+        home = self.home(epoch)
         if forced:
             self.forced += 1
             self.worlds.setdefault(home, base)
+            if home == max(self.worlds):  # everybody gets this data
+                self._simulation.damaged.clear()
         elif home not in self.worlds or not self.worlds[home].within(base):
             raise Violation("a later primary has what was committed", f"{node.id} in {epoch} lacks the forced data")
         known = self.committed.get(home)
@@ -89,12 +103,12 @@ class Checker:
             raise Violation("only what was written is committed", f"{node.id} reports {position}")
         if self.primaries[position.epoch] != node.id:
             raise Violation("one primary an epoch", f"{node.id} commits {position} of {self.primaries[position.epoch]}")
-        home = world(position.epoch)
+        home = self.home(position.epoch)
         known = self.committed.get(home, EMPTY)
         if not known.within(entry) and not entry.within(known):
             raise Violation("committed changes are one chain", f"{node.id} commits {entry}, {known} is committed")
         for epoch, base in self.led:
-            if epoch > position.epoch and world(epoch) == home and not entry.within(base):
+            if epoch > position.epoch and self.home(epoch) == home and not entry.within(base):
                 raise Violation("a later primary has what was committed", f"{entry} by {node.id}, not in {epoch}")
         if known.within(entry) and known is not entry:
             self.committed[home] = entry
@@ -103,7 +117,7 @@ class Checker:
     def answered(self, node: Node, position: Position) -> None:
         """A repeated request was answered as done from the data up to here."""
         entry = self.entries.get(position)
-        known = self.committed.get(world(position.epoch), EMPTY)
+        known = self.committed.get(self.home(position.epoch), EMPTY)
         if entry is None or not entry.within(known):
             raise Violation("only committed changes are answered", f"{node.id} answers {position}, committed {known}")
 
@@ -129,7 +143,7 @@ class Checker:
         for other in self._simulation.nodes.values():
             if other is node or not other.up or other.state.term is None:
                 continue
-            if world(other.state.term.epoch) != world(term.epoch):
+            if self.home(other.state.term.epoch) != self.home(term.epoch):
                 continue
             if other.local() < lease_until(other.state, other.state.term):
                 raise Violation(

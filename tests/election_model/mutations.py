@@ -163,12 +163,34 @@ def _next_number(epoch: int, member_id: str) -> int:
     return epoch + 1
 
 
-CALM = Weather(nodes=3, voters=3, wild_clocks=False, damage=False, force=False, ailing=False, paced=False)
+def _leads_with_whatever(now_state: State, attempt: Attempt, now: float) -> tuple[State, list[Effect]]:
+    epoch = worlds.forced_epoch(max(now_state.promise.epoch, now_state.highest), now_state.self_id)
+    forced = dataclasses.replace(attempt, epoch=epoch, voters=Voters((now_state.self_id,)))
+    return leading.begin(now_state, forced, now)
+
+
+def _promises_a_world_first(now_state: State, attempt: Attempt, now: float) -> tuple[State, list[Effect]]:
+    forced, effects = _FORCED(now_state, attempt, now)
+    if forced.term is None:
+        return forced, effects
+    promise = voting.vote(forced.promise, forced.term.epoch, forced.self_id)
+    return dataclasses.replace(forced, promise=promise), effects
+
+
+_FORCED = standing.forced
+
+WORLD_USERS = (worlds, standing, voting)
+
+CALM = Weather(
+    nodes=3, voters=3, wild_clocks=False, damage=False, force=False, ailing=False, paced=False, short_worlds=False
+)
 UNCOPIED = dataclasses.replace(CALM, uncopied=True)
 LARGE = dataclasses.replace(CALM, large=True, ailing=False)
 EVEN = dataclasses.replace(CALM, nodes=4, voters=4)
 CHANGING = dataclasses.replace(CALM, nodes=4, gap=0.3)
 FORCING = dataclasses.replace(CALM, force=True, gap=0.3)
+FORCING_LESS = dataclasses.replace(FORCING, damage=True, only=("damage", "force", "force", "crash"))
+ENDING = dataclasses.replace(CALM, short_worlds=True)
 DAMAGING = dataclasses.replace(CALM, damage=True)
 CUTTING = dataclasses.replace(CALM, only=("cut", "cut again", "crash"), gap=0.2, seconds=6.0)
 
@@ -350,5 +372,30 @@ MUTATIONS = {
         everywhere("forced_epoch", _next_number, worlds, standing),
         FORCING,
         48,
+    ),
+    "force with less than was said": Mutation(
+        "7.8: --force leads with what a person agreed to at least",
+        ((standing, "forced", _leads_with_whatever),),
+        FORCING_LESS,
+    ),
+    "promise a world before it has data": Mutation(
+        "7.8: the epoch of a forced world is promised once its first entry is on disk",
+        ((standing, "forced", _promises_a_world_first),),
+        dataclasses.replace(FORCING, only=("force", "redis", "hang", "crash")),
+    ),
+    "any data for any world": Mutation(
+        "7.8: nobody leads a forced world with data of another",
+        everywhere("continues", lambda epoch, data: True, *WORLD_USERS),
+        FORCING,
+    ),
+    "the mesh ends with its world": Mutation(
+        "7.8: after 2^20 epochs a world goes on in the next number",
+        everywhere("continues", lambda epoch, data: worlds.world(epoch) == worlds.world(data), *WORLD_USERS),
+        ENDING,
+    ),
+    "a new world goes on in the next number": Mutation(
+        "7.8: only a world that is half used up goes on in the next number",
+        everywhere("continues", lambda epoch, data: 0 <= worlds.world(epoch) - worlds.world(data) <= 1, *WORLD_USERS),
+        scene=scenes.neighbouring_worlds,
     ),
 }

@@ -327,7 +327,7 @@ class Node:
         self.simulation.checker.written(self, entry)
         redis.append(None, entry)
         self.simulation.grown(self)
-        if self.simulation.chance.random() < 0.02:
+        if self.simulation.chance.random() < 0.02 and not self.simulation.peace:
             self._report(life, StoreFailed("the answer to a write was lost"))
         else:
             self._report(life, Appended(entry.position, entry.voters))

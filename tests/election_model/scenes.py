@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshd.cluster.election import lease, machine
+from meshd.cluster.election import lease, machine, worlds
 from meshd.cluster.election.messages import (
     Committed,
     ConfirmReply,
@@ -134,7 +134,19 @@ def term_ends() -> None:
             raise Violation("hands over after stepping down", f"{effects} when a term ends")
 
 
+def neighbouring_worlds() -> None:
+    """Two nodes were forced apart and took numbers that follow each other: one lacks what the other leads with."""
+    own, other = 5 << worlds.SHIFT, 6 << worlds.SHIFT
+    at = Position(own + 3, 20)
+    state = starting("b", Promise(own + 3, at), 0.0, nodes=frozenset(VOTERS.current))
+    state, _ = machine.step(state, StoreSeen(at, Voters(("b",)), True), 0.0)
+    state, _ = machine.step(state, Received("a", Heartbeat(other + 1, 10.0)), 10.0)
+    _, effects = machine.step(state, Tick(), 100.0)
+    if any(isinstance(effect, Park) for effect in effects):
+        raise Violation("a later primary has what was committed", f"{effects} with data of another world")
+
+
 SCENES = (
     released_long_ago, refused_again_and_again, long_lease, longer_lease, not_on_disk, old_primary_asks, old_entries,
-    parks_first, term_ends,
+    parks_first, term_ends, neighbouring_worlds,
 )  # fmt: skip

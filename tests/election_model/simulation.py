@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
+from unittest import mock
 
-from meshd.cluster.election import lease
+from meshd.cluster.election import lease, worlds
 from meshd.cluster.election.messages import Effect, Event, Heartbeat, Message, Received
 from meshd.cluster.election.state import Timing
 from meshd.model.position import Position
@@ -38,6 +39,7 @@ class Weather:
     large: bool | None = None  # full copies that take longer than a primary goes on without confirmations
     ailing: bool | None = None  # in peace, a minority that stays cut off, dead or paused
     paced: bool | None = None  # the election time-out is set to others
+    short_worlds: bool | None = None  # epochs are near the end of a world of 64, so that it goes on in the next one
     only: tuple[str, ...] = ()  # faults by name; all when empty
 
 
@@ -67,6 +69,10 @@ class Simulation:
         if weather.ailing is not None:
             self.may_leave_ailing = weather.ailing
         self.may_pace = random.Random(f"{seed} paced").random() < 0.2 if weather.paced is None else weather.paced
+        worlds_end = random.Random(f"{seed} worlds")
+        short = worlds_end.random() < 0.1 if weather.short_worlds is None else weather.short_worlds
+        self.world_bits = 6 if short else worlds.SHIFT
+        oldest = worlds_end.randint(56, 63) if short else 1
         self.only = weather.only
         self.loss, self.slow = 0.0, 0.0
         self.blocked: set[tuple[str, str]] = set()  # messages from, to
@@ -78,10 +84,10 @@ class Simulation:
         ids = [f"n{number}" for number in range(size)]
         self.everyone = frozenset(ids)
         self.wanted = tuple(ids[:voting])
-        first = Entry(Position(1, 1), EMPTY, Voters(self.wanted))
+        first = Entry(Position(oldest, 1), EMPTY, Voters(self.wanted))
         self.checker = Checker(self)
         self.checker.entries[first.position] = first
-        self.checker.primaries[1] = ids[0]
+        self.checker.primaries[oldest] = ids[0]
         self.checker.committed[0] = first
         self.nodes = {one: Node(self, one, first if one in self.wanted else EMPTY) for one in ids}
         self._events: list[tuple[float, int, Callable[[], object], Node | None, int]] = []
@@ -100,6 +106,10 @@ class Simulation:
 
     def run(self) -> None:
         """Raises Violation."""
+        with mock.patch.object(worlds, "SHIFT", self.world_bits):
+            self._run()
+
+    def _run(self) -> None:
         from election_model import faults
 
         faults.plan(self)

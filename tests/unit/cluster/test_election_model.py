@@ -1,5 +1,7 @@
 """The election machine in a model of nodes, Redis, network and clocks (tests/election_model)."""
 
+from pathlib import Path
+
 import pytest
 from election_model.mutations import MUTATIONS
 from election_model.scenes import SCENES
@@ -28,3 +30,13 @@ def test_no_scene_violates_an_invariant(scene):
 def test_each_broken_rule_is_noticed(name):
     mutation = MUTATIONS[name]
     assert mutation.caught(range(mutation.seed, mutation.seed + 300)), f"nothing notices: {name} ({mutation.rule})"
+
+
+def test_the_list_of_broken_rules_is_shown():
+    """docs/reliability.md has every one of them, with its rule and what notices it."""
+    text = (Path(__file__).parents[3] / "docs" / "reliability.md").read_text()
+    rows = {
+        f"| {mutation.rule} | {name} | {'a scene' if mutation.scene else 'schedules'} |"
+        for name, mutation in MUTATIONS.items()
+    }
+    assert {row for row in rows if row not in text} == set()
