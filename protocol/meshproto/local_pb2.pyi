@@ -845,7 +845,7 @@ class Event(_message.Message):
     sequence: _builtins.int
     """grows by one for each event of this helper"""
     subject_id: _builtins.str
-    """the id of what it is about, whatever its name is now; "" when none or not known"""
+    """of the member, invite or request it is about, whatever its name is now; "" when none or not known"""
     def __init__(
         self,
         *,

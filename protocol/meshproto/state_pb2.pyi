@@ -617,7 +617,7 @@ class ChangeEntry(_message.Message):
     """one sentence for people"""
     at_ms: _builtins.int
     subject_id: _builtins.str
-    """member id it is about, "" when none"""
+    """id of the member, invite or request it is about, "" when none"""
     result: _builtins.bytes
     """serialized ChangeResult"""
     asker: _builtins.str

@@ -274,22 +274,6 @@ async def test_two_meshes(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
         assert "gw-berlin" in names(app)
 
 
-async def test_o_goes_from_an_event_or_a_route_to_its_member(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
-    make_meshd(recordings.status(recordings.mesh()), recordings.events())
-    app = make_app()
-    async with app.run_test(size=(120, 30)) as pilot:
-        await settled(pilot)
-        await press(pilot, "slash", *"oslo", "enter", "7")
-        await shows(app, "o go to gw-paris")
-        await press(pilot, "k", "k")
-        await shows(app, "o go to laptop-grace")
-        await press(pilot, "o")
-        assert selected(app) == "laptop-grace"
-        await shows(app, "7 members")
-        await press(pilot, "4", "o")
-        assert selected(app) == "gw-paris"
-
-
 # --- doing ------------------------------------------------------------------------------------------------------------
 
 

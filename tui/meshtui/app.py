@@ -24,9 +24,10 @@ from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.mirror import check, fold, merge_events
 from meshtui.model import Link, LinkState, Mesh, Model
+from meshtui.places import MEMBERS, OVERVIEW
 from meshtui.preferences import Preferences, load, save
 from meshtui.replay import Replay
-from meshtui.screens.main_screen import MEMBERS, OVERVIEW, MainScreen
+from meshtui.screens.main_screen import MainScreen
 from meshtui.screens.story_screen import StoryScreen
 from meshtui.themes import DEFAULT, THEMES
 from meshtui.view import Examination, Replayed, View
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from meshproto import local_pb2 as wire
     from meshproto.figures import Figures
     from textual.command import Provider
+
+    from meshtui.permissions import Subject
 
 MANY = 200
 """Members in an update from which on it is folded in a thread, so that no key waits for it."""
@@ -310,6 +313,12 @@ class MeshtuiApp(App[None]):
         self._awaited = name
         self._main.show_tab(MEMBERS)
         self.present()
+
+    async def go_to(self, subject: Subject) -> None:
+        """Its row, whatever screen is open."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        await self._main.go_to(subject)
 
     def say(self, *cells: Cell) -> None:
         """On the topmost screen with a status line."""

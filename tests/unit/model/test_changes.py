@@ -358,3 +358,16 @@ def test_voters_are_nodes_each_named_once(mesh: Any) -> None:
     for current in ([], [peer], [first, first], ["nobody"]):
         voters = state_pb2.VoterRecord(current=current)
         refused(mesh, InvalidInput, set_voters=node_pb2.SetVoters(voters=voters))
+
+
+def test_the_entry_says_which_invite_or_request_it_is_about(mesh: Any) -> None:
+    invite = mesh.invite()
+    made = mesh.entries[-1].subject_id
+    revoked = mesh.decide(revoke_invite=node_pb2.RevokeInvite(id=invite[:6]))
+    assert [made, revoked.subject_id] == [invite, invite]
+    asked = node_pb2.AddRequest(id="4f2a", applicant=mesh.applicant("desk-alan"), source="192.0.2.77")
+    mesh.do(add_request=asked)
+    refused_one = mesh.decide(refuse_request=node_pb2.RefuseRequest(id="4f2a"))
+    assert [mesh.entries[-1].subject_id, refused_one.subject_id] == ["4f2a", "4f2a"]
+    let_in = mesh.decide(authorize_request=node_pb2.AuthorizeRequest(id="4f2a"))
+    assert let_in.subject_id == node_pb2.ChangeResult.FromString(let_in.result).member_id

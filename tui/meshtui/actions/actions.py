@@ -53,6 +53,9 @@ class Actions:
     def show_mesh(self, name: str) -> None:
         self._app.show_mesh(name)
 
+    async def go_to(self, subject: Subject) -> None:
+        await self._app.go_to(subject)
+
     def do(self, deed: Deed, view: View, subjects: Sequence[Subject]) -> None:
         refusals = [refusal(deed, view, one) for one in subjects] or [refusal(deed, view)]
         refused = next((one for one in refusals if one is not None), None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from meshtui.format import NOTHING, age
 from meshtui.listings.listing import Cell, Column, Line, Listing, Story
 from meshtui.look import EVENTS, Mark, Tone
-from meshtui.model import Event, Member, Severity
+from meshtui.model import Event, Invite, Mesh, Pending, Route, Severity
+from meshtui.permissions import Subject
 from meshtui.view import View
 
 RECENT_MS = 15 * 60 * 1000
@@ -15,6 +16,28 @@ RECENT_MS = 15 * 60 * 1000
 def _mark(event: Event, view: View, width: int) -> Cell:
     mark = EVENTS[event.severity]
     return Cell(mark.shape, mark.tone)
+
+
+def about(event: Event, mesh: Mesh) -> Subject | None:
+    """The route, invite, request or member, where it is still there; who was let in, in the place of the request."""
+    if (route := _route(event, mesh)) is not None:
+        return route
+    if event.subject_id:
+        waiting: tuple[Invite | Pending, ...] = (*mesh.invites, *mesh.pending)
+        if (found := next((one for one in waiting if one.id == event.subject_id), None)) is not None:
+            return found
+    let_in = f"request {event.subject_id}" if event.subject_id else None
+    members = mesh.members.values()
+    return next((member for member in members if event.is_about(member) or member.joined_by == let_in), None)
+
+
+def _route(event: Event, mesh: Mesh) -> Route | None:
+    """An event names the node that offers it; the network stands in its text."""
+    if "/" not in event.text:
+        return None
+    words = {word.strip(",;:.()") for word in event.text.split()}
+    found = [route for route in mesh.routes if route.cidr in words]
+    return found[0] if len(found) == 1 else None
 
 
 class Events(Listing[Event]):
@@ -41,9 +64,8 @@ class Events(Listing[Event]):
     def words(self, row: Event) -> tuple[str, str]:
         return row.subject, f"{row.subject} {row.text} {row.actor} {row.kind} {row.severity.value}"
 
-    def subject(self, row: Event, view: View) -> Member | None:
-        members = view.mesh.members.values() if view.mesh else ()
-        return next((member for member in members if row.is_about(member)), None)
+    def subject(self, row: Event, view: View) -> Subject | None:
+        return about(row, view.mesh) if view.mesh is not None else None
 
     def empty(self, view: View) -> str:
         return "Nothing happened since meshd started."

@@ -18,7 +18,7 @@ KEYS = (
     ("Move", (
         ("j k ↓ ↑", "next, previous row"), ("g G", "first, last row"), ("ctrl+d ctrl+u", "half a page"),
         ("1 … 8", "tab"), ("tab h l", "next, previous tab"), ("⏎", "details"), ("esc", "back"),
-        ("o", "to the member it is about"), ("m", "next mesh"),
+        ("o", "to what it is about"), ("m", "next mesh"),
     )),
     ("Find", (
         ("/", "filter: words that must match, !word must not"), ("s", "sort by the next column"),

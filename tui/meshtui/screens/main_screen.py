@@ -23,9 +23,10 @@ from meshtui.listings.overview import Overview
 from meshtui.listings.routes import Routes
 from meshtui.listings.topology import Topology
 from meshtui.look import Tone
-from meshtui.model import Member, Mesh, Route
-from meshtui.offers import BEGINNINGS, KEYS, Offer, offers
-from meshtui.permissions import Deed
+from meshtui.model import Member, Mesh
+from meshtui.offers import BEGINNINGS, KEYS, Offer, name_of, offers
+from meshtui.permissions import Deed, Subject
+from meshtui.places import MEMBERS, led_to, place_of
 from meshtui.screens.columns_screen import ColumnsScreen
 from meshtui.screens.help_screen import HelpScreen
 from meshtui.screens.story_screen import StoryScreen
@@ -43,16 +44,12 @@ from meshtui.widgets.top_line import TopLine
 REMEMBERED = 30
 """Places that `esc` goes back to."""
 
-OVERVIEW, MEMBERS = 0, 1
-"""Tabs that the app begins with: members where there is one mesh."""
-
-
 class MainScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(number), f"tab({number - 1})", f"tab {number}", show=False) for number in range(1, 9)),
         Binding("tab,right,l", "next_tab(1)", "next tab"),
         Binding("shift+tab,left,h", "next_tab(-1)", "previous tab"),
-        Binding("o", "jump", "go to the member that a row is about"),
+        Binding("o", "jump", "go to what a row is about"),
         Binding("slash", "filter", "filter"),
         Binding("escape", "back", "back"),
         Binding("s", "sort", "sort by the next column"),
@@ -151,8 +148,8 @@ class MainScreen(Screen[None]):
                 *([Hint("s", "sort", "sort", rank=6)] if self.pane.sortable() else []),
                 Hint("C", "columns", "columns", rank=7),
             ]
-            if (member := self._about()) is not None:
-                looks.insert(1, Hint("o", f"go to {member.name}", "jump", rank=2))
+            if (subject := self._about()) is not None:
+                looks.insert(1, Hint("o", f"go to {name_of(subject)}", "jump", rank=2))
             if view.replayed is None and any(isinstance(subject, Member) for subject in self.pane.subjects()):
                 looks.insert(0, Hint("space", "mark", "mark", rank=5))
             if len(view.model.meshes) > 1:
@@ -219,18 +216,22 @@ class MainScreen(Screen[None]):
         await self.action_tab((self._active + steps) % len(self.listings))
 
     async def action_jump(self) -> None:
-        """From an event, a route or a place in the topology to the member it is about."""
-        member = self._about()
-        if member is not None:
-            await self.action_tab(MEMBERS)
-            self.pane.go_to(member.id)
+        """From an event to the member, route, invite or request it is about; from a route to its node."""
+        if (subject := self._about()) is not None:
+            await self.go_to(subject)
 
-    def _about(self) -> Member | None:
-        subjects = self.pane.subjects() if self.listed and self._active != MEMBERS else []
-        found = subjects[0] if subjects else None
-        if isinstance(found, Route) and self.view is not None and self.view.mesh is not None:
-            return next((one for one in self.view.mesh.nodes() if one.name == found.chosen), None)
-        return found if isinstance(found, Member) else None
+    async def go_to(self, subject: Subject) -> None:
+        """Its row, on the tab of its kind."""
+        if (place := place_of(subject)) is not None:
+            await self.action_tab(place[0])
+            self.pane.go_to(place[1])
+            if not self._status.input.display:
+                self._close_filter()  # one that hid the row has ended
+
+    def _about(self) -> Subject | None:
+        """What `o` leads to; None where that is the row itself."""
+        subjects = self.pane.subjects() if self.listed else []
+        return led_to(subjects[0], self._active, self.view.mesh if self.view else None) if subjects else None
 
     def action_next_mesh(self) -> None:
         self._actions.next_mesh()
@@ -261,7 +262,7 @@ class MainScreen(Screen[None]):
         if isinstance(mesh := pane.row(), Mesh):
             self._actions.show_mesh(mesh.name)
         else:
-            self.app.push_screen(StoryScreen(self._actions, pane.listing, pane.table.key, view))
+            self.app.push_screen(StoryScreen(self._actions, pane.listing, self._active, pane.table.key, view))
 
     def offers(self, everywhere: bool = False) -> list[Offer]:
         """What may be done now; with `everywhere` also what other tabs begin."""

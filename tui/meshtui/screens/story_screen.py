@@ -15,9 +15,10 @@ from meshtui.listings.day import Day, day_lines, quarter_lines
 from meshtui.listings.listing import Cell, Listing, Story
 from meshtui.look import Tone
 from meshtui.model import Member
-from meshtui.offers import KEYS, Offer, offers
+from meshtui.offers import KEYS, Offer, name_of, offers
 from meshtui.paint import content
 from meshtui.permissions import Subject
+from meshtui.places import led_to
 from meshtui.screens.help_screen import HelpScreen
 from meshtui.view import View
 from meshtui.widgets.key_hints import Hint, KeyHints, offer_hints, replay_hints
@@ -30,6 +31,7 @@ from meshtui.widgets.top_line import TopLine
 class StoryScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,backspace,left,h", "app.pop_screen", "back"),
+        Binding("o", "jump", "go to what it is about"),
         Binding("question_mark", "help", "help"),
         Binding("j", "scroll(1)", "down", show=False),
         Binding("k", "scroll(-1)", "up", show=False),
@@ -40,11 +42,12 @@ class StoryScreen(Screen[None]):
         *(Binding(key, f"do('{key}')", "act on it", show=False) for key in sorted(set(KEYS.values()))),
     ]
 
-    def __init__(self, actions: Actions, listing: Listing[Any], key: str, view: View) -> None:
-        """Of the row `key` in the mesh of the view, whichever is selected or chosen later."""
+    def __init__(self, actions: Actions, listing: Listing[Any], tab: int, key: str, view: View) -> None:
+        """Of the row `key` of a tab in the mesh of the view, whichever is selected or chosen later."""
         super().__init__()
         self._actions = actions
         self._listing = listing
+        self._tab = tab
         self._key = key
         self._mesh_id = view.mesh.id if view.mesh is not None else ""
         self._latest = self._view = view
@@ -100,6 +103,8 @@ class StoryScreen(Screen[None]):
             found = self.offers()
             if view.replayed is not None:
                 found = [offer for offer in found if offer.refusal is None]
+            if (subject := self._about()) is not None:
+                hints.insert(0, Hint("o", f"go to {name_of(subject)}", "jump", rank=2))
             hints = [*offer_hints(found), *hints]
             hints += [Hint(":", "command", "app.command_palette", rank=2), Hint("?", "help", "help", rank=1)]
         if view.replayed is not None:
@@ -132,6 +137,14 @@ class StoryScreen(Screen[None]):
             if offer.key == key:
                 self._actions.do(offer.deed, self._view, self._subjects())
                 return
+
+    def _about(self) -> Subject | None:
+        subjects = self._subjects()
+        return led_to(subjects[0], self._tab, self._view.mesh) if subjects else None
+
+    async def action_jump(self) -> None:
+        if (subject := self._about()) is not None:
+            await self._actions.go_to(subject)
 
     def action_pause(self) -> None:
         self._actions.pause()

@@ -88,7 +88,9 @@ class ListingPane(Vertical):
         rows = [self._rows[key] for key in self._marked()]
         if not rows and (row := self.row()) is not None:
             rows = [row]
-        found = (self.listing.subject(row, self._view) for row in rows)
+        found = [self.listing.subject(row, self._view) for row in rows]
+        if len(rows) > 1:  # several are members: what a marked event is about may have become something else
+            found = [subject for subject in found if isinstance(subject, Member)]
         # One member may stand in several rows, as in Events.
         return list({id(subject): subject for subject in found if subject is not None}.values())
 

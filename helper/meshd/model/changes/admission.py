@@ -175,7 +175,7 @@ def add_request(draft: Draft) -> None:
         protocol_version=asked.applicant.protocol_version,
     )
     draft.put("request", request.id, request)
-    draft.result.object_id = request.id
+    draft.subject_id = draft.result.object_id = request.id
     draft.summary = f"{request.name} asks from {request.source} to be let in"
 
 
@@ -222,7 +222,7 @@ def refuse_request(draft: Draft) -> None:
     changed.CopyFrom(request)
     changed.refused = True
     draft.put("request", request.id, changed)
-    draft.result.object_id = request.id
+    draft.subject_id = draft.result.object_id = request.id
     draft.summary = f"{request.name} was refused"
 
 

@@ -105,7 +105,7 @@ def create_invite(draft: Draft) -> None:
         ephemeral_ms=asked.ephemeral_ms,
     )
     draft.put("invite", invite.id, invite)
-    draft.result.object_id = invite.id
+    draft.subject_id = draft.result.object_id = invite.id
     draft.summary = f"invite {invite.id} was made for {invite.member or 'whoever has it'}"
 
 
@@ -155,7 +155,7 @@ def revoke_invite(draft: Draft) -> None:
     changed.state = state_pb2.INVITE_STATE_REVOKED
     changed.closed_ms = draft.context.now_ms
     draft.put("invite", changed.id, changed)
-    draft.result.object_id = changed.id
+    draft.subject_id = draft.result.object_id = changed.id
     draft.summary = f"invite {changed.id} was revoked"
 
 
@@ -170,6 +170,7 @@ def expire_invites(draft: Draft) -> None:
             changed.closed_ms = now
             draft.put("invite", invite.id, changed)
             parts.append(f"invite {invite.id} expired")
+            draft.subject_id = invite.id
         elif invite.closed_ms and invite.closed_ms + KEPT_MS <= now:
             draft.delete("invite", invite.id)
         elif invite.closed_ms and invite.closed_ms + LATE_MS <= now and invite.temporary_public_key:
