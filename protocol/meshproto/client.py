@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,8 +90,23 @@ def error_of(failure: grpc.RpcError, socket: Path, method: str = "", look: str =
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return HelperError("timeout", "meshd did not answer in time", "try again, or give more --timeout")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        if fix := barred(socket):
+            return HelperError("helper-unreachable", f"you may not open {socket}", fix)
         return HelperError("helper-unreachable", f"meshd can't be reached at {socket}", "sudo systemctl start meshd")
     return HelperError("failed", details or code.name)
+
+
+def barred(socket: Path) -> str:
+    """What lets this person open the socket, which meshd makes for everybody; "" where nothing bars them."""
+    own, *others = socket.absolute().parents
+    for folder in reversed(others):
+        if not os.access(folder, os.X_OK) and os.access(folder, os.F_OK):
+            return f"use an account that may enter {folder}"
+    if os.path.isdir(own) and not os.access(own, os.X_OK):
+        return f"sudo chmod a+x {shlex.quote(str(own))}"
+    if os.path.exists(socket) and not os.access(socket, os.R_OK | os.W_OK):
+        return f"sudo chmod a+rw {shlex.quote(str(socket))}"
+    return ""
 
 
 def connect(socket: Path) -> tuple[grpc.Channel, MeshdStub]:

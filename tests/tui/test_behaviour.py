@@ -84,11 +84,11 @@ async def test_a_socket_that_may_not_be_opened(
     make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "meshd.sock").touch()
-    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "meshd.sock")
     app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
+    async with app.run_test(size=(160, 24)) as pilot:
         await settled(pilot)
-        await shows(app, "You may not open")
+        await shows(app, "You may not open", f"sudo chmod a+rw {tmp_path}/meshd.sock")
 
 
 async def test_values_change_in_place(make_app: MakeApp, make_meshd: MakeMeshd) -> None:

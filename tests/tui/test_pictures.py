@@ -135,6 +135,7 @@ def test_who_may_only_look(
     size: tuple[int, int],
 ) -> None:
     monkeypatch.setenv("LOGNAME", "ada")
+    monkeypatch.setattr("meshtui.permissions._way_in", lambda user: f"sudo usermod -aG mesh {user}, then log in again")
     make_meshd(recordings.status(recordings.mesh(), tier=local_pb2.TIER_OBSERVE))
     assert snap_compare(make_app(), terminal_size=size, run_before=typing("j", "e"))
 

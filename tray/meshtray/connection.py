@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -120,8 +119,8 @@ class Connection:
     def _refusal(self, error: client.HelperError) -> Refused:
         if error.code != "helper-unreachable":
             return Refused(error.message, error.fix, error.code)
-        if os.path.exists(self._socket) and not os.access(self._socket, os.W_OK):
-            return Refused(f"you may not open {self._socket}", f"ls -l {self._socket}")
+        if client.barred(self._socket):
+            return Refused(f"you may not open {self._socket}", error.fix, error.code)
         return Refused("meshd is not running", error.fix, error.code)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
+
+from meshproto import group
 
 from meshtray.deeds import (
     Connect,
@@ -73,6 +76,12 @@ def _note(key: str, text: str) -> Item:
     return Item(key, text, enabled=False)
 
 
+@cache
+def _command(user: str) -> str:
+    """Looked up once: a directory of accounts may be far away, and this session stays without the group anyway."""
+    return group.command(user)
+
+
 def _problems(state: State) -> Iterator[Item]:
     if not state.live:
         yield _note("helper", _capital(link_reason(state)))
@@ -84,9 +93,11 @@ def _problems(state: State) -> Iterator[Item]:
             "version", f"▲ meshd is {state.snapshot.version}, meshtray {state.own_version}: restart the older one"
         )
     if not state.snapshot.may_operate:
-        fix = f"sudo usermod -aG mesh {state.user}"
-        yield _note("observer", f"{state.user} may only look; to change that, then log in again:")
-        yield Item("observer/fix", f"Copy: {fix}", Copy(fix, "the command"))
+        fix = _command(state.user)
+        how = f"to change that, {group.AFTERWARDS}:" if fix else "logging in again changes that"
+        yield _note("observer", f"{state.user} may only look; {how}")
+        if fix:
+            yield Item("observer/fix", f"Copy: {fix}", Copy(fix, "the command"))
     if state.failure is not None:
         yield _note("failure", f"▲ {state.failure}")
     for one in state.snapshot.alarms:

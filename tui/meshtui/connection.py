@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -141,8 +140,8 @@ class Connection:
     def _refusal(self, error: Any) -> Refused:
         if error.code != "helper-unreachable":
             return Refused(error.message, error.fix, error.code)
-        if os.path.exists(self._socket) and not os.access(self._socket, os.W_OK):
-            return Refused(f"You may not open {self._socket}", f"ls -l {self._socket}")
+        if client_modules()[0].barred(self._socket):
+            return Refused(f"You may not open {self._socket}", error.fix, error.code)
         return Refused("meshd is not running", error.fix, error.code)
 
 

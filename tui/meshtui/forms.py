@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 
-from meshproto.durations import LONGEST_MS, format_duration, parse_duration_ms
+from meshproto.durations import format_duration, parse_duration_ms
 from meshproto.format_error import FormatError
+from meshproto.networks import parse_route
 from meshproto.plain_text import plain
 
 from meshtui.screens.form_screen import Field
@@ -26,6 +27,8 @@ HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9_.-]{1,253})|\[(?P<six>[0-9a-fA-F:.]{2
 LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 """Of the name of a host: some have underscores."""
 MOST_USES = 10_000
+LONGEST_MS = 366 * 24 * 3600 * 1000
+"""Of an invite, and of how long its members may be offline. Both are meshd's: model/changes/invites.py."""
 NO_YES = ("no", "yes")
 KEYRING = "keyring"
 ROLE_NODE = 1
@@ -112,8 +115,10 @@ def _invite_objection(values: Values, taken: Collection[str]) -> str:
     for name in ("expires", "ephemeral"):
         if values[name] or name == "expires":
             try:
-                parse_duration_ms(values[name])
+                good = parse_duration_ms(values[name]) <= LONGEST_MS
             except FormatError:
+                good = False
+            if not good:
                 return f"A time is written 30m, 2h or 14d, and is at most {format_duration(LONGEST_MS)}."
     return ""
 
@@ -129,20 +134,24 @@ def route_fields(nodes: Sequence[str], node: str) -> list[Field]:
 
 
 def judge_route(values: Values, nodes: Collection[str]) -> Verdict:
+    if not values["cidr"]:
+        return "A subnet is written 203.0.113.0/24 or 2001:db8:7::/48.", ""
     try:
-        network = ip_network(values["cidr"])
-    except ValueError:
-        return _why_no_network(values["cidr"]), ""
+        network = parse_route(values["cidr"])
+    except FormatError as error:
+        return _sentences(error), ""
     if values["node"] not in nodes:
         return f"Behind which node? {', '.join(nodes)}", ""
     return "", f"Every member reaches {network} through {values['node']}."
 
 
-def _why_no_network(text: str) -> str:
-    try:
-        return f"Perhaps {ip_network(text, strict=False)}? {text} has bits set behind its prefix."
-    except ValueError:
-        return "A subnet is written 203.0.113.0/24 or 2001:db8:7::/48."
+def _sentences(error: FormatError) -> str:
+    """What is wrong, and what to do."""
+    return " ".join(
+        f"{text[:1].upper()}{text[1:].rstrip('.?')}{'?' if text.endswith('?') else '.'}"
+        for text in (error.message, error.fix)
+        if text
+    )
 
 
 def node_choice(nodes: Sequence[str]) -> Field:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import getpass
 import os
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
+
+from meshproto import group
 
 from meshtui.model import Check, Invite, InviteState, LinkState, Member, Mesh, MeshState, Pending, Role, Route
 from meshtui.view import View
@@ -84,7 +87,7 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
         user = _user()
         if not user:
             return Refusal(f"uid {os.getuid()} may only look", "use an account of the group mesh")
-        return Refusal(f"{user} may only look", f"sudo usermod -aG mesh {user}, then log in again")
+        return Refusal(f"{user} may only look", _way_in(user))
     mesh = subject if isinstance(subject, Mesh) else view.mesh
     if deed is Deed.PROMOTE and mesh is not None and isinstance(subject, Member) and _without_majority(mesh):
         if leads_by_force(mesh, subject):
@@ -96,6 +99,12 @@ def refusal(deed: Deed, view: View, subject: Subject | None = None) -> Refusal |
     if deed not in ANYBODY and deed not in OWN_MACHINE and (refused := _no_change(mesh)) is not None:
         return refused
     return _about(deed, mesh, subject)
+
+
+@cache
+def _way_in(user: str) -> str:
+    """Looked up once: a directory of accounts may be far away, and this session stays without the group anyway."""
+    return group.way_in(user)
 
 
 def _user() -> str:

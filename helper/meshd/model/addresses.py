@@ -13,6 +13,7 @@ from itertools import chain, repeat
 from google.protobuf.message import DecodeError
 from meshproto import state_pb2
 from meshproto.keys import PublicKey
+from meshproto.networks import UNUSABLE
 
 from meshd.model.errors import Conflict, Exhausted, InvalidInput
 from meshd.model.members import Role
@@ -21,15 +22,6 @@ from meshd.model.state import State
 DEFAULT_NODE_POOL = IPv4Network("10.11.0.0/16")
 DEFAULT_NODE_PREFIX = 16
 DEFAULT_PEER_POOL = IPv4Network("10.51.0.0/16")
-
-UNUSABLE = tuple(
-    ip_network(text)
-    for text in (
-        "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
-        "::/8", "fe80::/10", "ff00::/8",
-    )
-)  # fmt: skip
-"""This host, loopback, link-local, multicast, reserved and IPv4-mapped: nothing in a mesh has or routes these."""
 
 PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 """RFC 1918, and RFC 6598 for those who have used that up."""

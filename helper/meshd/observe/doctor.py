@@ -17,6 +17,7 @@ from statistics import median
 from types import MappingProxyType
 
 from meshproto import local_pb2
+from meshproto.group import way_in
 
 from meshd import defaults
 
@@ -225,19 +226,13 @@ def check_group(user: str, permitted: bool) -> Check:
         members = grp.getgrnam(defaults.GROUP).gr_mem
     except KeyError:
         problem, good = "does not exist: only root can change anything", ""
-        fix = f"sudo groupadd --system {defaults.GROUP} && sudo usermod -aG {defaults.GROUP} USER, then log in again"
-        return finding(name, problem, good, fix)
+        return finding(name, problem, good, way_in("USER" if user == "root" else user))
     good = ", ".join(members) or "nobody is in it; root can change everything"
     if permitted:
         return finding(name, "", good, "")
     if user in members:
-        return finding(name, f"{user} is in it, but this session is older", good, "log out and in again")
-    return finding(
-        name,
-        f"{user} is not in it: may look, and change nothing",
-        good,
-        f"sudo usermod -aG {defaults.GROUP} {user}, then log in again",
-    )
+        return finding(name, f"{user} is in it, but this session is older", good, way_in(user))
+    return finding(name, f"{user} is not in it: may look, and change nothing", good, way_in(user))
 
 
 def _read(path: Path) -> str:

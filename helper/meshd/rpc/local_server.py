@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from meshproto import local_pb2
+from meshproto.group import way_in
 from meshproto.tiers import METHODS, SERVICE
 
 from meshd import defaults
@@ -33,7 +34,7 @@ def _check(actor: Actor, tier: local_pb2.Tier.ValueType) -> None:
     name = actor.user if not actor.user.startswith("uid ") else "USER"
     raise NotPermitted(
         f"{actor.user} may look but not change anything here: not root, and not in group {defaults.GROUP}",
-        f"sudo usermod -aG {defaults.GROUP} {name}, then log in again",
+        way_in(name),
     )
 
 

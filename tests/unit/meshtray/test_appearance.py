@@ -187,11 +187,15 @@ def test_a_crowd_is_cut() -> None:
     assert found["And 21 more, in meshtui"].deed == OpenMeshtui("home")
 
 
-def test_who_may_only_look_is_told_what_changes_that() -> None:
+def test_who_may_only_look_is_told_what_changes_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshtray.menu._command", lambda user: f"sudo usermod -aG mesh {user}")
     now = state(mesh(admin=True), snapshot=snapshot(mesh(admin=True), may_operate=False))
     assert Copy("sudo usermod -aG mesh ada", "the command") in deeds(now)
     assert not [one for one in deeds(now) if isinstance(one, Disconnect | Pause)]
     assert not by_label(now)["Join a mesh"].enabled
+    monkeypatch.setattr("meshtray.menu._command", lambda user: "")
+    assert "ada may only look; logging in again changes that" in by_label(now)
+    assert not any(isinstance(one, Copy) and "usermod" in one.text for one in deeds(now))
 
 
 def test_another_version_of_the_helper_is_shown() -> None:

@@ -73,7 +73,9 @@ def test_good_invites(change: dict[str, str], said: str) -> None:
         ({"expires": ""}, "A time is"),
         ({"expires": "soon"}, "A time is"),
         ({"ephemeral": "1 hour"}, "A time is"),
-        ({"expires": "99999d"}, "at most 36500d"),
+        ({"expires": "99999d"}, "at most 366d"),
+        ({"expires": "367d"}, "at most 366d"),
+        ({"ephemeral": "367d"}, "at most 366d"),
     ],
 )
 def test_bad_invites(change: dict[str, str], said: str) -> None:
@@ -85,8 +87,13 @@ def test_bad_invites(change: dict[str, str], said: str) -> None:
     [
         ("203.0.113.0/24", "gw-paris", ""),
         ("2001:db8:7::/48", "gw-paris", ""),
-        ("203.0.113.9/24", "gw-paris", "Perhaps 203.0.113.0/24?"),
-        ("here", "gw-paris", "A subnet is written"),
+        ("203.0.113.9/24", "gw-paris", "has bits set behind its prefix. Did you mean 203.0.113.0/24?"),
+        ("203.0.113.0", "gw-paris", "Write 203.0.113.0/32 for that address alone, or 203.0.113.0/24 for the network."),
+        ("203.0.113.0/255.255.255.0", "gw-paris", "Did you mean 203.0.113.0/24?"),
+        ("fe80::%eth0/64", "gw-paris", "names an interface"),
+        ("224.0.0.0/4", "gw-paris", "can't be routed"),
+        ("0.0.0.0/0", "gw-paris", "not available. Name the networks"),
+        ("here", "gw-paris", "'here' is not a network. Write it like 203.0.113.0/24."),
         ("203.0.113.0/24", "gw-rome", "Behind which node? gw-berlin, gw-paris"),
     ],
 )

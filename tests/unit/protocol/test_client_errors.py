@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from meshproto import local_pb2
-from meshproto.client import HelperError, connect, error_of
+from meshproto.client import HelperError, barred, connect, error_of
 
 
 class Failure(grpc.RpcError):
@@ -88,3 +89,30 @@ def test_nobody_there_names_the_socket(tmp_path: Path) -> None:
     assert isinstance(error, HelperError)
     assert (error.code, error.exit_status) == ("helper-unreachable", 3)
     assert str(tmp_path / "none.sock") in error.message
+
+
+@pytest.mark.parametrize(
+    ("closed", "fix"),
+    [
+        ("run/meshd.sock", "sudo chmod a+rw {}/run/meshd.sock"),
+        ("run", "sudo chmod a+x {}/run"),
+        ("", "use an account that may enter {}"),
+        ("elsewhere", ""),
+    ],
+)
+def test_who_may_not_open_the_socket_is_told_what_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str, fix: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "meshd.sock").touch()
+    socket = tmp_path / "run" / "meshd.sock"
+    monkeypatch.setattr("os.access", lambda path, mode: mode == os.F_OK or Path(path) != tmp_path / closed)
+    assert barred(socket) == fix.format(tmp_path)
+    error = error_of(Failure(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses"), socket)
+    assert (error.code, error.exit_status) == ("helper-unreachable", 3)
+    assert error.fix == (fix.format(tmp_path) or "sudo systemctl start meshd")
+    assert ("may not open" in error.message) == bool(fix)
+
+
+def test_nothing_bars_from_a_socket_that_is_not_there(tmp_path: Path) -> None:
+    assert barred(tmp_path / "none" / "meshd.sock") == ""

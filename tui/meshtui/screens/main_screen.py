@@ -44,6 +44,7 @@ from meshtui.widgets.top_line import TopLine
 REMEMBERED = 30
 """Places that `esc` goes back to."""
 
+
 class MainScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(number), f"tab({number - 1})", f"tab {number}", show=False) for number in range(1, 9)),

@@ -4,40 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 
-from meshproto import state_pb2
+from meshproto import networks, state_pb2
+from meshproto.format_error import FormatError
+from meshproto.networks import Network
 
-from meshd.model.addresses import UNUSABLE, Pools
+from meshd.model.addresses import Pools
 from meshd.model.changes.context import Draft
 from meshd.model.errors import Conflict, InvalidInput, NotFound
 from meshd.model.members import Role
 from meshd.model.state import State, route_key
 
-Network = IPv4Network | IPv6Network
-
 
 def parse_route(text: str) -> Network:
-    """Raises InvalidInput; host bits that are set are named with the network that was meant."""
+    """Raises InvalidInput that says what was meant."""
     try:
-        if "%" in text:
-            raise InvalidInput(f"{text!r} is not a network", "write it like 203.0.113.0/24")
-        network = ip_network(text)
-    except ValueError:
-        try:
-            meant = ip_network(text, strict=False)
-        except ValueError:
-            raise InvalidInput(f"{text!r} is not a network", "write it like 203.0.113.0/24") from None
-        raise InvalidInput(f"{text} has bits set behind its prefix", f"did you mean {meant}?") from None
-    if network.prefixlen == 0:
-        raise InvalidInput(
-            f"{network} would send everything through a node, which is not available",
-            "name the networks behind the node",
-        )
-    for one in UNUSABLE:
-        if one.version == network.version and one.overlaps(network):
-            raise InvalidInput(f"{network} can't be routed: it holds addresses of {one}")
-    return network
+        return networks.parse_route(text)
+    except FormatError as error:
+        raise InvalidInput(error.message, error.fix) from None
 
 
 def add_route(draft: Draft) -> None:
@@ -69,9 +54,9 @@ def add_route(draft: Draft) -> None:
 def remove_route(draft: Draft) -> None:
     asked = draft.change.remove_route
     try:
-        network = ip_network(asked.cidr, strict=False)
-    except ValueError:
-        raise InvalidInput(f"{asked.cidr!r} is not a network", "write it like 203.0.113.0/24") from None
+        network = networks.parse_network(asked.cidr)
+    except FormatError as error:
+        raise InvalidInput(error.message, error.fix) from None
     key = route_key(str(network), asked.node_id)
     if key not in draft.state.routes:
         node = draft.state.parsed.get(asked.node_id)
