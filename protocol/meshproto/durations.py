@@ -1,4 +1,4 @@
-"""Durations as people write them (`1s 5m 2h 14d`), and ages as people read them (`12 s ago`)."""
+"""Durations as people write them (`1s 5m 2h 14d`), and ages and times left as people read them (`12 s ago`, `14 d`)."""
 
 from __future__ import annotations
 
@@ -35,14 +35,28 @@ def format_duration(duration_ms: int) -> str:
     return "".join(parts) or "0s"
 
 
-def format_age(age_ms: int) -> str:
-    """`12 s ago`, `3 min ago`, `5 h ago`, `2 d ago`; `now` below one second and for a clock that went back."""
-    if age_ms < 1_000:
-        return "now"
-    for size, name in ((_UNITS_MS["d"], "d"), (_UNITS_MS["h"], "h"), (_UNITS_MS["m"], "min")):
-        if age_ms >= size:
-            return f"{age_ms // size} {name} ago"
-    return f"{age_ms // 1_000} s ago"
+_NAMES = (("d", _UNITS_MS["d"]), ("h", _UNITS_MS["h"]), ("min", _UNITS_MS["m"]))
+
+
+def format_span(span_ms: float) -> str:
+    """How long something lasted: `119 s`, `12 min`, `1 h`, `47 h`, `5 d`."""
+    for name, size in _NAMES:
+        if span_ms >= (size if name == "h" else 2 * size):
+            return f"{int(span_ms // size)} {name}"
+    return f"{max(int(span_ms // 1000), 0)} s"
+
+
+def format_age(age_ms: float) -> str:
+    """`12 s ago`, `88 s ago`, `3 min ago`; `just now` below one second and for a clock that went back."""
+    return f"{format_span(age_ms)} ago" if age_ms >= 1_000 else "just now"
+
+
+def format_left(left_ms: float) -> str:
+    """How long something lasts from now, rounded: `14 d`, `36 h`, `1 h`, also when that was said a moment ago."""
+    for name, size in _NAMES:
+        if left_ms >= size * 1.98 or abs(left_ms - size) <= size / 100:
+            return f"{round(left_ms / size)} {name}"
+    return f"{max(round(left_ms / 1000), 0)} s"
 
 
 def format_since(then_ms: int, now_ms: int) -> str:

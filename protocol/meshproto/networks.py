@@ -17,7 +17,8 @@ UNUSABLE = tuple(
 )  # fmt: skip
 """This host, loopback, link-local, multicast, reserved and IPv4-mapped: nothing in a mesh has or routes these."""
 
-_LIKE_THIS = "write it like 203.0.113.0/24"
+UNREADABLE = "network-unreadable"
+"""The code of the error about a text that means no network at all."""
 
 
 def parse_network(text: str) -> Network:
@@ -40,7 +41,7 @@ def parse_network(text: str) -> Network:
     except FormatError:
         raise
     except ValueError:
-        raise FormatError(f"{shown} is not a network", _LIKE_THIS) from None
+        raise FormatError(f"{shown} is not a network", "write it like 203.0.113.0/24", UNREADABLE) from None
     if not (prefix.isascii() and prefix.isdecimal()):
         raise FormatError(f"{shown} has a mask in the place of a prefix length", f"did you mean {meant}?")
     if ip_address(address) != meant.network_address:

@@ -84,7 +84,7 @@ def test_2_an_invite_is_made_and_copied(journey: Journey) -> None:
     journey.secrets += [berlin.clipboard(), journey.gateway.meshctl("key", "show")["cluster_key"]]
     berlin.back("mesh1-")
     berlin.press("5")
-    berlin.shows("laptop-ada", "open", "in 13 d")
+    berlin.shows("laptop-ada", "open", "in 14 d")
 
 
 def test_3_another_machine_joins_with_it(journey: Journey) -> None:
@@ -282,7 +282,7 @@ def test_a_doctor_events_topology_and_nodes_say_what_is_so(journey: Journey) -> 
     berlin.press("8")
     berlin.shows("x examines again")
     berlin.press("x")
-    berlin.shows("Examined 0 s ago")
+    berlin.shows("Examined just now")
 
 
 def test_b_meshd_restarts_behind_it(journey: Journey) -> None:

@@ -112,7 +112,7 @@ async def test_an_open_invite_is_shown_again(make_app: MakeApp, make_meshd: Make
     async with app.run_test(size=(120, 60)) as pilot:
         await settled(pilot)
         await press(pilot, "5", "j", "K")
-        await shows(app, "Invite 4f1cab02 for laptop-bob", INVITE[:40], "It lasts 2d.")
+        await shows(app, "Invite 4f1cab02 for laptop-bob", INVITE[:40], "It lasts 2 d.")
         assert [fields(call) for call in meshd.calls] == [{"id": "4f1cab02"}]
         await press(pilot, "escape", "G", "K")
         await shows(app, "the invite is revoked already")
@@ -288,7 +288,7 @@ async def test_a_mesh_is_joined_stage_by_stage(make_app: MakeApp, make_meshd: Ma
         if not peer:
             await shows(app, "through which node?")
             await press(pilot, "tab", *"198.51.100.2")
-        await shows(app, "An invite to office, good for 1h." if peer else "this machine becomes a node")
+        await shows(app, "An invite to office, good for 1 h." if peer else "this machine becomes a node")
         await press(pilot, "enter")
         if peer:
             await shows(app, "There is no keyring in this session. Join without?", "a file that only root reads")

@@ -208,6 +208,17 @@ async def test_filter(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
         assert selected(app) == "laptop-grace"
 
 
+async def test_one_key_turns_the_order_round(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await press(pilot, "S")
+        await shows(app, "by state, reversed")
+        await press(pilot, "S")
+        await shows(app, "by state · 7 members")
+
+
 async def test_sort_is_kept_until_asked_again(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     meshd = make_meshd(recordings.status(recordings.mesh()))
     app = make_app()

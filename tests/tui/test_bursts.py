@@ -113,7 +113,7 @@ async def test_a_pasted_invite_of_several_lines(
         burst(app, "a")
         await shows(app, "Paste an invite")
         app.post_message(events.Paste(f"\n{form(invite())}\n"))
-        await shows(app, "An invite to office, good for 1h.")
+        await shows(app, "An invite to office, good for 1 h.")
 
 
 async def test_what_is_pasted_is_cut_where_typing_would_end(make_app: MakeApp, make_meshd: MakeMeshd) -> None:

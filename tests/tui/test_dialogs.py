@@ -25,7 +25,7 @@ LONG = "\n".join(f"Line {number} of what would happen." for number in range(80))
 INVITE = "mesh1-" + "abcdefghijklmnopqrstuvwxyz234567" * 16
 LINES = [
     "On the other machine: press a in meshtui, or `meshctl join -`, and paste this.",
-    "It lasts 14d. On this machine",
+    "It lasts 14 d. On this machine",
 ]
 
 

@@ -54,7 +54,7 @@ async def test_who_opens_it_later_sees_the_past(make_app: MakeApp, make_meshd: M
         await press(pilot, *"jjjj")
         await shows(app, "Traffic   █████████████", "8.5 MB/s at most in 15 min", "46.0 ms median")
         await press(pilot, "enter")
-        await shows(app, f"per 9 s   {'█' * 44}")
+        await shows(app, f"per 9 s   {'█' * 44}", "traffic, 8.5 MB/s at most in 24 h")
 
 
 async def test_the_whole_story_has_the_day(make_app: MakeApp, make_meshd: MakeMeshd) -> None:

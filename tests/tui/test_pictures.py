@@ -259,7 +259,7 @@ def test_a_join_that_failed(
     meshd = make_meshd(recordings.status())
     meshd.refuse = ("the invite was already used", "ask for a new one")
     meshd.stages = meshd.stages[:3]
-    monkeypatch.setattr("meshtui.forms.judge_join", lambda values, now_ms: ("", "An invite to office, good for 2h."))
+    monkeypatch.setattr("meshtui.forms.judge_join", lambda values, now_ms: ("", "An invite to office, good for 2 h."))
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=typing("a", *"mesh1", "enter", wait="already used"))
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from meshproto.cluster_key import is_cluster_key
-from meshproto.durations import format_duration
+from meshproto.durations import format_left
 from meshproto.format_error import FormatError
 from meshproto.invite import Invite, is_invite, parse_invite
 from meshproto.plain_text import plain
@@ -168,7 +168,7 @@ def readable(what: str) -> Invite:
 
 def question(invite: Invite, now_ms: int) -> str:
     """What is about to happen, for a person to judge: which mesh, by which node, as whom."""
-    left = format_duration((invite.expires_ms - now_ms) // 60_000 * 60_000)
+    left = format_left(invite.expires_ms - now_ms)
     who = plain(invite.member) or "a name of this machine's choice"
     nodes = [f"{', '.join(map(plain, one.endpoints[:MOST])) or one.ipv4}" for one in invite.nodes]
     if len(nodes) > MOST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meshproto.durations import format_duration
+from meshproto.durations import format_left
 
 from meshtray.deeds import Connect, Deed, Disconnect, InviteForm, LetIn, MakeInvite, OpenMeshtui, Pause, Seen, TurnAway
 from meshtray.state import Failure, Notify, State
@@ -141,7 +141,7 @@ def _invites(before: Mesh | None, mesh: Mesh, now_ms: int) -> Iterator[Notify]:
                 f"With invite {one.id} of {one.created_by}.", Kind.REDEEMED,
             )  # fmt: skip
     for one in ending(mesh, now_ms)[:MOST_ENDING]:
-        left = format_duration((one.expires_ms - now_ms) // 60_000 * 60_000)
+        left = format_left(one.expires_ms - now_ms)
         yield Notify(
             f"expiring/{mesh.id}/{one.id}", f"Your invite to {mesh.name} ends in {left}",
             f"Nobody has joined as {one.member or 'a new machine'} with it yet.", Kind.EXPIRING,

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from meshproto import local_pb2, state_pb2
-from meshproto.durations import format_age, format_since
+from meshproto.durations import format_age, format_left, format_since
 
 from meshctl import as_json
 
@@ -57,25 +57,21 @@ def amount(number: float) -> str:
     return f"{number:.1f} TB"
 
 
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
 def _ago(unix_ms: int) -> str:
-    return format_since(unix_ms, int(time.time() * 1000)) if unix_ms else "–"
+    return format_since(unix_ms, _now_ms()) if unix_ms else "–"
 
 
 def moment(unix_ms: int) -> str:
     """When something ends: the date here and how far off it is."""
     if not unix_ms:
         return "–"
-    remaining = unix_ms - int(time.time() * 1000)
+    remaining = unix_ms - _now_ms()
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_ms / 1000))
-    return f"{day} (in {_largest(remaining)})" if remaining > 0 else f"{day} ({format_age(-remaining)})"
-
-
-def _largest(span_ms: int) -> str:
-    """Rounded, so that an invite for 2 h that was just made says so."""
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
-        if span_ms >= size * 0.99:
-            return f"{round(span_ms / size)} {unit}"
-    return "a moment"
+    return f"{day} (in {format_left(remaining)})" if remaining > 0 else f"{day} ({format_age(-remaining)})"
 
 
 def _member_row(one: local_pb2.MemberStatus) -> list[str]:
@@ -92,7 +88,7 @@ def _member_row(one: local_pb2.MemberStatus) -> list[str]:
         as_json.ROLES.get(one.role, "peer"),
         one.ipv4,
         "–" if path == "none" else path,
-        _ago(one.latest_handshake_ms),
+        "–" if one.is_self else format_since(one.latest_handshake_ms, _now_ms()),
         latency,
         amount(one.rx_bytes),
         amount(one.tx_bytes),
@@ -147,7 +143,7 @@ def member(one: local_pb2.MemberStatus) -> str:
         ("path", as_json.PATHS.get(one.path, "none") + (f" through {one.relay}" if one.relay else "")),
         ("because", one.path_reason),
         ("endpoint", one.endpoint),
-        ("handshake", _ago(one.latest_handshake_ms)),
+        ("handshake", "" if one.is_self else format_since(one.latest_handshake_ms, _now_ms())),
         ("traffic", f"{amount(one.rx_bytes)} received, {amount(one.tx_bytes)} sent"),
         ("protocol", f"version {one.protocol_version}" if one.protocol_version else ""),
         ("joined", f"{_ago(one.joined_ms)} by {one.joined_by}"),

@@ -154,25 +154,26 @@ def _bash(program: str, found: list[Place]) -> str:
     """
     lines = [f"__{program}_at() {{", "    case $1 in"]
     for place in found:
-        offered = [*place.commands, *place.values, *(one.name for one in place.options)]
+        offered = [*place.commands, *place.values]
+        options = [one.name for one in place.options]
         taking = [one.name for one in place.options if one.takes_value]
         lines.append(
-            f"    '{place.path}') offered='{' '.join(offered)}' taking=' {' '.join(taking)} ' "
-            f"files={int(place.files)} names='{place.names}' ;;"
+            f"    '{place.path}') offered='{' '.join(offered)}' options='{' '.join(options)}' "
+            f"taking=' {' '.join(taking)} ' files={int(place.files)} names='{place.names}' ;;"
         )
     lines += ["    *) return 1 ;;", "    esac", "}", f"__{program}_values() {{", "    case $1 in"]
     for place in found:
         for one in place.options:
             if one.choices or one.files or one.names:
                 choices = " ".join(one.choices)
-                facts = f"offered='{choices}' files={int(one.files)} names='{one.names}'"
+                facts = f"offered='{choices}' options='' files={int(one.files)} names='{one.names}'"
                 lines.append(f"    '{place.path} {one.name}') {facts} ;;")
     lines += [
-        "    *) offered='' files=0 names='' ;;",
+        "    *) offered='' options='' files=0 names='' ;;",
         "    esac",
         "}",
         f"__{program}_complete() {{",
-        "    local place='' offered taking files=0 names='' said=0 word before='' index",
+        "    local place='' offered options taking files=0 names='' said=0 word before='' index",
         "    local current=${COMP_WORDS[COMP_CWORD]}",
         f"    __{program}_at ''",
         "    for ((index = 1; index < COMP_CWORD; index++)); do",
@@ -190,6 +191,8 @@ def _bash(program: str, found: list[Place]) -> str:
         "    if [[ $names && $current != -* ]]; then",
         f'        offered+=" $(command meshctl {COMMAND} $names "${{COMP_WORDS[@]:1}}" 2>/dev/null | cut -f1)"',
         "    fi",
+        "    # Options come with a dash, or where nothing else may follow: names and commands are what is looked for.",
+        '    if [[ $current == -* || -z ${offered// /} && $files == 0 ]]; then offered+=" $options"; fi',
         '    COMPREPLY=($(compgen -W "$offered" -- "$current"))',
         "    if [[ $files == 1 ]]; then",
         "        compopt -o filenames 2>/dev/null",

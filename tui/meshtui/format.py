@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address
 
+from meshproto.durations import format_since
 from rich.cells import cell_len, set_cell_size
 
 NOTHING = "–"
@@ -25,21 +26,9 @@ def fit(text: str, width: int, right: bool = False) -> str:
     return " " * (width - cell_len(text)) + text if right else set_cell_size(text, width)
 
 
-def span(seconds: float) -> str:
-    """`4 s`, `12 min`, `2 h`, `5 d`: at most six characters until 1,000 days."""
-    whole = int(max(seconds, 0))
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    if whole < 2 * 86400:
-        return f"{whole // 3600} h"
-    return f"{whole // 86400} d"
-
-
 def age(at_ms: int, now_ms: int) -> str:
     """`12 s ago`, or `never` for 0."""
-    return f"{span((now_ms - at_ms) / 1000)} ago" if at_ms > 0 else "never"
+    return format_since(max(at_ms, 0), now_ms)
 
 
 def size(count: float) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-from meshproto.durations import format_duration, parse_duration_ms
+from meshproto.durations import format_duration, format_left, parse_duration_ms
 from meshproto.format_error import FormatError
-from meshproto.networks import parse_route
+from meshproto.networks import UNREADABLE, parse_route
 from meshproto.plain_text import plain
 
 from meshtui.screens.form_screen import Field
@@ -134,11 +134,11 @@ def route_fields(nodes: Sequence[str], node: str) -> list[Field]:
 
 
 def judge_route(values: Values, nodes: Collection[str]) -> Verdict:
-    if not values["cidr"]:
-        return "A subnet is written 203.0.113.0/24 or 2001:db8:7::/48.", ""
     try:
         network = parse_route(values["cidr"])
     except FormatError as error:
+        if error.code == UNREADABLE:  # or not typed to its end
+            return "A subnet is written 203.0.113.0/24 or 2001:db8:7::/48.", ""
         return _sentences(error), ""
     if values["node"] not in nodes:
         return f"Behind which node? {', '.join(nodes)}", ""
@@ -248,7 +248,7 @@ def judge_join(values: Values, now_ms: int) -> Verdict:
     if invite.expired(now_ms):
         return "The invite has expired: ask for a new one.", ""
     who = f" as {plain(invite.member)}" if invite.member else ""
-    left = format_duration((invite.expires_ms - now_ms) // 60_000 * 60_000)
+    left = format_left(invite.expires_ms - now_ms)
     if invite.role == ROLE_NODE:
         keys = "This machine becomes a node, and connects whenever it starts."
     else:

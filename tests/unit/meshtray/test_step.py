@@ -244,7 +244,7 @@ def test_an_invite_that_is_used_is_told_each_time() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"expires_ms": NOW + 23 * HOUR}, ["Your invite to home ends in 23h"]),
+        ({"expires_ms": NOW + 23 * HOUR}, ["Your invite to home ends in 23 h"]),
         ({"expires_ms": NOW + 25 * HOUR}, []),
         ({"expires_ms": NOW - 1}, []),
         ({"expires_ms": NOW + HOUR, "created_ms": NOW - HOUR}, []),  # was meant to be short
@@ -260,7 +260,7 @@ def test_an_invite_whose_time_comes_while_nothing_happens() -> None:
     now, effects = hear(state(mesh()), mesh(invites=(invite(1, expires_ms=NOW + 25 * HOUR),)))
     assert told(effects) == []
     now, effects = step(now, Ticked(NOW + 2 * HOUR, NOW + 2 * HOUR))
-    assert told(effects) == ["Your invite to home ends in 23h"]
+    assert told(effects) == ["Your invite to home ends in 23 h"]
     assert told(step(now, Ticked(NOW + 3 * HOUR, NOW + 3 * HOUR))[1]) == []
 
 

@@ -50,7 +50,7 @@ def test_fit_cuts_with_an_ellipsis() -> None:
 @pytest.mark.parametrize(
     ("before", "text"),
     [
-        (0, "0 s ago"),
+        (0, "just now"),
         (12, "12 s ago"),
         (119, "119 s ago"),
         (120, "2 min ago"),
@@ -64,7 +64,7 @@ def test_age(before: int, text: str) -> None:
 
 def test_age_of_what_never_was_or_will_be() -> None:
     assert age(0, 1000) == "never"
-    assert age(9000, 1000) == "0 s ago"
+    assert age(9000, 1000) == "just now"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meshproto.durations import LONGEST_MS, format_age, format_duration, format_since, parse_duration_ms
+from meshproto.durations import LONGEST_MS, format_age, format_duration, format_left, format_since, parse_duration_ms
 from meshproto.format_error import FormatError
 
 
@@ -37,11 +37,25 @@ def test_what_is_written_reads_back(seconds: int) -> None:
 
 @pytest.mark.parametrize(
     ("ms", "text"),
-    [(-5, "now"), (999, "now"), (12_400, "12 s ago"), (59_999, "59 s ago"), (180_000, "3 min ago"),
-     (18_000_000, "5 h ago"), (172_800_000, "2 d ago")],
+    [(-5, "just now"), (999, "just now"), (12_400, "12 s ago"), (88_000, "88 s ago"), (119_999, "119 s ago"),
+     (180_000, "3 min ago"), (3_600_000, "1 h ago"), (18_000_000, "5 h ago"),
+     (172_799_999, "47 h ago"), (172_800_000, "2 d ago")],
 )  # fmt: skip
 def test_ages(ms: int, text: str) -> None:
     assert format_age(ms) == text
+
+
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(14 * DAY, "14 d"), (14 * DAY - 1, "14 d"), (14 * DAY - 3_600_000, "14 d"), (DAY - 60_000, "1 d"),
+     (36 * 3_600_000, "36 h"), (7_199_000, "2 h"), (3_599_000, "1 h"), (3_000_000, "50 min"), (45_000, "45 s"),
+     (3, "0 s"), (-9, "0 s")],
+)  # fmt: skip
+def test_what_is_left(ms: int, text: str) -> None:
+    assert format_left(ms) == text
 
 
 def test_a_moment_that_never_was() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from meshproto.durations import format_duration, parse_duration_ms
+from meshproto.durations import format_left, parse_duration_ms
 from meshproto.plain_text import plain
 
 from meshtui import forms
@@ -76,7 +76,7 @@ async def _from_entry(mesh: Mesh, invite: Invite) -> local_pb2.CreateInviteReply
 
 async def _hand_over(talk: Dialogue, reply: local_pb2.CreateInviteReply, lost: str = "") -> None:
     code = await asyncio.to_thread(_code, reply.text)
-    left = format_duration((reply.invite.expires_ms - talk.now_ms + 59_999) // 60_000 * 60_000)
+    left = format_left(reply.invite.expires_ms - talk.now_ms)
     talk.secret(
         f"Invite {plain(reply.invite.id)} for {plain(reply.invite.member) or 'whoever has it'}",
         [

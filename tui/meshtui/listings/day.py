@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshtui.format import milliseconds, rate, sparkline
-from meshtui.history import COUNTS, SPAN_MS
+from meshtui.history import COUNTS, SPAN_MS, Past
 from meshtui.listings.listing import Cell, Line
 from meshtui.listings.members import latency_words, traffic_words
 from meshtui.look import Tone
@@ -27,16 +27,17 @@ class Day:
     latency_ms: Sequence[float]
 
 
-def day_lines(day: Day) -> list[Line]:
-    """Nothing where nothing is known."""
+def day_lines(day: Day, past: Past, now_ms: int) -> list[Line]:
+    """Nothing where nothing is known. The last 15 minutes are of the day: its worst is never better than theirs."""
     lines: list[Line] = []
-    for values, word, show in (
-        (day.latency_ms, "latency, {} at worst in 24 h", milliseconds),
-        (day.traffic, "traffic, {} at most in 24 h", rate),
+    for values, lately, word, show in (
+        (day.latency_ms, past.latency, "latency, {} at worst in 24 h", milliseconds),
+        (day.traffic, past.traffic, "traffic, {} at most in 24 h", rate),
     ):
         bars = _bars(values)
         highest = max((value for value in bars if value is not None), default=None)
         if highest is not None:
+            highest = max(highest, lately.worst(now_ms) or 0.0)
             cells = (Cell(f"{sparkline(bars)}  ", Tone.DIM), Cell(word.format(show(highest))))
             lines.append(Line("" if lines else "24 hours", cells))
     return lines

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from meshtui.format import NOTHING, age, span
+from meshproto.durations import format_left
+
+from meshtui.format import NOTHING, age
 from meshtui.listings.listing import Cell, Column, Line, Listing, Story
 from meshtui.look import Mark, Tone
 from meshtui.model import Invite, InviteState, Pending, Role
@@ -60,8 +62,8 @@ def _left(entry: Entry, view: View, width: int) -> Cell:
 
 
 def _countdown(invite: Invite, view: View) -> str:
-    left = (invite.expires_ms - view.now_ms) / 1000
-    return f"in {span(left)}" if left > 0 else "now"
+    left = invite.expires_ms - view.now_ms
+    return f"in {format_left(left)}" if left > 0 else "now"
 
 
 def _origin(entry: Entry, view: View, width: int) -> Cell:

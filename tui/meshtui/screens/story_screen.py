@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from meshtui.actions.actions import Actions
 from meshtui.listings.day import Day, day_lines, quarter_lines
-from meshtui.listings.listing import Cell, Listing, Story
+from meshtui.listings.listing import Cell, Line, Listing, Story
 from meshtui.look import Tone
 from meshtui.model import Member
 from meshtui.offers import KEYS, Offer, name_of, offers
@@ -116,9 +116,11 @@ class StoryScreen(Screen[None]):
         """Of a member that is not this machine: in the place of its two short lines."""
         lines = list(story.lines)
         at = next((place for place, line in enumerate(lines) if line.label == "Latency"), len(lines))
-        past = day_lines(self._day)
-        if at < len(lines) and isinstance(subject := next(iter(self._subjects()), None), Member):
-            past = [*quarter_lines(subject, self._view, width - LABEL), *past]
+        past: list[Line] = []
+        if isinstance(subject := next(iter(self._subjects()), None), Member):
+            past = day_lines(self._day, self._view.past(subject), self._view.now_ms)
+            if at < len(lines):
+                past = [*quarter_lines(subject, self._view, width - LABEL), *past]
         return replace(story, lines=(*lines[:at], *past, *lines[at + 2 :]))
 
     def say(self, *cells: Cell) -> None:

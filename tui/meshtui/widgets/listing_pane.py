@@ -203,10 +203,9 @@ class ListingPane(Vertical):
             self.sort_by(titles[at % len(titles)], False)
 
     def sort_reversed(self) -> None:
-        if self._sorted is None:
-            self.sort_next()
-        else:
-            self.sort_by(self._sorted[0], not self._sorted[1])
+        """By the column that it is sorted by; before a person sorted, by the first one."""
+        title, reverse = self._sorted or (next(iter(self.sortable()), ""), False)
+        self.sort_by(title, not reverse)
 
     def sort_clicked(self, title: str) -> bool:
         """The other way round where it is sorted by that already."""
