@@ -131,6 +131,8 @@ class Listing(ABC, Generic[Row]):
     """All that the helper has, not the latest alone."""
     sortable: ClassVar[bool] = True
     """By any of its columns."""
+    few: ClassVar[bool] = False
+    """Rows: the story of one has room on a small terminal, too."""
     begin: ClassVar[tuple[Deed, ...]] = ()
     """What can be begun where it is shown, whatever is selected."""
     columns: tuple[Column[Row], ...]

@@ -48,6 +48,7 @@ class Overview(Listing[Mesh]):
     name = "Overview"
     noun = "meshes"
     one = "mesh"
+    few = True
     begin: ClassVar[tuple[Deed, ...]] = (Deed.JOIN, Deed.CREATE)
     columns = (
         Column("", 1, _mark, gap=1),

@@ -22,6 +22,8 @@ from meshtui.widgets.table import Table
 
 HIGH_ENOUGH = 30
 """Lines of the terminal from which on the story stands below the table."""
+HIGH_ENOUGH_FOR_FEW = 24
+"""The same for tables of a few rows."""
 
 
 class ColumnState(NamedTuple):
@@ -168,7 +170,8 @@ class ListingPane(Vertical):
 
     def present_story(self) -> None:
         width = max(self.app.size.width - 4, 1)
-        story = self.story() if self.app.size.height >= HIGH_ENOUGH else None
+        high = HIGH_ENOUGH_FOR_FEW if self.listing.few else HIGH_ENOUGH
+        story = self.story() if self.app.size.height >= high else None
         self._story.display = story is not None
         if story is not None:
             self._story.present(story, width)
