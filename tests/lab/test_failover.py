@@ -11,7 +11,7 @@ import pytest
 from lab.cluster import ONE_VIEW, REDIS_PID, TAKEN_OVER, Cluster, three_gateways
 from lab.hosts.host import wait_until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from lab.cluster import REDIS_PID, TAKEN_OVER, Cluster, three_gateways
 from lab.hosts.host import Host, wait_until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from lab.cluster import Cluster, three_gateways
 from lab.hosts.host import Host, wait_until
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.quiet, pytest.mark.timeout(600)]
 
 OUTCOME_UNKNOWN = 5
 

@@ -12,7 +12,7 @@ import pytest
 from lab.cluster import ONE_VIEW, Cluster, three_gateways
 from lab.hosts.host import Host, wait_until
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.quiet, pytest.mark.timeout(300)]
 
 CUT = 4.0
 """Seconds that a partition lasts: longer than a lease and an election."""

@@ -11,7 +11,7 @@ import pytest
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
 
 MARKER = "6d657368746573746d61726b65722121"
 """Sixteen bytes that pings carry, as hexadecimal digits."""

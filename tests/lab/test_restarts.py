@@ -8,7 +8,7 @@ import pytest
 from lab.conftest import Lab
 from lab.hosts.host import Host, wait_until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
 
 
 def reboot(lab: Lab, *hosts: Host) -> None:

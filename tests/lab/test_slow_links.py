@@ -10,7 +10,7 @@ from lab.cluster import Cluster
 from lab.hosts.host import wait_until
 from lab.hosts.network import Network
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.quiet, pytest.mark.timeout(600)]
 
 ONE_WAY = 0.3
 CALM = 60.0

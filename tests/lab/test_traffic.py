@@ -15,7 +15,7 @@ from lab.hosts.flood import Flood, dropped
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from lab.conftest import Lab, make_lab
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
 
 
 @pytest.fixture(scope="module")

@@ -217,7 +217,7 @@ class Cluster:
         for node in self.nodes.values():
             await node.start()
 
-    async def until(self, condition: Callable[[], Any], limit: float = 15.0) -> Any:
+    async def until(self, condition: Callable[[], Any], limit: float = 60.0) -> Any:
         async with asyncio.timeout(limit):
             while True:
                 value = condition()
@@ -227,7 +227,7 @@ class Cluster:
 
     async def has(self, node: Node, cidr: str) -> None:
         """Waits for a change to arrive in a node's Redis."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             position = Position()
             while cidr not in {route.cidr for route in (await node.database.load()).routes}:
                 position = await node.database.wait_position(Position(position.epoch, position.revision + 1), 0.05)
