@@ -228,15 +228,16 @@ def force(simulation: Simulation) -> None:
     node = simulation.chance.choice(list(simulation.nodes.values()))
     if simulation.may_force and node.up and simulation.chance.random() < 0.4:
         chance = random.Random(f"{simulation.seed} forced at {simulation.now}")
+        slot = chance.getrandbits(24)
         if not simulation.may_damage or chance.random() < 0.5:
             simulation.tell(f"{node.id} is forced to lead")
-            node.deliver(ForceWanted())
+            node.deliver(ForceWanted(slot))
             return
         said = node.state.position  # to a person, who takes some time to agree
         simulation.tell(f"{node.id} is forced to lead with {said} at least")
         known = simulation.checker.accepted
         known[node.id] = min(said, known.get(node.id, said))
-        node.deliver(ForceWanted(said), chance.choice((0.0, 0.5, 2.0)))
+        node.deliver(ForceWanted(slot, said), chance.choice((0.0, 0.5, 2.0)))
 
 
 def separate(simulation: Simulation, node: Node, heard: bool, hears: bool, copied: bool = False) -> None:

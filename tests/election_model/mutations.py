@@ -159,12 +159,16 @@ def _ends_silently(now_state: State, now: float, reason: str) -> tuple[State, li
     return state.waiting(dataclasses.replace(now_state, term=None, pending={}), now), []
 
 
-def _next_number(epoch: int, member_id: str) -> int:
+def _one_world(epoch: int, slot: int) -> int:
+    return _FORCED_EPOCH(epoch, 7)
+
+
+def _next_number(epoch: int, slot: int) -> int:
     return epoch + 1
 
 
 def _leads_with_whatever(now_state: State, attempt: Attempt, now: float) -> tuple[State, list[Effect]]:
-    epoch = worlds.forced_epoch(max(now_state.promise.epoch, now_state.highest), now_state.self_id)
+    epoch = worlds.forced_epoch(max(now_state.promise.epoch, now_state.highest), attempt.slot)
     forced = dataclasses.replace(attempt, epoch=epoch, voters=Voters((now_state.self_id,)))
     return leading.begin(now_state, forced, now)
 
@@ -178,6 +182,7 @@ def _promises_a_world_first(now_state: State, attempt: Attempt, now: float) -> t
 
 
 _FORCED = standing.forced
+_FORCED_EPOCH = worlds.forced_epoch
 
 WORLD_USERS = (worlds, standing, voting)
 
@@ -372,6 +377,11 @@ MUTATIONS = {
         everywhere("forced_epoch", _next_number, worlds, standing),
         FORCING,
         48,
+    ),
+    "a node has one world": Mutation(
+        "7.8: each --force begins a world that no other one does",
+        everywhere("forced_epoch", _one_world, worlds, standing),
+        scene=scenes.forced_again,
     ),
     "force with less than was said": Mutation(
         "7.8: --force leads with what a person agreed to at least",

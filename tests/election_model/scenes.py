@@ -7,9 +7,12 @@ from meshd.cluster.election.messages import (
     Committed,
     ConfirmReply,
     ConfirmRequest,
+    ForceWanted,
     Heartbeat,
     HeartbeatReply,
+    Lead,
     Park,
+    Parked,
     Received,
     Send,
     StepDown,
@@ -146,7 +149,20 @@ def neighbouring_worlds() -> None:
         raise Violation("a later primary has what was committed", f"{effects} with data of another world")
 
 
+def forced_again() -> None:
+    """Its Redis lost the first entry of the world that it was forced into; a replica may have it."""
+    state, led = _voter(5), []
+    for slot in (1, 2):
+        state, _ = machine.step(state, ForceWanted(slot), 100.0 * slot)
+        state, effects = machine.step(state, Parked(state.token, AT, VOTERS), 100.0 * slot)
+        led += [one.epoch for one in effects if isinstance(one, Lead)]
+        state = starting("b", state.promise, 0.0, nodes=state.nodes)  # its helper was started again, too
+        state, _ = machine.step(state, StoreSeen(AT, VOTERS, True), 0.0)
+    if len(set(led)) != 2:
+        raise Violation("one entry a position", f"the worlds of two forces are {led}")
+
+
 SCENES = (
     released_long_ago, refused_again_and_again, long_lease, longer_lease, not_on_disk, old_primary_asks, old_entries,
-    parks_first, term_ends, neighbouring_worlds,
+    parks_first, term_ends, neighbouring_worlds, forced_again,
 )  # fmt: skip

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from meshd.cluster.election import lease, machine
+from meshd.cluster.election import lease, machine, worlds
 from meshd.cluster.election.messages import (
     Appended,
     Committed,
@@ -199,7 +200,7 @@ class Elector:
 
     def check_force(self) -> None:
         """Raises Conflict when `force` would be refused as things are now."""
-        _, effects = machine.step(self.state, ForceWanted(self.state.position), self._now())
+        _, effects = machine.step(self.state, ForceWanted(0, self.state.position), self._now())
         for effect in effects:
             if isinstance(effect, Refused):
                 raise _not_forced(effect.reason)
@@ -208,7 +209,7 @@ class Elector:
         """Has this node lead alone, whatever the others hold, with data from `accepted` on even where it confirmed more
         than that. Returns when it does. Raises Conflict and Unavailable."""
         self._refusal = ""
-        await self._take(ForceWanted(accepted))
+        await self._take(ForceWanted(secrets.randbelow(worlds.SLOTS), accepted))
         try:
             async with asyncio.timeout(FORCE_LIMIT), self.changed:
                 await self.changed.wait_for(lambda: self._refusal or self.writable())

@@ -37,6 +37,7 @@ from meshd.store.durability import Promise
 
 ABC = Voters(("a", "b", "c"))
 AT = Position(2, 10)
+SLOT = 1234
 
 
 class Voter:
@@ -380,7 +381,7 @@ def test_a_world_goes_on_after_a_million_elections():
 
 def test_a_world_that_was_forced_is_not_the_next_one_of_another():
     """Data of the world before may lack what the forced node committed."""
-    forced = worlds.forced_epoch(2, "c")
+    forced = worlds.forced_epoch(2, 1234)
     voter = Voter("b", Promise(forced, AT), AT)
     voter.now += 2
     assert answers(voter.hear("a", VoteRequest(forced + 1, AT)))[0].refusal == "world"
@@ -400,9 +401,9 @@ def test_data_that_lost_what_was_confirmed_leads_only_when_a_person_knows():
     for _ in range(100):
         alone.wait(1)
     assert not [one for one in alone.did if isinstance(one, Park | Lead)], "it led over lost changes, and said nothing"
-    alone.take(ForceWanted())
+    alone.take(ForceWanted(SLOT))
     assert isinstance(alone.take(Parked(alone.state.token, Position(2, 19), Voters(("a",))))[0], Refused)
-    alone.take(ForceWanted(accepted=Position(2, 19)))
+    alone.take(ForceWanted(SLOT, accepted=Position(2, 19)))
     (lead,) = alone.take(Parked(alone.state.token, Position(2, 19), Voters(("a",))))
     assert isinstance(lead, Lead)
     assert lead.base == Position(2, 19)
@@ -415,7 +416,7 @@ def test_data_that_lost_what_was_confirmed_leads_only_when_a_person_knows():
 def test_no_less_is_led_with_than_the_person_was_told():
     alone = damaged()
     alone.wait(2)
-    alone.take(ForceWanted(accepted=Position(2, 19)))
+    alone.take(ForceWanted(SLOT, accepted=Position(2, 19)))
     (refused,) = alone.take(Parked(alone.state.token, Position(2, 18), Voters(("a",))))
     assert isinstance(refused, Refused)
     assert not alone.state.leading
@@ -426,7 +427,7 @@ def test_force_is_refused_before_anybody_is_asked_where_it_can_not_be_done():
         node = damaged(voters=voters)
         node.take(StoreSeen(at, voters, True))
         node.wait(2)
-        (refused,) = node.take(ForceWanted(accepted=at))
+        (refused,) = node.take(ForceWanted(SLOT, accepted=at))
         assert isinstance(refused, Refused)
 
 

@@ -62,7 +62,7 @@ def _take(state: State, event: Event, now: float) -> Step:
         case HandOverWanted():
             return leading.hand_over_wanted(state, event.target, now)
         case ForceWanted():
-            return standing.force(state, event.accepted, now)
+            return standing.force(state, event, now)
         case _:
             return _tick(state, now)
 

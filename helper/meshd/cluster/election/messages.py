@@ -139,8 +139,10 @@ class HandOverWanted:
 class ForceWanted:
     """`nodes promote --force`, at the node that is to lead. `accepted`: with data from that position on, also where
     this node confirmed more than that, which its Redis has lost; the person was told so. (0, 0): only with all of it.
+    `slot`: drawn for this force alone, of `worlds.SLOTS`.
     """
 
+    slot: int
     accepted: Position = Position()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshd.cluster.election import leading, voting
 from meshd.cluster.election.messages import (
     Effect,
+    ForceWanted,
     HandOver,
     Look,
     Park,
@@ -149,7 +150,7 @@ def handed_over(state: State, message: HandOver, now: float) -> Step:
     return park(state, Attempt(Stage.PARKING, epoch, now, state.token, released=message.epoch), now)
 
 
-def force(state: State, accepted: Position, now: float) -> Step:
+def force(state: State, wanted: ForceWanted, now: float) -> Step:
     """A person decided that this node leads alone, whatever the others hold."""
     if state.leading:
         return state, [Refused("this node is the primary already")]
@@ -161,7 +162,8 @@ def force(state: State, accepted: Position, now: float) -> Step:
         return state, [Refused("its redis holds nothing of the mesh")]
     if state.self_id not in state.voters.everyone:
         return state, [Refused("it does not vote")]
-    return park(state, Attempt(Stage.PARKING, 0, now, state.token, forced=True, accepted=accepted), now)
+    attempt = Attempt(Stage.PARKING, 0, now, state.token, forced=True, slot=wanted.slot, accepted=wanted.accepted)
+    return park(state, attempt, now)
 
 
 def forced(state: State, attempt: Attempt, now: float) -> Step:
@@ -170,5 +172,5 @@ def forced(state: State, attempt: Attempt, now: float) -> Step:
     least = min(floor, attempt.accepted) if attempt.accepted > Position() else floor
     if state.self_id not in attempt.voters.everyone or attempt.base < least:
         return abandoned(state), [Refused("its redis holds less than was said: ask what it has again")]
-    epoch = forced_epoch(max(state.promise.epoch, state.highest, attempt.base.epoch), state.self_id)
+    epoch = forced_epoch(max(state.promise.epoch, state.highest, attempt.base.epoch), attempt.slot)
     return leading.begin(state, replace(attempt, epoch=epoch, voters=Voters((state.self_id,))), now)

@@ -58,6 +58,7 @@ class Attempt:
     refused: frozenset[str] = frozenset()
     released: int = 0
     forced: bool = False
+    slot: int = 0  # when it is forced: of the world that it begins
     accepted: Position = Position()  # when it is forced: the least data that it may lead with; (0, 0): the floor
 
 

@@ -6,14 +6,13 @@ million elections a world goes on in the number after its own, as if nothing wer
 
 from __future__ import annotations
 
-import hashlib
-
 SHIFT = 20
 """Bits of an epoch that count the elections in one world: a million."""
 
 SLOTS = 1 << 24
-"""Worlds that a generation has. Which one a node takes comes from its id, so that two nodes that are forced apart from
-each other do not share an epoch; both forces and a chance of one in 16 million would have to come together."""
+"""Worlds that a generation has. Each force draws one, so that two nodes that are forced apart from each other do not
+share an epoch, nor does a node with itself: forced again after its Redis lost the first entry, which a replica may have.
+Besides all that, a chance of one in 16 million would have to come true."""
 
 
 def world(epoch: int) -> int:
@@ -28,8 +27,7 @@ def continues(epoch: int, data: int) -> bool:
     return ahead == 0 or (ahead == 1 and data % (1 << SHIFT) >= 1 << (SHIFT - 1))
 
 
-def forced_epoch(epoch: int, member_id: str) -> int:
-    """The first epoch of the world that this node makes, which knows of `epoch`."""
+def forced_epoch(epoch: int, slot: int) -> int:
+    """The first epoch of the world that is begun in that slot where `epoch` is the highest one known."""
     generation = world(epoch) // SLOTS + 1
-    slot = int.from_bytes(hashlib.sha256(member_id.encode()).digest()[:3], "big")
     return (generation * SLOTS + slot) << SHIFT
