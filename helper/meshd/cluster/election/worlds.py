@@ -11,7 +11,7 @@ SHIFT = 20
 
 SLOTS = 1 << 24
 """Worlds that a generation has. Each force draws one, so that two nodes that are forced apart from each other do not
-share an epoch, nor does a node with itself: forced again after its Redis lost the first entry, which a replica may have.
+share an epoch, nor does a node with itself: forced again when its Redis lost the first entry, which a replica may have.
 Besides all that, a chance of one in 16 million would have to come true."""
 
 
