@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from meshproto import local_pb2
+from PIL import Image
 from tray.desktop import Desktop, until
 from tray.xvfb import Screen, free_display
 from tui.recorded_meshd import RecordedMeshd
@@ -74,3 +75,29 @@ async def test_a_helper_that_dies_is_grey_at_once(desktop: Desktop, screen: Scre
     meshd.stop()
     await until(lambda: screen.find(screen.picture(), "green") is None, "green to go", 5)
     assert screen.find(screen.picture(), "grey") is not None
+
+
+TEXT, OURS = (46, 52, 54), (140, 140, 140)
+"""Of Adwaita's light panel, and the one that a picture has where nobody paints it."""
+
+
+def pixels(picture: Image.Image, colour: tuple[int, int, int]) -> int:
+    rgb = picture.crop((0, 0, 800, 32)).tobytes()
+    return sum(one == colour for one in zip(rgb[0::3], rgb[1::3], rgb[2::3], strict=True))
+
+
+async def test_an_icon_without_colours_has_that_of_the_panels_text(
+    desktop: Desktop, screen: Screen, meshd: RecordedMeshd
+) -> None:
+    file = desktop.folder / ".config/meshtui/tray.json"
+    file.parent.mkdir()
+    file.write_text('{"symbolic": true}')
+    desktop.start_tray(**screen.environment())
+    await until(lambda: "the icon is registered" in desktop.log(), "the icon", log=desktop.log)
+
+    def painted() -> bool:
+        meshd.push(local_pb2.WatchUpdate(at_ms=1))  # the recorded one has no heart of its own
+        return pixels(screen.picture(), TEXT) > 100  # the clock alone has 43
+
+    await until(painted, "the icon in the colour of the text", 20, desktop.log)
+    assert pixels(screen.picture(), OURS) < 12

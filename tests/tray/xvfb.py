@@ -61,7 +61,7 @@ def _is_free(number: int) -> bool:
     return True
 
 
-COLOURS = {"green": (44, 164, 78), "amber": (224, 138, 0), "grey": (138, 143, 152), "red": (211, 49, 43)}
+COLOURS = {"green": (42, 157, 75), "amber": (201, 122, 0), "grey": (134, 139, 148), "red": (211, 49, 43)}
 """Those of packaging/generate-icons."""
 
 

@@ -30,6 +30,8 @@ class Pixmap:
 
 
 def path(name: str, size: int) -> Path:
+    if name.endswith("-symbolic"):  # for pixels only: in the theme, a host would take it instead of what it can paint
+        return THEMES / "pixmaps" / str(size) / f"{name}.png"
     return THEMES / "hicolor" / f"{size}x{size}" / "status" / f"{name}.png"
 
 

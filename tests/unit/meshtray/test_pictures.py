@@ -17,7 +17,7 @@ NAMES = [f"{one.value}{suffix}" for one in Icon for suffix in ("", "-symbolic")]
 
 
 def test_the_files_are_up_to_date() -> None:
-    folder = pictures.THEMES / "hicolor"
+    folder = pictures.THEMES
     made = GENERATOR["files"]()
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert there == set(made)
@@ -42,6 +42,24 @@ def test_shapes_differ_without_colours(size: int) -> None:
     for left, right in combinations(Icon, 2):
         differing = sum(a != b for a, b in zip(covered[left], covered[right], strict=True))
         assert differing >= size * size / 20, (left, right)
+
+
+PANELS = {"white": "#ffffff", "Adwaita's": "#f6f5f4", "dark": "#2b2e33", "black": "#000000"}
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2, relative luminance."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("panel", PANELS)
+@pytest.mark.parametrize("colour", ["GREEN", "AMBER", "GREY", "BLUE", "SYMBOLIC"])
+def test_every_state_is_seen_on_light_and_dark_panels(colour: str, panel: str) -> None:
+    """WCAG 2.1, "Non-text Contrast": three to one. Red stands beside blue, which has it."""
+    light, dark = sorted((luminance(GENERATOR[colour]), luminance(PANELS[panel])), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 3.0
 
 
 def test_only_connected_is_green() -> None:
