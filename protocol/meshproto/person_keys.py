@@ -37,6 +37,10 @@ class NoKeyring(Exception):
         self.fix = fix
 
 
+class NoEntry(NoKeyring):
+    """Raised when the keyring can be used, and holds nothing of that name."""
+
+
 @dataclass(slots=True)
 class Entry:
     """`invites` are texts by the invites' ids. `repr` hides everything."""
@@ -92,7 +96,7 @@ def load(name: str) -> Entry:
     """Raises NoKeyring, also when there is no such entry."""
     entry = _load(name)
     if entry is None:
-        raise NoKeyring(
+        raise NoEntry(
             "the keys of this mesh are not in your keyring",
             "connect as the person who joined, in their session; or leave the mesh and join again",
         )

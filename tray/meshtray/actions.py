@@ -32,6 +32,7 @@ from meshtray.deeds import (
     StartAtLogin,
     TurnAway,
 )
+from meshtray.keyring import Keyring
 from meshtray.programs import NoProgram
 from meshtray.state import Ended, Failure, State, Unlocked, Waits
 from meshtray.values import Mesh
@@ -49,10 +50,11 @@ class Actions:
     """`state` is what is so now; `happened` hears how it goes with a keyring that has to be unlocked."""
 
     def __init__(
-        self, connection: Connection, state: Callable[[], State], now_ms: Callable[[], int],
+        self, connection: Connection, keyring: Keyring, state: Callable[[], State], now_ms: Callable[[], int],
         happened: Callable[[Waits | Unlocked], None],
     ) -> None:  # fmt: skip
         self._connection = connection
+        self._keyring = keyring
         self._state = state
         self._now_ms = now_ms
         self._happened = happened
@@ -124,7 +126,7 @@ class Actions:
         except Refused as error:
             if error.code != "keys-needed":
                 raise
-            keys = await keyring_process.load(
+            keys = await self._keyring.load(
                 mesh.keyring_entry, lambda: self._happened(Waits(mesh.id)), lambda: self._happened(Unlocked(mesh.id))
             )
             await self._connection.call("Connect", CONNECT_LIMIT_S, mesh=mesh.name, keys=keys)

@@ -19,6 +19,7 @@ from meshtray.appearance import Appearance, appearance
 from meshtray.connection import Connection, boot_time
 from meshtray.deeds import Deed, Join
 from meshtray.fold import fold
+from meshtray.keyring import Keyring
 from meshtray.state import (
     AtLogin,
     Chosen,
@@ -73,7 +74,8 @@ class App:
         self._over = asyncio.Event()
         self._deeds: set[asyncio.Task[None]] = set()
         self.connection = Connection(socket, self)
-        self._actions = Actions(self.connection, lambda: self.state, now_ms, self.happened)
+        self.keyring = Keyring()
+        self._actions = Actions(self.connection, self.keyring, lambda: self.state, now_ms, self.happened)
         self.state = State(
             user,
             VERSION,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from meshproto import local_pb2, person_keys
-from meshproto.person_keys import NoKeyring
+from meshproto.person_keys import NoEntry, NoKeyring
 from meshproto.plain_text import plain
 
 from meshtray.main import KEYRING
@@ -25,23 +25,32 @@ SOON_S = 3.0
 LIMIT_S = 120.0
 KEEP_LIMIT_S = 20.0
 """The invite that was made waits for it to be shown."""
-REFUSED = 3
+REFUSED, NO_ENTRY = 3, 4
 """Exit status of ours: why is on standard output."""
 
 
-async def load(name: str, waits: Callable[[], None], late: Callable[[], None]) -> local_pb2.MemberKeys:
-    """The keys of that entry; `waits` is called while the person is asked to unlock it, it seems, and `late` when that
-    was done after we had given up: they were away. Raises NoKeyring, NoProgram."""
-    return local_pb2.MemberKeys.FromString(await _ask({"name": name}, waits, late, LIMIT_S))
+class GivenUp(NoKeyring):
+    """Raised when nobody unlocked it in time. `process` still asks, and `answer` is what comes of it."""
+
+    def __init__(self, limit_s: float, process: Process, answer: asyncio.Task[bytes]) -> None:
+        super().__init__(f"the keyring was not unlocked within {limit_s:g} s", "unlock it, and try again")
+        self.process = process
+        self.answer = answer
+
+
+async def load(name: str, waits: Callable[[], None]) -> local_pb2.MemberKeys:
+    """The keys of that entry; `waits` is called while the person is asked to unlock it, it seems. Raises NoKeyring,
+    NoProgram."""
+    return local_pb2.MemberKeys.FromString(await _ask({"name": name}, waits, LIMIT_S))
 
 
 async def keep_invite(name: str, invite_id: str, text: str, now_ms: int) -> None:
     """Raises NoKeyring, NoProgram."""
     asked = {"name": name, "invite": invite_id, "text": text, "now_ms": now_ms}
-    await _ask(asked, lambda: None, lambda: None, KEEP_LIMIT_S)
+    await _ask(asked, lambda: None, KEEP_LIMIT_S)
 
 
-async def _ask(question: dict[str, Any], waits: Callable[[], None], late: Callable[[], None], limit_s: float) -> bytes:
+async def _ask(question: dict[str, Any], waits: Callable[[], None], limit_s: float) -> bytes:
     try:
         process = await asyncio.create_subprocess_exec(*own_command(), KEYRING, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
     except OSError as error:
@@ -57,8 +66,8 @@ async def _ask(question: dict[str, Any], waits: Callable[[], None], late: Callab
         raise
     if answer.done():
         return answer.result()
-    answer.add_done_callback(lambda done: late() if not done.cancelled() and done.exception() is None else None)
-    raise NoKeyring(f"the keyring was not unlocked within {limit_s:g} s", "unlock it, and try again")
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+    raise GivenUp(limit_s, process, answer)
 
 
 async def _answer(process: Process, question: dict[str, Any]) -> bytes:
@@ -76,7 +85,7 @@ async def _answer(process: Process, question: dict[str, Any]) -> bytes:
     except (ValueError, TypeError, KeyError):
         message = f"the keyring can't be used: the process that asks it ended with status {status}"
         fix = "try again, and report it if it stays so"
-    raise NoKeyring(message, fix)
+    raise (NoEntry if status == NO_ENTRY else NoKeyring)(message, fix)
 
 
 # --- in that process --------------------------------------------------------------------------------------------------
@@ -93,7 +102,7 @@ def serve(given: BinaryIO, out: BinaryIO) -> int:
             out.write(person_keys.load(question["name"]).message().SerializeToString())
     except NoKeyring as error:
         out.write(json.dumps({"message": str(error), "fix": error.fix}).encode())
-        return REFUSED
+        return NO_ENTRY if isinstance(error, NoEntry) else REFUSED
     return 0
 
 

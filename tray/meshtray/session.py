@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshtray import keyring
 from meshtray.app import App
 from meshtray.bus import Bus, BusError, Interface, Method
 from meshtray.item import WATCHER, StatusNotifierItem
@@ -98,6 +99,7 @@ async def _on_bus(app: App, bus: Bus, wait_s: float) -> None:
     """Raises NoTray, BusError."""
     notifications = Notifications(bus, app.choose)
     await notifications.start()
+    await bus.listen_for_owner(keyring.SERVICE, app.keyring.owner_changed)
     app.notify_through(notifications)
     showing = asyncio.create_task(notifications.run())
     item = StatusNotifierItem(bus, app.choose)

@@ -15,7 +15,7 @@ import pytest
 from meshproto import local_pb2, person_keys
 from meshproto.person_keys import NoKeyring
 from meshtray import keyring_process
-from meshtray.keyring_process import keep_invite, load, serve
+from meshtray.keyring_process import GivenUp, keep_invite, load, serve
 from meshtray.programs import NoProgram
 
 KEYS = local_pb2.MemberKeys(wireguard=bytes(32), certificate=b"certificate")
@@ -39,7 +39,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_an_answer_is_the_keys(program: list[str]) -> None:
-    assert await load("an entry", nothing, nothing) == KEYS
+    assert await load("an entry", nothing) == KEYS
 
 
 async def test_what_is_asked_is_not_in_the_arguments(program: list[str], tmp_path: Path) -> None:
@@ -55,28 +55,29 @@ async def test_one_that_has_to_be_unlocked_is_waited_for(
     monkeypatch.setattr(keyring_process, "SOON_S", 0.01)
     unlocked = tmp_path / "unlocked"
     program[0] = f"import os, time\nwhile not os.path.exists({str(unlocked)!r}): time.sleep(0.01)\n{ANSWER}"
-    assert await load("an entry", unlocked.touch, nothing) == KEYS
+    assert await load("an entry", unlocked.touch) == KEYS
 
 
-async def test_one_that_is_unlocked_after_we_gave_up_is_told_of(
+async def test_one_that_is_unlocked_too_late_is_given_up_and_still_asked(
     program: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(keyring_process, "SOON_S", 0.01)
     monkeypatch.setattr(keyring_process, "LIMIT_S", 0.02)
-    unlocked, told = tmp_path / "unlocked", asyncio.Event()
+    unlocked = tmp_path / "unlocked"
     program[0] = f"import os, time\nwhile not os.path.exists({str(unlocked)!r}): time.sleep(0.01)\n{ANSWER}"
-    with pytest.raises(NoKeyring, match=r"was not unlocked within 0\.02 s") as raised:
-        await load("an entry", lambda: None, told.set)
+    with pytest.raises(GivenUp, match=r"was not unlocked within 0\.02 s") as raised:
+        await load("an entry", lambda: None)
     assert raised.value.fix
     unlocked.touch()
     async with asyncio.timeout(30):
-        await told.wait()
+        assert await raised.value.answer == KEYS.SerializeToString()
 
 
 @pytest.mark.parametrize(
     ("line", "why"),
     [
         ('print(\'{"message": "it is locked", "fix": "unlock it"}\'); raise SystemExit(3)', "it is locked"),
+        ('print(\'{"message": "it is not there", "fix": "join"}\'); raise SystemExit(4)', "it is not there"),
         ("raise SystemExit(9)", "ended with status 9"),
         ("print('[]'); raise SystemExit(3)", "ended with status 3"),
         ("print('{\"message\": 3}'); raise SystemExit(3)", "ended with status 3"),
@@ -85,14 +86,14 @@ async def test_one_that_is_unlocked_after_we_gave_up_is_told_of(
 async def test_a_refusal_says_why(program: list[str], line: str, why: str) -> None:
     program[0] = line
     with pytest.raises(NoKeyring, match=why) as raised:
-        await load("an entry", nothing, nothing)
+        await load("an entry", nothing)
     assert raised.value.fix
 
 
 async def test_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyring_process, "own_command", lambda: ["/nowhere/python"])
     with pytest.raises(NoProgram, match="can't be started"):
-        await load("an entry", nothing, nothing)
+        await load("an entry", nothing)
 
 
 def test_in_that_process_a_keyring_that_is_missing_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
