@@ -48,7 +48,7 @@ class NotificationService:
                         "CloseNotification": Method("u", "", service._close),
                     },
                     {},
-                    {"ActionInvoked": "us", "NotificationClosed": "uu"},
+                    {"ActivationToken": "us", "ActionInvoked": "us", "NotificationClosed": "uu"},
                 )
             ],
         )
@@ -75,7 +75,9 @@ class NotificationService:
         self.bus.emit(PATH, NAME, "NotificationClosed", number, 3)
         return []
 
-    def click(self, shown: Shown, label: str) -> None:
+    def click(self, shown: Shown, label: str, token: str = "") -> None:
+        if token:
+            self.bus.emit(PATH, NAME, "ActivationToken", shown.number, token)
         key = shown.actions[shown.actions.index(label) - 1]
         self.bus.emit(PATH, NAME, "ActionInvoked", shown.number, key)
 

@@ -11,7 +11,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from meshproto import local_pb2
-from tray.desktop import BIN, Desktop, Panel, until
+from tray.desktop import BIN, ITEM, ITEM_PATH, Desktop, Panel, until
+from tray.services import NotificationService
 from tui.recorded_meshd import RecordedMeshd
 
 from tui import recordings
@@ -299,6 +300,37 @@ async def test_what_opens_in_a_terminal(desktop: Desktop, panel: Panel, meshd: R
     await panel.click("With a file, a link or a text")
     await until(lambda: len(opened.read_text().splitlines()) == 2, "the dialog")
     first, second = opened.read_text().splitlines()
-    assert first.split() == ["-e", str(BIN / "meshtui")]
+    assert first.split() == ["-e", str(BIN / "meshtui"), "--socket", str(desktop.socket)]
     assert second.split()[1:-1] == [str(BIN / "python"), "-I", "-m", "meshtray", "--dialog"]
-    assert json.loads((desktop.folder / second.split()[-1]).read_text()) == {"kind": "join", "what": ""}
+    document = json.loads((desktop.folder / second.split()[-1]).read_text())
+    assert document == {"kind": "join", "what": "", "socket": str(desktop.socket)}
+
+
+async def test_what_was_clicked_comes_to_the_front(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:
+    """A compositor of Wayland lets a window do so that has the token of a click; it is good for one."""
+    terminal = desktop.folder / "terminal"
+    terminal.write_text('#!/bin/sh\necho "token: $XDG_ACTIVATION_TOKEN" >> "$HOME/opened"\n')
+    terminal.chmod(0o755)
+    service = await NotificationService.start(desktop.address)
+    desktop.start_tray(TERMINAL=str(terminal))
+    await panel.registered()
+    await panel.until_icon("connected")
+    opened = desktop.folder / "opened"
+
+    async def until_opened(*tokens: str) -> None:
+        def found() -> list[str]:
+            return opened.read_text().splitlines() if opened.exists() else []
+
+        await until(lambda: found() == [f"token: {one}" for one in tokens], f"{tokens}", log=found)
+
+    await panel.bus.call(panel.item, ITEM_PATH, ITEM, "ProvideXdgActivationToken", "s", "of-the-panel")
+    await panel.bus.call(panel.item, ITEM_PATH, ITEM, "Activate", "ii", 0, 0)
+    await until_opened("of-the-panel")
+    await panel.bus.call(panel.item, ITEM_PATH, ITEM, "Activate", "ii", 0, 0)
+    await until_opened("of-the-panel", "")
+    alarm = recordings.event(90, 0, "the key of gw-oslo changed", kind="alarm", severity="error")
+    meshd.push(local_pb2.WatchUpdate(events=[alarm]))
+    shown = await service.until_shown("Alarm: home")
+    service.click(shown, "Open meshtui", token="of-the-notification")
+    await until_opened("of-the-panel", "", "of-the-notification")
+    await service.stop()

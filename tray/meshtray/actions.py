@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 CONNECT_LIMIT_S = 25.0
 REPORT_LIMIT_S = 30.0
 LONGEST_FILE = 65_536
+TOKEN_S = 10.0
+"""A compositor forgets what it gave; so do we."""
 MORNING = 7
 """The hour at which a pause until tomorrow ends."""
 
@@ -58,6 +60,16 @@ class Actions:
         self._state = state
         self._now_ms = now_ms
         self._happened = happened
+        self._tokens: list[tuple[float, str]] = []
+
+    def clicked(self, token: str) -> None:
+        """A panel or a notification was; with `token`, the next window may come to the front."""
+        self._tokens = [(time.monotonic(), token)]
+
+    def _token(self) -> str:
+        """For one window, soon after the click."""
+        found, self._tokens = self._tokens, []
+        return next((token for at, token in found if time.monotonic() - at < TOKEN_S), "")
 
     async def perform(self, deed: Deed) -> Ended:
         try:
@@ -98,12 +110,15 @@ class Actions:
                 text = await clipboard.paste()
                 if not is_invite(text):
                     raise Refused("there is no invite on the clipboard", "copy one: it begins with mesh1- or mesh://")
-                await dialogs.open_in_terminal(dialogs.Join(text))
+                await dialogs.open_in_terminal(dialogs.Join(text), self._token())
             case Join():
-                await dialogs.open_in_terminal(dialogs.Join(await asyncio.to_thread(contents, deed.what)))
+                dialog = dialogs.Join(await asyncio.to_thread(contents, deed.what))
+                await dialogs.open_in_terminal(dialog, self._token())
             case OpenMeshtui():
-                words = [programs.sibling("meshtui"), *(["--mesh", deed.mesh] if deed.mesh else [])]
-                await programs.start(programs.terminal_command(words))
+                socket = os.environ.get("MESHD_SOCKET", "")  # some terminals hand no environment on
+                words = [programs.sibling("meshtui"), *(["--socket", socket] if socket else [])]
+                words += ["--mesh", deed.mesh] if deed.mesh else []
+                await programs.start(programs.terminal_command(words), self._token())
             case StartAtLogin():
                 await asyncio.to_thread(autostart.set_on, deed.on)
             case Report():
@@ -159,7 +174,8 @@ class Actions:
                 )
                 return Ended(deed, say=f"{path.name} is written", body=f"In {path.parent}. {body}")
             case InviteForm.QR:
-                await dialogs.open_in_terminal(dialogs.Code(f"An invite to {mesh}", body, reply.text))
+                code = dialogs.Code(f"An invite to {mesh}", body, reply.text)
+                await dialogs.open_in_terminal(code, self._token())
                 return Ended(deed)
 
     async def _report(self, deed: Report) -> Ended:

@@ -138,6 +138,9 @@ class App:
     def choose(self, deed: Deed) -> None:
         self.happened(Chosen(deed, self._now_ms()))
 
+    def clicked(self, token: str) -> None:
+        self._actions.clicked(token)
+
     def open(self, what: str) -> None:
         """A link or a file that the desktop handed to a program; "" for nothing."""
         if what:

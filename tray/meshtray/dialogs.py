@@ -51,17 +51,18 @@ Dialog = Join | Code
 KINDS: dict[str, type[Join] | type[Code]] = {"join": Join, "code": Code}
 
 
-async def open_in_terminal(dialog: Dialog) -> None:
+async def open_in_terminal(dialog: Dialog, token: str = "") -> None:
     """What it is about goes through a file that only this person reads, and that is gone once it was read: arguments
-    show in `ps`, and some terminals hand no environment on. Raises NoProgram, OSError."""
+    show in `ps`, and some terminals hand no environment on. `token` as in programs.start. Raises NoProgram, OSError."""
     size = _size(page(dialog)[0]) if isinstance(dialog, Code) else programs.SIZE
     words = programs.terminal_command([*programs.own_command(), DIALOG], size=size)
     folder = os.environ.get("XDG_RUNTIME_DIR") or None
     descriptor, name = tempfile.mkstemp(prefix="meshtray-", suffix=".dialog", dir=folder)
     with os.fdopen(descriptor, "w") as file:
-        json.dump({"kind": type(dialog).__name__.lower(), **asdict(dialog)}, file)
+        kind, socket = type(dialog).__name__.lower(), os.environ.get("MESHD_SOCKET", "")
+        json.dump({"kind": kind, "socket": socket, **asdict(dialog)}, file)
     try:
-        await programs.start([*words, name])
+        await programs.start([*words, name], token)
     except BaseException:
         os.unlink(name)
         raise
@@ -75,10 +76,13 @@ def run(path: Path) -> int:
     try:
         document = json.loads(path.read_text())
         path.unlink()
+        socket = str(document.pop("socket", ""))
         dialog = KINDS[document.pop("kind")](**document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         print("meshtray: this dialog was shown already", file=sys.stderr)
         return 1
+    if socket:
+        os.environ["MESHD_SOCKET"] = socket  # for meshctl
     try:
         if isinstance(dialog, Code):
             return _code(dialog)

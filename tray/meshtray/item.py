@@ -29,11 +29,13 @@ NOTHING_YET = Appearance(Icon.DISCONNECTED, "meshtray", "", ())
 
 
 class StatusNotifierItem:
-    """`present` shows an appearance. Its status is never Passive: GNOME hides such items."""
+    """`present` shows an appearance. `clicked` gets the token of a click. Its status is never Passive: GNOME hides such
+    items."""
 
-    def __init__(self, bus: Bus, chosen: Callable[[Deed], None]) -> None:
+    def __init__(self, bus: Bus, chosen: Callable[[Deed], None], clicked: Callable[[str], None]) -> None:
         self._bus = bus
         self._chosen = chosen
+        self._clicked = clicked
         self._shown = NOTHING_YET
         self._registration: asyncio.Task[None] | None = None
         self.registered = asyncio.Event()
@@ -48,6 +50,7 @@ class StatusNotifierItem:
                 "SecondaryActivate": Method("ii", "", self._activate),
                 "ContextMenu": Method("ii", "", lambda x, y: []),  # hosts that show our menu don't call it
                 "Scroll": Method("is", "", lambda delta, orientation: []),
+                "ProvideXdgActivationToken": Method("s", "", self._token_given),
             },
             {
                 "Category": ("s", lambda: "Communications"),
@@ -75,6 +78,11 @@ class StatusNotifierItem:
 
     def _activate(self, _x: int, _y: int) -> list[Any]:
         self._chosen(OpenMeshtui())
+        return []
+
+    def _token_given(self, token: str) -> list[Any]:
+        """Plasma and GNOME's extension do so before they call Activate, under Wayland."""
+        self._clicked(token)
         return []
 
     def _status(self) -> str:

@@ -28,9 +28,10 @@ NORMAL, CRITICAL = 1, 2
 class Notifications:
     """`run()` is its task: one notification after the other, so that a slow service holds up nothing else."""
 
-    def __init__(self, bus: Bus, chosen: Callable[[Deed], None]) -> None:
+    def __init__(self, bus: Bus, chosen: Callable[[Deed], None], clicked: Callable[[str], None]) -> None:
         self._bus = bus
         self._chosen = chosen
+        self._clicked = clicked
         self._queue: asyncio.Queue[Notify | str] = asyncio.Queue(WAITING)
         self._ids: dict[str, int] = {}
         self._actions: dict[int, Sequence[tuple[str, Deed]]] = {}
@@ -40,6 +41,7 @@ class Notifications:
     async def start(self) -> None:
         """Raises BusError."""
         sender = f",sender='{NAME}'"
+        await self._bus.listen(PATH, NAME, "ActivationToken", self._token_given, sender)
         await self._bus.listen(PATH, NAME, "ActionInvoked", self._invoked, sender)
         await self._bus.listen(PATH, NAME, "NotificationClosed", self._closed, sender)
         await self._bus.listen_for_owner(NAME, self._service_changed)
@@ -122,6 +124,11 @@ class Notifications:
             self._can = frozenset(found)
             log.debug("notifications can: %s", " ".join(sorted(self._can)))
         return self._can
+
+    def _token_given(self, number: int, token: str) -> None:
+        """Comes before ActionInvoked (specification 1.2), under Wayland."""
+        if number in self._actions:
+            self._clicked(token)
 
     def _invoked(self, number: int, key: str) -> None:
         actions = self._actions.get(number, ())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,12 +31,19 @@ TERMINALS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
         (),
     ),
     "wezterm": (("start",), ("--",)),
+    "qterminal": ((), ("-e",)),
+    "terminator": (("--geometry={0}x{1}",), ("-x",)),
+    "tilix": ((), ("-e",)),
+    "lxterminal": (("--geometry={0}x{1}",), ("-e",)),
+    "ghostty": ((), ("-e",)),
     "xterm": (("-geometry", "{0}x{1}"), ("-e",)),
 }
 """What makes its window that wide and high, and what stands before the command. The first two are how a person, or
 Debian, says which."""
 SIZE = (80, 24)
 """Columns and lines, as they all have unless told otherwise."""
+
+TOKEN = "XDG_ACTIVATION_TOKEN"
 
 AT_ONCE_S = 1.0
 """A terminal that can't reach the screen ends within that."""
@@ -75,8 +83,8 @@ def sibling(name: str) -> str:
 def terminal_command(
     command: Sequence[str], environment: Mapping[str, str] = os.environ, size: tuple[int, int] = SIZE
 ) -> list[str]:
-    """Runs a command in a terminal: $TERMINAL, else the first one there is. Raises NoProgram."""
-    chosen = environment.get("TERMINAL", "")
+    """Runs a command in a terminal: $TERMINAL, which may have options, else the first there is. Raises NoProgram."""
+    chosen, *options = _words(environment.get("TERMINAL", "")) or [""]
     for name in (chosen, *TERMINALS) if chosen else TERMINALS:
         found = shutil.which(name, path=environment.get("PATH"))
         if found is not None:
@@ -85,18 +93,28 @@ def terminal_command(
             if os.path.basename(found) == "x-terminal-emulator" and meant in TERMINALS:
                 found = shutil.which(meant, path=environment.get("PATH")) or found
             sizing, between = TERMINALS.get(os.path.basename(found), ((), ("-e",)))
-            return [found, *(one.format(*size) for one in sizing), *between, *command]
+            sized = [one.format(*size) for one in sizing]
+            return [found, *(options if name == chosen else ()), *sized, *between, *command]
     raise NoProgram("no terminal was found", "set TERMINAL, or install one: apt install xterm")
 
 
-async def start(command: Sequence[str]) -> None:
-    """Leaves it running, in a session of its own: it outlives the tray. Raises NoProgram, also if it fails at once."""
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
+
+
+async def start(command: Sequence[str], token: str = "") -> None:
+    """Leaves it running, in a session of its own: it outlives the tray. `token` is what a compositor of Wayland gave to
+    whoever was clicked, so that the window comes to the front. Raises NoProgram, also if it fails at once."""
     log.debug("starting %s", command[0])
     nothing = asyncio.subprocess.DEVNULL
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
-        )
+            *command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True,
+            env={**os.environ, TOKEN: token} if token else None,
+        )  # fmt: skip
     except OSError as error:
         raise NoProgram(f"{command[0]} can't be started: {error.strerror}") from error
     with contextlib.suppress(TimeoutError):

@@ -97,12 +97,12 @@ async def _hand_over(bus: Bus, app: App, what: str) -> None:
 
 async def _on_bus(app: App, bus: Bus, wait_s: float) -> None:
     """Raises NoTray, BusError."""
-    notifications = Notifications(bus, app.choose)
+    notifications = Notifications(bus, app.choose, app.clicked)
     await notifications.start()
     await bus.listen_for_owner(keyring.SERVICE, app.keyring.owner_changed)
     app.notify_through(notifications)
     showing = asyncio.create_task(notifications.run())
-    item = StatusNotifierItem(bus, app.choose)
+    item = StatusNotifierItem(bus, app.choose, app.clicked)
     try:
         await item.start()
         await _with_icon(app, bus, item, wait_s)

@@ -102,6 +102,10 @@ def make_program(folder: Path, name: str) -> None:
         (["xterm", "gnome-terminal"], "", ["gnome-terminal", "--geometry=80x36", "--", "x", "y"]),
         (["xterm", "foot"], "foot", ["foot", "--window-size-chars=80x36", "x", "y"]),
         (["xterm", "mine"], "mine", ["mine", "-e", "x", "y"]),
+        (["xterm", "terminator"], "terminator", ["terminator", "--geometry=80x36", "-x", "x", "y"]),
+        (["foot"], "foot --app-id 'a b'", ["foot", "--app-id", "a b", "--window-size-chars=80x36", "x", "y"]),
+        (["xterm"], "foot --app-id", ["xterm", "-geometry", "80x36", "-e", "x", "y"]),
+        (["qterminal"], "it's broken", ["qterminal", "-e", "x", "y"]),
         (["xterm"], "gone", ["xterm", "-geometry", "80x36", "-e", "x", "y"]),
         (
             ["xterm", "gnome-terminal", "x-terminal-emulator -> gnome-terminal.wrapper"],
