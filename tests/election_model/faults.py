@@ -27,7 +27,7 @@ def plan(simulation: Simulation) -> None:
 
 
 def plan_timing(simulation: Simulation) -> None:
-    """Now and then somebody sets the election time-out; each node learns of it in its own time, or not."""
+    """Now and then somebody sets the election time-out; each node learns in its time what is set by then, or not."""
     chance = random.Random(f"{simulation.seed} timing")
 
     def change() -> None:
@@ -37,7 +37,7 @@ def plan_timing(simulation: Simulation) -> None:
         simulation.tell(f"time-out of {wanted.timeout} s")
         simulation.timing = wanted
         for node in simulation.nodes.values():
-            node.later(chance.choice((0.0, 0.01, 0.3, 1.0)), partial(node.pace, wanted))
+            node.later(chance.choice((0.0, 0.01, 0.3, 1.0)), lambda n=node: n.pace(simulation.timing))
         simulation.after(chance.uniform(0.1, 4.0), change)
 
     simulation.after(chance.uniform(0.0, 3.0), change)
