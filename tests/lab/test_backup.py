@@ -78,3 +78,50 @@ def test_a_stranger_hears_nothing_from_outside(lab: Lab) -> None:
     ada.start_meshd()
     wait_until(lambda: "refused" in berlin.log() and "only members are told" in berlin.log(), 45, "the refusal")
     assert lab.status(ada)["revision"] < revision
+
+
+@pytest.mark.parametrize("names", [("gw-berlin", "gw-paris"), ("gw-paris", "gw-berlin")], ids=["younger", "older"])
+def test_a_node_that_was_away_for_a_restore_is_found(names: tuple[str, str], tmp_path: Path) -> None:
+    """gw-paris, which leads by itself when it is back and is the older one: it follows the mesh that was restored."""
+    network = Network()
+    try:
+        hosts = {name: network.host(name) for name in names}
+        pair = make_lab(network, [hosts[name] for name in names], [network.host("laptop-ada")])
+        berlin, paris, ada = hosts["gw-berlin"], hosts["gw-paris"], pair.laptops[0]
+        wait_until(lambda: all(one["voter"] for one in berlin.meshctl("nodes", "list")), 30, "both to vote")
+        backup = tmp_path / "home.backup"
+        status, text = meshctl(berlin, "backup", str(backup))
+        assert status == 0, text
+        paris.meshctl("routes", "add", "198.51.100.0/24")  # after the backup: it is lost
+        paris.power_off()
+        berlin.power_off()
+        shutil.rmtree(berlin.state)
+        berlin.state.mkdir(mode=0o700)
+        berlin.power_on()
+        network.attach("gw-berlin")
+        berlin.start_meshd()
+        status, text = meshctl(berlin, "restore", str(backup))
+        assert status == 0, text
+        berlin.meshctl("routes", "add", "203.0.113.0/24")
+        paris.power_on()
+        network.attach("gw-paris")
+        paris.start_meshd()
+
+        def one_mesh() -> bool:
+            here, there = pair.status(berlin), pair.status(paris)
+            same = (here["epoch"], here["revision"]) == (there["epoch"], there["revision"])
+            return same and here["primary"] == there["primary"] and there["writable"]
+
+        wait_until(one_mesh, 60, "gw-paris to follow the restored mesh")
+        wait_until(lambda: all(one["voter"] for one in paris.meshctl("nodes", "list")), 30, "both to vote again")
+        assert [route["cidr"] for route in paris.meshctl("routes", "list")] == ["203.0.113.0/24"]
+        paris.meshctl("routes", "add", "192.0.2.128/25")
+        told = paris.meshctl_raw("events").stdout
+        assert "restored meanwhile: new keys of gw-berlin" in told
+        assert "is dropped; a copy is in" in told
+        assert list((paris.state / "home").glob("replaced-*"))
+        address = pair.status(paris)["self"]["ipv4"]
+        for host in (berlin, ada):
+            wait_until(lambda h=host: h.ping(address, 1), 60, f"{host.name} to reach gw-paris")
+    finally:
+        network.close()

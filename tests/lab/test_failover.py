@@ -126,6 +126,29 @@ def test_a_node_is_promoted(cluster: Cluster) -> None:
     cluster.check()
 
 
+def test_the_election_timeout_is_set_while_changes_go_on(cluster: Cluster) -> None:
+    """Longer and shorter: nobody is elected by that. A dead primary is missed by the time-out that was set last."""
+    old = cluster.primary()
+    before = cluster.status(old)["epoch"]
+    for seconds in (4, 1.5, 3):
+        cluster.others(old)[0].meshctl("nodes", "timeout", str(seconds))
+        for host in cluster.hosts.values():
+            wait_until(
+                lambda h=host, ms=seconds * 1000: cluster.status(h)["election_timeout_ms"] == ms, 10, "all to know it"
+            )
+            cluster.add(host)
+    assert cluster.status(old)["epoch"] == before
+    survivors = cluster.others(old)
+    old.stop_meshd(signal.SIGKILL)
+    took = cluster.add(survivors[0])
+    print(f"first change after SIGKILL of the primary's meshd, with a time-out of 3 s: {took:.2f} s")
+    assert took > 1.5, "a lease of 2.25 s, of which a heartbeat may be gone, was not waited for"
+    old.start_meshd()
+    wait_until(lambda: cluster.status(old)["writable"], 30, f"{old.name} to be back")
+    cluster.others(old)[0].meshctl("nodes", "timeout", "1")
+    cluster.check()
+
+
 def test_z_a_primary_hands_over_when_it_stops_and_when_it_leaves(cluster: Cluster) -> None:
     old = cluster.primary()
     survivors = cluster.others(old)

@@ -123,6 +123,7 @@ def _mesh(status: wire.MeshStatus) -> Mesh:
         dns_domain=plain(status.dns_domain),
         keyring_entry=plain(status.keyring_entry),
         backend_reason=plain(status.backend_reason),
+        election_timeout_ms=status.election_timeout_ms,
         members=MappingProxyType({member.id: _member(member) for member in status.members}),
     )
 

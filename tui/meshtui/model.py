@@ -171,6 +171,7 @@ class Mesh:
     dns_domain: str = ""
     backend_reason: str = ""
     keyring_entry: str = ""
+    election_timeout_ms: int = 0  # 0: a helper that does not say
     members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
 
     def own(self) -> Member | None:

@@ -1,8 +1,9 @@
-"""Members that were admitted through this node and are not in our own Redis yet. Part of `mesh`."""
+"""Members that are known before our own Redis has them: admitted through this node, or nodes whose keys are new since a
+restore that this node was away for. Part of `mesh`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from meshproto import state_pb2
 
@@ -15,10 +16,22 @@ class Admitted:
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[Position, state_pb2.Member]] = {}
+        self._renewed: dict[str, tuple[Position, state_pb2.Member]] = {}
 
     @property
     def messages(self) -> Mapping[str, state_pb2.Member]:
         return {key: message for key, (_, message) in self._found.items()}
+
+    @property
+    def renewed(self) -> Mapping[str, state_pb2.Member]:
+        """Take the place of what the state has of them."""
+        return {key: message for key, (_, message) in self._renewed.items()}
+
+    def renew(self, messages: Iterable[state_pb2.Member], position: Position, state: State) -> None:
+        """`position`: of the data that they come from. Only of members of the state."""
+        for message in messages:
+            if message.id in state.members and position > state.position:
+                self._renewed[message.id] = position, message
 
     def add(self, message: state_pb2.Member, position: Position, state: State) -> None:
         """`position`: of the change that admitted the member."""
@@ -31,16 +44,21 @@ class Admitted:
             for key, (position, message) in self._found.items()
             if key not in state.members and position > state.position
         }
+        self._renewed = {
+            key: (position, message)
+            for key, (position, message) in self._renewed.items()
+            if key in state.members and position > state.position
+        }
 
     def over(self, state: State) -> State:
         """For checking callers: a member that was just admitted here may call before our Redis has it."""
-        if not self._found:
+        if not self._found and not self._renewed:
             return state
         entry = state_pb2.ChangeEntry(
             writes=[
                 state_pb2.Write(kind="member", key=key, value=message.SerializeToString())
-                for key, message in self.messages.items()
-                if key not in state.members
+                for key, message in {**self.messages, **self.renewed}.items()
+                if key not in state.members or key in self._renewed
             ]
         )
         return state.with_entry(entry, state.position)

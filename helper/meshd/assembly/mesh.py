@@ -175,12 +175,13 @@ class Mesh:
         now = boottime()
         self.leaving = {key: value for key, value in self.leaving.items() if value[1] > now}
         leaving = {key: message for key, (message, _) in self.leaving.items()}
-        for member_id, message in {**leaving, **self.admitted.messages, **self.state.members}.items():
+        renewed = self.admitted.renewed
+        for member_id, message in {**leaving, **self.admitted.messages, **self.state.members, **renewed}.items():
             known = self._vouched.get(member_id)
             if known is not None and known[0] is message:
                 vouched[member_id] = known
                 continue
-            member = self.state.parsed.get(member_id)
+            member = None if member_id in renewed else self.state.parsed.get(member_id)
             try:
                 if member is None:
                     member = Member.from_message(message)
@@ -200,6 +201,12 @@ class Mesh:
         """Serves a member that the primary just admitted, by the change at `position`, before our own Redis has it."""
         self.admitted.add(message, position, self.state)
         self._verify()
+
+    def renew(self, nodes: Iterable[state_pb2.Member], position: Position) -> None:
+        """As a node: talks to nodes by the keys that they have in newer data, which our Redis is to get from them."""
+        self.admitted.renew(nodes, position, self.state)
+        self._verify()
+        self.wake()
 
     def _say_goodbyes(self, state: State) -> None:
         """To nodes that are not in `state` any more, and as a node to peers that lose access: they are told."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
@@ -54,6 +55,10 @@ RECENT = 1000
 """Committed entries kept for watchers; who needs older ones gets a snapshot."""
 
 
+WATCHES = 16
+"""Of one member at once. It has one, and for a while those whose end was not noticed yet."""
+
+
 class NodeDuties:
     """Implements `Duties` and `MeshApi` for one mesh."""
 
@@ -69,6 +74,7 @@ class NodeDuties:
                 mesh.folder / "redis", socket_path(run_dir, choices.mesh), on_exit=self._redis_ended
             )
         self._limits = WriteLimits()
+        self._watching: Counter[str] = Counter()
         self._refusals = Refusals(partial(mesh.event, "audit", severity="warning"))
         self._tasks: list[asyncio.Task[None]] = []
         self._recent: list[tuple[Position, state_pb2.ChangeEntry]] = []
@@ -326,6 +332,16 @@ class NodeDuties:
     async def watch_view(
         self, member: Member, request: node_pb2.WatchViewRequest
     ) -> AsyncIterator[node_pb2.ViewUpdate]:
+        if self._watching[member.id] >= WATCHES:
+            raise NotPermitted(f"{member.name} watches {WATCHES} times already")
+        self._watching[member.id] += 1
+        try:
+            async for update in self._updates(member):
+                yield update
+        finally:
+            self._watching -= Counter({member.id: 1})
+
+    async def _updates(self, member: Member) -> AsyncIterator[node_pb2.ViewUpdate]:
         mesh = self._mesh
         sent: Position | None = None
         presence: dict[str, node_pb2.Presence] = {}

@@ -1,5 +1,6 @@
 """While no node answers: peers are tried where the mesh last knew them, so that they can go on talking, and nodes are
-asked outside of the tunnel whether the mesh was restored and they have new keys."""
+asked outside of the tunnel whether the mesh was restored and they have new keys. Nodes ask, too, alone or without a
+primary."""
 
 from __future__ import annotations
 
@@ -8,11 +9,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from meshd.clocks import boottime
-from meshd.cluster.outside_view import ask_for_view
+from meshd.cluster.outside_view import ask_for_view, renewed_nodes
 from meshd.dataplane.desired import UdpEndpoint
 from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange, anew
 from meshd.model.members import Member, Role
-from meshd.model.state import State
 from meshd.paths.probing import ALIVE
 
 if TYPE_CHECKING:
@@ -36,20 +36,23 @@ class WithoutNodes:
         self._sessions = sessions
         self._asking: asyncio.Task[None] | None = None
         self._asked = 0.0
+        self._led = boottime()  # when there was a primary last
         self._turns: dict[str, tuple[int, float]] = {}  # which endpoint, and since when (boottime)
 
     async def look(self, me: Member) -> None:
         """Raises MeshError."""
         sessions, members = self._sessions, self._mesh.members.values()
-        nodes = [one for one in members if one.role is Role.NODE]
-        alone = me.role is Role.PEER and not any(sessions.prober.alive(node.ipv4) for node in nodes)
-        if not alone or sessions.running_for() < ALIVE:
+        nodes = [one for one in members if one.role is Role.NODE and one.id != me.id]
+        alone = not any(sessions.prober.alive(node.ipv4) for node in nodes)
+        now, changes = boottime(), []
+        if self._followed(me, alone, now) or not nodes or sessions.running_for() < ALIVE:
             await self._undo()
             return
-        now, changes = boottime(), []
         if now - self._asked > ASK_EVERY and (self._asking is None or self._asking.done()):
             self._asked = now
-            self._asking = asyncio.create_task(self._ask(nodes), name=f"{self._mesh.name}: asking outside")
+            self._asking = asyncio.create_task(self._ask(me, nodes), name=f"{self._mesh.name}: asking outside")
+        if me.role is Role.NODE:
+            return
         for member in [one for one in members if one.role is Role.PEER and one.id != me.id and one.enabled]:
             turn, since = self._turns.get(member.id, (-1, 0.0))
             if sessions.is_straight(member) and (sessions.is_fresh(member) or (turn >= 0 and now - since < TRY_TIME)):
@@ -61,6 +64,13 @@ class WithoutNodes:
                 changes.append(PeerChange(member.public_key, update_only=True, endpoint=endpoint))
         if changes:
             await self._mesh.machine.backend.apply(self._mesh.choices.interface, DeviceChange(peers=tuple(changes)))
+
+    def _followed(self, me: Member, alone: bool, now: float) -> bool:
+        """Whether nobody has to be asked. A node that hears others asks when they have had no primary for a while."""
+        duties = self._mesh.duties
+        if duties is None or duties.writable:
+            self._led = now
+        return not alone and (me.role is Role.PEER or now - self._led < ALIVE)
 
     async def _undo(self) -> None:
         """A node is there again: endpoints that never answered are given up, so that sessions start over a relay."""
@@ -83,21 +93,28 @@ class WithoutNodes:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
 
-    async def _ask(self, nodes: list[Member]) -> None:
+    async def _ask(self, me: Member, nodes: list[Member]) -> None:
         mesh = self._mesh
         places = []
         for node in nodes:
             stored = mesh.state.members.get(node.id)
             if stored is not None and stored.join_port:
                 places += [(one.address, stored.join_port) for one in await self._endpoints(node)]
-        view = await ask_for_view(mesh.identity, list(dict.fromkeys(places)))
-        if view is None:
+        known = {node.id: node for node in nodes}
+        state = await ask_for_view(mesh.identity, list(dict.fromkeys(places)), known)
+        if state is None or state.position <= mesh.state.position:
             return
-        state = State.from_view(view)
-        if state.settings.id == mesh.choices.mesh_id and state.position > mesh.state.position:
+        if me.role is Role.PEER:
             log.info("%s: took over %s from outside of the tunnel", mesh.name, state.position)
             mesh.event("state", "no node answered in the tunnel; one outside of it said how the mesh is now")
             mesh.set_state(state)
+            return
+        renewed = renewed_nodes(mesh.identity, state, known)
+        if renewed:  # all else comes by Redis, from them: what a node is told here is not the whole
+            names = ", ".join(sorted(known[one.id].name for one in renewed))
+            log.info("%s: %s have new keys as of %s, told outside of the tunnel", mesh.name, names, state.position)
+            mesh.event("state", f"the mesh was restored meanwhile: new keys of {names}, told outside of the tunnel")
+            mesh.renew(renewed, state.position)
 
     async def _endpoints(self, member: Member) -> list[UdpEndpoint]:
         found: list[UdpEndpoint] = []

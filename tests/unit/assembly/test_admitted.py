@@ -33,3 +33,19 @@ def test_a_member_that_was_removed_is_not_taken_back() -> None:
     admitted.follow(state(8))
     assert admitted.messages == {}
     assert admitted.over(state(8)).members == {}
+
+
+def test_a_node_with_new_keys_counts_until_our_data_have_them() -> None:
+    """Of a mesh that was restored meanwhile: its data begin in a later epoch."""
+    admitted = Admitted()
+    old, new = state_pb2.Member(id="gw", listen_port=1), state_pb2.Member(id="gw", listen_port=2)
+    ours = state(9, old)
+    admitted.renew([new, state_pb2.Member(id="unknown")], Position(2 + 2**20, 8), ours)
+    assert admitted.renewed == {"gw": new}
+    assert admitted.over(ours).members == {"gw": new}
+    admitted.follow(state(10, old))
+    assert admitted.renewed == {"gw": new}
+    admitted.follow(State(position=Position(2 + 2**20, 8), members={"gw": new}))
+    assert admitted.renewed == {}
+    admitted.renew([new], Position(2, 8), ours)
+    assert admitted.renewed == {}

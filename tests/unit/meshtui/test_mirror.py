@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from types import SimpleNamespace
 from typing import Any
 from unicodedata import category
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meshproto import local_pb2
 from meshproto.plain_text import UNSAFE
+from meshtui.listings.nodes import Nodes
 from meshtui.mirror import EVENTS_KEPT, fold
 from meshtui.model import Model, Path
 
@@ -103,3 +106,14 @@ def test_hostile_values_end_at_the_edge(text: str, number: int, rate: float) -> 
     model = fold(Model(), update)
     for found in texts(model):
         assert not any(category(letter) in UNSAFE for letter in found)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "shown"), [(0, ""), (1000, ""), (4000, "  Time-out 4 s"), (1500, "  Time-out 1.5 s")]
+)
+def test_an_election_timeout_of_its_own_is_shown(milliseconds: int, shown: str) -> None:
+    mesh = recordings.mesh()
+    mesh.election_timeout_ms = milliseconds
+    view: Any = SimpleNamespace(mesh=snapshot(mesh).meshes[0])
+    words = "".join(cell.text for cell in Nodes().summary(view))
+    assert f"Voters 3{shown}  changes" in words

@@ -18,6 +18,9 @@ from meshtui.look import Mark, Tone, node_mark
 from meshtui.model import Member, Role
 from meshtui.view import View
 
+USUAL_TIMEOUT_MS = 1000
+"""The election time-out of a mesh that has not been given another one, which is not worth a word."""
+
 
 def _mark(node: Member, view: View, width: int) -> Cell:
     mark = node_mark(node, view.now_ms)
@@ -93,11 +96,14 @@ class Nodes(Listing[Member]):
         voters = sum(node.voter for node in mesh.nodes())
         primary = (Cell(mesh.primary),) if mesh.primary else (Cell("not known", Tone.CAUTION),)
         change = Cell("changes are accepted") if mesh.writable else Cell("no change is accepted now", Tone.CAUTION)
+        timeout: tuple[Cell, ...] = ()
+        if mesh.election_timeout_ms not in (0, USUAL_TIMEOUT_MS):
+            timeout = (Cell("  Time-out ", Tone.DIM), Cell(f"{mesh.election_timeout_ms / 1000:g} s"))
         return (
             Cell("Primary ", Tone.DIM), *primary,
             Cell("  Epoch ", Tone.DIM), Cell(str(mesh.epoch)),
             Cell("  Revision ", Tone.DIM), Cell(str(mesh.revision)),
-            Cell("  Voters ", Tone.DIM), Cell(str(voters)),
+            Cell("  Voters ", Tone.DIM), Cell(str(voters)), *timeout,
             Cell("  "), change,
         )  # fmt: skip
 

@@ -33,7 +33,7 @@ def restore_mesh(
     statement = state_pb2.MemberStatement.FromString(member.record.statement)
     statement.public_key = key.data
     statement.certificate_sha256 = hashlib.sha256(certificate).digest()
-    statement.serial += 1
+    statement.serial += EPOCH_STEP  # above whatever was signed since the backup was made
     member.record.CopyFrom(context.authority.sign(statement))
     member.certificate = certificate
     member.wrapped_secret = context.authority.wrap(state.settings, node.id, certificate)

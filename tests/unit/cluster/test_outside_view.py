@@ -1,0 +1,134 @@
+"""What is believed outside of the tunnel: a node that is known here, with the keys that the CA signed last."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from meshd.cluster.authority import CertificateAuthority
+from meshd.cluster.certificates import new_private_key, signing_request
+from meshd.cluster.outside_view import check_answer, renewed_nodes
+from meshd.model.addresses import make_pools
+from meshd.model.changes import Context, create_mesh, decide
+from meshd.model.changes.restore import restore_mesh, restored_position
+from meshd.model.errors import NotPermitted
+from meshd.model.members import Member
+from meshd.model.position import Position
+from meshd.model.state import State
+from meshproto import node_pb2, state_pb2
+
+MESH_ID = "00000000-0000-4000-8000-000000000001"
+SECRET = bytes(20)
+
+
+class Mesh:
+    """Two nodes, and a laptop; gw-berlin is restored from what there was before gw-paris was renamed."""
+
+    def __init__(self, authority: CertificateAuthority | None = None) -> None:
+        self.authority = authority or CertificateAuthority.create(MESH_ID, "home")
+        self.keys = 0
+        pools = make_pools(MESH_ID, "", 0, "", "", "")
+        sealed = self.authority.encrypted_key(SECRET)
+        ca = self.authority.certificate
+        self.state = State()
+        self.apply(
+            create_mesh("home", MESH_ID, pools, "", 0, ca, sealed, self.applicant("gw-berlin"), self.context, "1")
+        )
+        for name in ("gw-paris", "gw-oslo"):
+            self.do(admit_node=node_pb2.AdmitNode(applicant=self.applicant(name)))
+        self.do(add_request=node_pb2.AddRequest(id="ada", applicant=self.applicant("laptop-ada")))
+        self.do(authorize_request=node_pb2.AuthorizeRequest(id="ada"))
+        self.identity: Any = SimpleNamespace(ca_certificate=ca, choices=SimpleNamespace(mesh_id=MESH_ID))
+
+    @property
+    def context(self) -> Context:
+        return Context(1_800_000_000_000, os.urandom, self.authority)
+
+    def applicant(self, name: str) -> node_pb2.Applicant:
+        self.keys += 1
+        return node_pb2.Applicant(
+            name=name,
+            public_key=hashlib.sha256(os.urandom(8)).digest(),
+            certificate_request=signing_request(new_private_key(), name),
+            listen_port=10100,
+        )
+
+    def apply(self, entry: state_pb2.ChangeEntry | None) -> None:
+        assert entry is not None
+        self.state = self.state.with_entry(entry, Position(3, self.state.position.revision + 1))
+
+    def do(self, **what: Any) -> None:
+        change = node_pb2.Change(request_id=str(self.state.position.revision), actor="gw-berlin (ada)", **what)
+        self.apply(decide(self.state, change, self.context))
+
+    def id(self, name: str) -> str:
+        return self.state.find_member(name).id
+
+    def restored(self, name: str) -> State:
+        entry = restore_mesh(self.state, self.state.find_member(name), self.applicant(name), self.context, "restore")
+        return State.from_view(State().with_entry(entry, restored_position(self.state)).for_peer(self.id("gw-paris")))
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    return Mesh()
+
+
+def nodes(state: State) -> dict[str, Member]:
+    return {one.id: one for one in state.nodes}
+
+
+def answers(mesh: Mesh, state: State, name: str, known: State) -> None:
+    node = state.find_member(name)
+    check_answer(mesh.identity, state, node.id, node.certificate_sha256, nodes(known))
+
+
+def test_a_restored_node_is_believed_and_has_new_keys(mesh: Mesh) -> None:
+    backup = mesh.state
+    mesh.do(rename_member=node_pb2.RenameMember(id=mesh.id("gw-berlin"), name="gw-bonn"))
+    known, mesh.state = mesh.state, backup
+    after = mesh.restored("gw-berlin")
+    answers(mesh, after, "gw-berlin", known)
+    (renewed,) = renewed_nodes(mesh.identity, after, nodes(known))
+    assert Member.from_message(renewed).public_key == after.find_member("gw-berlin").public_key
+    assert renewed_nodes(mesh.identity, after, nodes(after)) == []
+
+
+def test_who_is_not_known_is_not_believed(mesh: Mesh) -> None:
+    after = mesh.restored("gw-berlin")
+    without = nodes(mesh.state)
+    del without[mesh.id("gw-berlin")]
+    node = after.find_member("gw-berlin")
+    with pytest.raises(NotPermitted, match="no node that this machine knows"):
+        check_answer(mesh.identity, after, node.id, node.certificate_sha256, without)
+    ada = after.find_member("laptop-ada")
+    with pytest.raises(NotPermitted, match="no node that this machine knows"):
+        check_answer(mesh.identity, after, ada.id, ada.certificate_sha256, {**nodes(mesh.state), ada.id: ada})
+    assert renewed_nodes(mesh.identity, after, without) == []
+
+
+def test_a_certificate_that_was_replaced_is_not_believed(mesh: Mesh) -> None:
+    """The lost node's disk was found: it answers with the keys of before, to one that knows the new ones or not."""
+    old, after = mesh.state, mesh.restored("gw-berlin")
+    stolen = old.find_member("gw-berlin")
+    for state, known in ((after, old), (after, after), (old, after)):
+        with pytest.raises(NotPermitted, match="not its present one"):
+            check_answer(mesh.identity, state, stolen.id, stolen.certificate_sha256, nodes(known))
+    assert renewed_nodes(mesh.identity, old, nodes(after)) == []
+
+
+def test_records_that_the_ca_did_not_sign_are_not_taken_over(mesh: Mesh) -> None:
+    view = mesh.restored("gw-berlin").to_view()
+    for member in view.members:
+        statement = state_pb2.MemberStatement.FromString(member.record.statement)
+        member.record.CopyFrom(CertificateAuthority.create(MESH_ID, "home").sign(statement))
+    after = State.from_view(view)
+    with pytest.raises(NotPermitted, match="not signed by the mesh CA"):
+        answers(mesh, after, "gw-berlin", mesh.state)
+    assert renewed_nodes(mesh.identity, after, nodes(mesh.state)) == []
+    settings = state_pb2.MeshSettings(id="another")
+    with pytest.raises(NotPermitted, match="another mesh"):
+        answers(mesh, State(settings=settings, parsed=after.parsed), "gw-berlin", mesh.state)
