@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from meshproto import local_pb2
+from PIL import ImageChops
 from tray.desktop import Desktop, Panel, until
 from tray.test_panel import push
-from tray.wayland import Wayland
+from tray.wayland import SCREEN, Wayland
 from tray.xvfb import coloured, keep
 from tui.recorded_meshd import RecordedMeshd
 
@@ -37,6 +38,44 @@ async def test_waybar_shows_the_state(desktop: Desktop, session: Wayland, meshd:
     push(meshd)
     at = await until(lambda: sees("green"), "a green icon again", 10)
     keep(session.picture(), "meshtray-waybar", (at[0] - 60, 0, 800, 32))
+
+
+async def test_a_click_in_waybar_opens_the_menu_and_chooses(
+    desktop: Desktop, session: Wayland, meshd: RecordedMeshd
+) -> None:
+    meshd.status = recordings.status(recordings.mesh(connected_by="nobody"))
+    await session.start_waybar()
+    mouse = session.mouse()
+    try:
+        tray = desktop.start_tray(**session.environment())
+
+        def sees(colour: str) -> tuple[int, int] | None:
+            meshd.push(local_pb2.WatchUpdate(at_ms=1))  # the recorded one has no heart of its own
+            return coloured(session.picture(), colour)
+
+        at = await until(lambda: sees("green"), "a green icon", 30, desktop.log)
+        without = session.picture().tobytes()
+        mouse.move(*at)  # it is in the picture, too
+        await until(lambda: session.picture().tobytes() != without, "the pointer to be there")
+        before = session.picture()
+        mouse.click(*at)
+
+        drawn: list[tuple[int, int, int, int] | None] = [None]
+
+        def menu() -> tuple[int, int, int, int] | None:
+            """Where the picture has changed much, once it is drawn as a whole."""
+            meshd.push(local_pb2.WatchUpdate(at_ms=1))
+            box = ImageChops.difference(before, session.picture()).crop((0, 32, *SCREEN)).getbbox()
+            drawn.append(box)
+            return box if box == drawn[-2] and box is not None and box[3] - box[1] > 100 else None
+
+        left, _, right, bottom = await until(menu, "the menu to open", 20, (desktop.folder / "waybar.log").read_text)
+        keep(session.picture(), "meshtray-waybar-menu", (max(left - 20, 0), 0, SCREEN[0], 32 + bottom + 10))
+        mouse.click((left + right) // 2, 32 + bottom - 18)  # the last entry
+        await until(lambda: tray.poll() is not None, "Quit to be chosen", 10, desktop.log)
+        assert tray.returncode == 0
+    finally:
+        mouse.close()
 
 
 async def test_the_clipboard_of_wayland(desktop: Desktop, session: Wayland, panel: Panel, meshd: RecordedMeshd) -> None:
