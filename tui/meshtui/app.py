@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -24,6 +24,7 @@ from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.mirror import check, fold, merge_events
 from meshtui.model import Link, LinkState, Mesh, Model
+from meshtui.no_color import NoColour
 from meshtui.places import MEMBERS, OVERVIEW
 from meshtui.preferences import Preferences, load, save
 from meshtui.replay import Replay
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from meshproto import local_pb2 as wire
     from meshproto.figures import Figures
     from textual.command import Provider
+    from textual.filter import LineFilter
 
     from meshtui.permissions import Subject
 
@@ -88,6 +90,7 @@ class MeshtuiApp(App[None]):
         """Without `theme` the one that was used last; without `preferences` nothing is kept. `seen` is called once
         there is something to see. Raises NoRecording."""
         super().__init__()
+        self._no_colour = (NoColour(lambda: self.current_theme.dark),)
         for one in THEMES:
             self.register_theme(one)
         self._preferences_path = preferences
@@ -116,6 +119,10 @@ class MeshtuiApp(App[None]):
         self.connection = self._replay or Connection(
             socket, self, self._clock.now_ms, retry_s, whole_past=record is not None, look_s=look_s
         )
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own draws with shades of grey, and on its own ground, where no colour is wanted."""
+        return self._no_colour if self.no_color else super().get_line_filters()
 
     def get_default_screen(self) -> MainScreen:
         return self._main
