@@ -71,6 +71,7 @@ class MeshtuiApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("T", "next_theme", "next theme", show=False),
         Binding("ctrl+c", "quit", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "into the background", show=False, priority=True),
     ]
 
     def __init__(
@@ -140,8 +141,14 @@ class MeshtuiApp(App[None]):
         self.run_worker(self.gate.run(), name="keys", group="keys")
         self.present()
         self.set_interval(1.0, self._tick)
+        self.app_resume_signal.subscribe(self, self._back_again)
         # gRPC takes a while to import: the first frame comes before it.
         self.call_after_refresh(self._connect)
+
+    def _back_again(self, _: App[object]) -> None:
+        """From the background: the terminal has forgotten all, and Textual draws what differs."""
+        for widget in self.screen.walk_children(with_self=True):
+            widget.refresh()
 
     def _handle_exception(self, error: Exception) -> None:
         self.failure = self.failure or error
