@@ -25,10 +25,13 @@ TOP = Path(__file__).resolve().parents[2]
 CACHE = TOP / "build" / "packages-vm"
 
 INCLUDED = (
-    "systemd-sysv,dbus,iproute2,iputils-ping,nftables,redis-server,wireguard-tools,kmod,procps,openssh-server,"
+    "systemd-sysv,dbus,iproute2,iputils-ping,nftables,redis-server,wireguard-tools,wireguard-go,kmod,procps,openssh-server,"
     "libssl3,libffi8,libexpat1,libsqlite3-0,zlib1g,passwd,linux-image-cloud-amd64"
 )
 """What an administrator's machine has, and what our packages depend on: there is no network to fetch it from."""
+
+IN_A_ROOT = "iproute2,nftables,redis-server,procps,libffi8,libexpat1,libsqlite3-0,zlib1g,passwd,wireguard-go"
+"""What our packages need in a root without systemd, besides OpenSSL, whose package has a name for each Debian."""
 
 SHELL = r"""#!/bin/sh
 stty raw -echo
@@ -160,7 +163,7 @@ class Machine:
         try:
             self._connect(path, 30)
             self._line(400, b"ready")
-            self.run("mkdir -p /media; mount -o ro /dev/vdb /media; modprobe wireguard")
+            self.run("mkdir -p /media; mount -o ro /dev/vdb /media")
         except BaseException:
             self.close()
             raise
