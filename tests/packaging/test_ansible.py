@@ -1,8 +1,10 @@
-"""The Ansible role, run by ansible-core on lab hosts: check mode, joining with an encrypted key, rotating, leaving."""
+"""The Ansible role, run by ansible-core. On lab hosts: check mode, joining with an encrypted key, rotating, leaving.
+In a fresh Debian: real packages, installed, upgraded and purged."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from lab.hosts.host import BIN, Host, wait_until
 from lab.hosts.network import Network
+from vm.machine import IN_A_ROOT, bootstrap
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -79,3 +82,37 @@ def test_the_role_joins_rotates_and_leaves(ansible: Path, gateways: tuple[Host, 
     assert paris.meshctl("status")["meshes"] == []
     assert [one["name"] for one in berlin.meshctl("nodes", "list")] == ["gw-berlin"]
     assert play(paris, "-e", "meshtui_state=absent") == 0
+
+
+INSIDE = """
+mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t sysfs sysfs "$1/sys" &&
+mount -t tmpfs tmpfs "$1/run" && mkdir "$1/run/lock" && mount -t tmpfs tmpfs "$1/tmp" &&
+mkdir -p "$1$2" && mount --bind "$2" "$1$2" && exec chroot "$1" sh /media/ansible.sh "$3" "$4"
+"""
+
+
+def test_the_role_installs_upgrades_and_purges(  # type: ignore[no-untyped-def]
+    ansible: Path, packages, earlier, versions: tuple[str, str], tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    bootstrap(root, f"{IN_A_ROOT},libssl3,libstdc++6,wireguard-tools,python3")
+    media = root / "media"
+    for name in ("meshtui-helper", "meshtui"):
+        for made in (packages, earlier):
+            shutil.copy(made.one(name), media)
+    shutil.copytree(TOP / "packaging/ansible/roles", media / "roles")
+    shutil.copy(Path(__file__).parent / "ansible.sh", media)
+    (media / "play.yml").write_text(PLAY)
+    environment = {
+        "PATH": f"{ansible}:/usr/sbin:/usr/bin:/sbin:/bin",
+        "ANSIBLE_ROLES_PATH": "/media/roles",
+        "ANSIBLE_HOME": "/run/ansible",
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+    }
+    contained = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", INSIDE, "sh"]
+    done = subprocess.run(
+        [*contained, root, ansible.parent, *versions], env=environment, capture_output=True, text=True, timeout=1200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("all is as before\n")
