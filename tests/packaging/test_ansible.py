@@ -46,6 +46,17 @@ def gateways() -> Iterator[tuple[Host, Host]]:
         network.close()
 
 
+@pytest.fixture
+def cloud() -> Iterator[tuple[Host, Host]]:
+    network = Network()
+    try:
+        berlin, oslo = network.host("gw-berlin").with_meshd(), network.host("gw-oslo").with_meshd()
+        oslo.run(f"echo {network.address('gw-berlin')} gw-berlin.example >>/etc/hosts")
+        yield berlin, oslo
+    finally:
+        network.close()
+
+
 def test_the_role_joins_rotates_and_leaves(ansible: Path, gateways: tuple[Host, Host], tmp_path: Path) -> None:
     berlin, paris = gateways
     key = berlin.meshctl("create", "home")["cluster_key"]
@@ -84,6 +95,35 @@ def test_the_role_joins_rotates_and_leaves(ansible: Path, gateways: tuple[Host, 
     assert play(paris, "-e", "meshtui_state=absent") == 0
 
 
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("debian") / "root"
+    bootstrap(root, f"{IN_A_ROOT},libssl3,libstdc++6,wireguard-tools,python3,cloud-init")
+    return root
+
+
+def test_cloud_init_takes_the_example(debian: Path) -> None:
+    shutil.copy(TOP / "packaging/cloud-init.yaml", debian / "media")
+    words = ["chroot", debian, "cloud-init", "schema", "--config-file", "/media/cloud-init.yaml"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (debian / "media/wrong.yaml").write_text("#cloud-config\nruncmd: once\n")
+    assert subprocess.run([*words[:-1], "/media/wrong.yaml"], capture_output=True).returncode != 0
+
+
+def test_the_line_of_the_example_joins_by_the_environment(cloud: tuple[Host, Host]) -> None:
+    """Its last one, as cloud-init runs it, with the key that the file before has put there."""
+    berlin, oslo = cloud
+    key = berlin.meshctl("create", "home")["cluster_key"]
+    (line,) = re.findall(r"\[sh, -c, '(.*)'\]", (TOP / "packaging/cloud-init.yaml").read_text())
+    assert " join gw-berlin.example " in line
+    oslo.run(f"umask 077; echo {key} >/run/mesh.key")
+    environment = {"PATH": f"{BIN}:/usr/bin:/bin"}
+    oslo.run(["sh", "-c", line], environment=environment, timeout=60)
+    assert [one["name"] for one in berlin.meshctl("nodes", "list")] == ["gw-berlin", "gw-oslo"]
+    oslo.run("test ! -e /run/mesh.key")
+
+
 INSIDE = """
 mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t sysfs sysfs "$1/sys" &&
 mount -t tmpfs tmpfs "$1/run" && mkdir "$1/run/lock" && mount -t tmpfs tmpfs "$1/tmp" &&
@@ -92,11 +132,9 @@ mkdir -p "$1$2" && mount --bind "$2" "$1$2" && exec chroot "$1" sh /media/ansibl
 
 
 def test_the_role_installs_upgrades_and_purges(  # type: ignore[no-untyped-def]
-    ansible: Path, packages, earlier, versions: tuple[str, str], tmp_path: Path
+    debian: Path, ansible: Path, packages, earlier, versions: tuple[str, str]
 ) -> None:
-    root = tmp_path / "root"
-    bootstrap(root, f"{IN_A_ROOT},libssl3,libstdc++6,wireguard-tools,python3")
-    media = root / "media"
+    media = debian / "media"
     for name in ("meshtui-helper", "meshtui"):
         for made in (packages, earlier):
             shutil.copy(made.one(name), media)
@@ -112,7 +150,7 @@ def test_the_role_installs_upgrades_and_purges(  # type: ignore[no-untyped-def]
     }
     contained = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", INSIDE, "sh"]
     done = subprocess.run(
-        [*contained, root, ansible.parent, *versions], env=environment, capture_output=True, text=True, timeout=1200
+        [*contained, debian, ansible.parent, *versions], env=environment, capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("all is as before\n")
