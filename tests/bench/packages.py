@@ -35,7 +35,7 @@ def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="meshtui-bench.") as work:
         made, root = Path(work, "dist"), Path(work, "root")
         subprocess.run([TOP / "packaging/build", "deb", "--out", made], check=True)
-        bootstrap(root, f"{IN_A_ROOT},libssl3,libstdc++6")
+        bootstrap(root, f"{IN_A_ROOT},redis-server,libssl3,libstdc++6")
         files = {name: next(made.glob(f"{name}_*.deb")) for name in NAMES}
         figures = []
         for name, path in files.items():

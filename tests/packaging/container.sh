@@ -10,7 +10,7 @@ look() {
     for one in ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/all/rp_filter ipv4/conf/all/send_redirects; do
         echo "$one $(cat /proc/sys/net/$one)"
     done
-    pgrep -af 'bin/meshd|redis-server|wireguard-go'
+    pgrep -af 'bin/meshd|redis-server|valkey-server|wireguard-go'
 }
 begin() {
     meshd >>/run/log 2>&1 &
@@ -57,7 +57,7 @@ begin
 writable
 dpkg -i /media/meshtui-helper_"$2"_*.deb || fail "upgrade again"
 dpkg -r meshtui-helper || fail remove
-pgrep -af 'bin/meshd|redis-server|wireguard-go' && fail "something still runs after the removal"
+pgrep -af 'bin/meshd|redis-server|valkey-server|wireguard-go' && fail "something still runs after the removal"
 [ ! -e /sys/class/net/home ] || fail "the interface is still there"
 grep home /etc/hosts && fail "names are still there"
 [ -e /var/lib/meshd/home/identity.json ] || fail "the identity is gone"

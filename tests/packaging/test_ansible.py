@@ -98,7 +98,7 @@ def test_the_role_joins_rotates_and_leaves(ansible: Path, gateways: tuple[Host, 
 @pytest.fixture(scope="module")
 def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("debian") / "root"
-    bootstrap(root, f"{IN_A_ROOT},libssl3,libstdc++6,wireguard-tools,python3,cloud-init")
+    bootstrap(root, f"{IN_A_ROOT},redis-server,libssl3,libstdc++6,wireguard-tools,python3,cloud-init")
     return root
 
 

@@ -11,7 +11,10 @@ from vm.machine import IN_A_ROOT, bootstrap
 
 pytestmark = pytest.mark.timeout(1500)
 
-SUITES = {"bookworm": f"{IN_A_ROOT},libssl3", "trixie": f"{IN_A_ROOT},libssl3t64"}
+SUITES = {
+    "bookworm": f"{IN_A_ROOT},redis-server,libssl3",
+    "trixie": f"{IN_A_ROOT},valkey-redis-compat,libssl3t64",  # Valkey, under the name of Redis
+}
 
 INSIDE = """
 mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t sysfs sysfs "$1/sys" &&

@@ -30,8 +30,8 @@ INCLUDED = (
 )
 """What an administrator's machine has, and what our packages depend on: there is no network to fetch it from."""
 
-IN_A_ROOT = "iproute2,nftables,redis-server,procps,libffi8,libexpat1,libsqlite3-0,zlib1g,passwd,wireguard-go"
-"""What our packages need in a root without systemd, besides OpenSSL, whose package has a name for each Debian."""
+IN_A_ROOT = "iproute2,nftables,procps,libffi8,libexpat1,libsqlite3-0,zlib1g,passwd,wireguard-go"
+"""What our packages need in a root without systemd, besides Redis and OpenSSL, of which there are several."""
 
 SHELL = r"""#!/bin/sh
 stty raw -echo
