@@ -1,5 +1,5 @@
 # A machine's life with the Ansible role and real packages: what tests/packaging/test_ansible.py runs as root of a fresh
-# Debian without systemd. $1 and $2: the earlier version and the one to upgrade to. The role is in /media/roles.
+# Debian without systemd. $1 and $2: the earlier version and the one to upgrade to.
 set -u
 fail() { echo "failed: $*" >&2; cat /run/log /run/play >&2; exit 1; }
 # changed NUMBER WORD…: a run of the role that changes as many things
@@ -20,6 +20,9 @@ ip link set lo up
 echo 127.0.0.1 localhost >/etc/hosts
 apt-get update >/dev/null 2>&1 # whatever it leaves behind here
 look >/run/before
+ansible-playbook -i /media/inventory -e ansible_become=false --check /media/packaging/ansible/example.yml >/run/play 2>&1 ||
+    fail "the example"
+grep -q "ok=[5-9] " /run/play || fail "the example does not look at the machine"
 changed '[0-9]*' --check -e "$(given "$1")"
 [ ! -e /usr/bin/meshctl ] || fail "check mode installed something"
 changed 3 -e "$(given "$1")" # brought, installed, what was brought removed

@@ -138,12 +138,15 @@ def test_the_role_installs_upgrades_and_purges(  # type: ignore[no-untyped-def]
     for name in ("meshtui-helper", "meshtui"):
         for made in (packages, earlier):
             shutil.copy(made.one(name), media)
-    shutil.copytree(TOP / "packaging/ansible/roles", media / "roles")
+    shutil.copytree(TOP / "packaging/ansible", media / "packaging/ansible")
+    (media / "dist").mkdir()
+    shutil.copy(packages.one("meshtui-helper"), media / "dist")
+    (media / "inventory").write_text("[gateways]\nlocalhost ansible_connection=local\n")
     shutil.copy(Path(__file__).parent / "ansible.sh", media)
     (media / "play.yml").write_text(PLAY)
     environment = {
         "PATH": f"{ansible}:/usr/sbin:/usr/bin:/sbin:/bin",
-        "ANSIBLE_ROLES_PATH": "/media/roles",
+        "ANSIBLE_ROLES_PATH": "/media/packaging/ansible/roles",
         "ANSIBLE_HOME": "/run/ansible",
         "HOME": "/root",
         "LC_ALL": "C.UTF-8",
