@@ -162,7 +162,7 @@ class Machine:
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._connect(path, 30)
-            self._line(400, b"ready")
+            self._line(900, b"ready")
             self.run("mkdir -p /media; mount -o ro /dev/vdb /media")
         except BaseException:
             self.close()
@@ -198,7 +198,7 @@ class Machine:
     def _console(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
 
-    def run(self, command: str, *, check: bool = True, limit: float = 600) -> Done:
+    def run(self, command: str, *, check: bool = True, limit: float = 1200) -> Done:
         """Runs lines for sh; standard output and error together."""
         self._number += 1
         self._socket.sendall(b"%d %s\n" % (self._number, base64.b64encode(command.encode())))
@@ -213,7 +213,7 @@ class Machine:
             "uptime; ps -eo time,args --sort=-time | head -5; journalctl -n 80 --no-pager", check=False
         ).output
 
-    def wait(self, command: str, limit: float = 400) -> None:
+    def wait(self, command: str, limit: float = 900) -> None:
         """Until the command succeeds."""
         deadline = time.monotonic() + limit
         while (done := self.run(command, check=False)).status:
