@@ -67,6 +67,9 @@ class StatusNotifierItem:
                 "AttentionIconPixmap": ("a(iiay)", self._pixmaps),
                 "AttentionMovieName": ("s", str),
                 "ToolTip": ("(sa(iiay)ss)", self._tooltip),
+                # What Ayatana's hosts and GNOME's extension have a screen reader say; GNOME shows no tooltips.
+                "IconAccessibleDesc": ("s", lambda: self._shown.title),
+                "AttentionAccessibleDesc": ("s", lambda: self._shown.title),
                 "ItemIsMenu": ("b", lambda: True),
                 "Menu": ("o", lambda: MENU_PATH),
             },
