@@ -12,9 +12,7 @@ from typing import Any
 
 from bench.figures import Figure, machine, table
 
-NAMES = (
-    "start", "throughput", "join", "apply", "memory", "terminal", "failover", "restarts", "commits", "tray", "packages"
-)  # fmt: skip
+NAMES = ("start", "throughput", "join", "apply", "memory", "terminal", "failover", "restarts", "commits", "tray")
 
 
 def main() -> int:

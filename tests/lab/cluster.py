@@ -16,7 +16,10 @@ TAKEN_OVER = 8.0
 
 
 ONE_VIEW = 5.0
-"""Seconds after a partition has healed until all have one view."""
+"""Seconds after a partition has healed until all have one view: the target, on a machine with nothing else to do."""
+
+ONE_VIEW_LIMIT = 4 * ONE_VIEW
+"""What is allowed for, on one that has ten times as much to do as it can."""
 
 REDIS_PID = "$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /var/lib/meshd/home/redis/server.json)"
 """In a command that is run on a gateway."""

@@ -9,15 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from lab.cluster import ONE_VIEW, Cluster, three_gateways
+from lab.cluster import ONE_VIEW, ONE_VIEW_LIMIT, Cluster, three_gateways
 from lab.hosts.host import Host, wait_until
 
 pytestmark = [pytest.mark.quiet, pytest.mark.timeout(300)]
 
 CUT = 4.0
 """Seconds that a partition lasts: longer than a lease and an election."""
-
-LIMIT = 4 * ONE_VIEW
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +93,7 @@ def test_all_have_one_view_soon_after(cluster: Cluster, shape: Callable[..., Non
     shape(cluster, primary, *cluster.others(primary))
     cluster.heal()
     began = time.monotonic()
-    wait_until(lambda: one_view(cluster), LIMIT, "one view")
+    wait_until(lambda: one_view(cluster), ONE_VIEW_LIMIT, "one view")
     print(f"{shape.__name__}: one view {time.monotonic() - began:.1f} s after it healed (target {ONE_VIEW:g} s)")
     cluster.add(cluster.hosts["gw-oslo"])
     cluster.check()

@@ -178,10 +178,11 @@ def test_a_crash_of_meshd(desktop: Desktop) -> None:
 LOGIND = """
 import asyncio, pathlib, sys
 from dbus_next import Message
-from meshproto.bus_connection import connect
+from meshd.system_bus import open_bus
 
 async def main():
-    bus = await connect("unix:path=/run/dbus/system_bus_socket")
+    bus = open_bus(pathlib.Path("/run/dbus/system_bus_socket"))
+    await bus.connect_safely()
     await bus.request_name("org.freedesktop.login1")
     for sleeps in (True, False):
         path, interface = "/org/freedesktop/login1", "org.freedesktop.login1.Manager"

@@ -62,8 +62,9 @@ class Menu:
         return await self.bus.call(self.item, "/Menu", MENU, member, signature, *values)
 
     async def listen(self) -> None:
-        await self.bus.listen("/Menu", MENU, "LayoutUpdated", self.layout_updated, self.item)
-        await self.bus.listen("/Menu", MENU, "ItemsPropertiesUpdated", self.properties_updated, self.item)
+        sender = f",sender='{self.item}'"
+        await self.bus.listen("/Menu", MENU, "LayoutUpdated", self.layout_updated, sender)
+        await self.bus.listen("/Menu", MENU, "ItemsPropertiesUpdated", self.properties_updated, sender)
 
     def soon(self, work: Callable[..., Any], *values: Any) -> None:
         task = asyncio.get_running_loop().create_task(work(*values))
