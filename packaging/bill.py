@@ -22,6 +22,21 @@ LICENCES = {
 }
 """SPDX names of those whose metadata say it in words."""
 
+COMPILED_IN = {
+    "grpcio": {
+        "abseil-cpp": "Apache-2.0",
+        "BoringSSL": "Apache-2.0",
+        "c-ares": "MIT",
+        "re2": "BSD-3-Clause",
+        "upb": "BSD-3-Clause",
+        "zlib": "Zlib",
+    },
+}
+"""Libraries inside those whose wheels bring no bill of materials of their own (PEP 770), with their licences."""
+
+NOT_IN_THE_WHEEL = ("FriBiDi", "libimagequant")
+"""Pillow's bill names them, too: the first is the system's, the second is for those who build Pillow themselves."""
+
 PYTHON_LICENCE = "Python-2.0.1"
 PYTHON_PACKAGES = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib")
 
@@ -69,10 +84,12 @@ def write_sbom(root: Path, package: Package, version: str) -> None:
         for name in PYTHON_PACKAGES:
             of = run("dpkg-query", "-W", "-f", "${Version}", name)
             components.append(_component(name, of, PYTHON_LICENCE, f"pkg:deb/debian/{name}@{of}?distro=bookworm"))
-    for _, metadata in _bundled(root):
+    for info, metadata in _bundled(root):
         name, of = str(metadata["Name"]), str(metadata["Version"])
         purl = f"pkg:pypi/{name.lower().replace('_', '-').replace('.', '-')}@{of}"
-        components.append(_component(name, of, licence_of(metadata), purl))
+        component = _component(name, of, licence_of(metadata), purl)
+        inside = _inside(info, name.lower())
+        components.append({**component, "components": inside} if inside else component)
     itself = _component(package.name, version, "Apache-2.0", f"pkg:generic/{package.name}@{version}")
     text = json.dumps(components, sort_keys=True)
     document = {
@@ -85,6 +102,30 @@ def write_sbom(root: Path, package: Package, version: str) -> None:
     }
     path = root / "usr/share/doc" / package.name / "sbom.cdx.json"
     write(path, json.dumps(document, indent=1) + "\n")
+
+
+def _inside(info: Path, name: str) -> list[dict[str, object]]:
+    """What is compiled into a library, as its wheel's own bills say: OpenSSL in cryptography, say."""
+    found: list[dict[str, object]] = [
+        {"type": "library", "name": inner, "licenses": [{"license": {"id": licence}}]}
+        for inner, licence in COMPILED_IN.get(name, {}).items()
+    ]
+    for path in sorted((info / "sboms").glob("*.json")):
+        for one in json.loads(path.read_text(encoding="utf-8")).get("components", []):
+            if one["name"] == name or one["name"] in NOT_IN_THE_WHEEL or one.get("scope") == "excluded":
+                continue
+            kept = {key: one[key] for key in ("type", "name", "version", "licenses") if key in one}
+            purl = str(one.get("purl", "")).partition("?")[0]  # without the folder of whoever built the wheel
+            found.append({**kept, "purl": purl} if purl else kept)
+    return found
+
+
+def expression(root: Path) -> str:
+    """The licences of all in a package's tree, as the field of an .rpm has them."""
+    python = {PYTHON_LICENCE} if (root / PREFIX / "bin/python3").exists() else set()
+    bundled = {licence_of(metadata) for _, metadata in _bundled(root)}
+    others = sorted((python | bundled) - {"Apache-2.0"})
+    return " AND ".join(["Apache-2.0", *(f"({one})" if " OR " in one else one for one in others)])
 
 
 def _component(name: str, version: str, licence: str, purl: str) -> dict[str, object]:

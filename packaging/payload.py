@@ -25,8 +25,9 @@ LOWEST_GLIBC = (2, 35)
 """What Debian 12's interpreter needs (hypot). Debian 12 has 2.36, Ubuntu 24.04 2.39, Fedora more, RHEL 9 only 2.34."""
 
 SYSTEM_LIBRARIES = {
-    "ld-linux-x86-64.so.2": "libc6", "libc.so.6": "libc6", "libm.so.6": "libc6", "libpthread.so.0": "libc6",
-    "libdl.so.2": "libc6", "librt.so.1": "libc6", "libgcc_s.so.1": "libgcc-s1", "libstdc++.so.6": "libstdc++6",
+    "ld-linux-x86-64.so.2": "libc6", "ld-linux-aarch64.so.1": "libc6", "libc.so.6": "libc6", "libm.so.6": "libc6",
+    "libpthread.so.0": "libc6", "libdl.so.2": "libc6", "librt.so.1": "libc6", "libgcc_s.so.1": "libgcc-s1",
+    "libstdc++.so.6": "libstdc++6",
     "libz.so.1": "zlib1g", "libexpat.so.1": "libexpat1", "libffi.so.8": "libffi8", "libsqlite3.so.0": "libsqlite3-0",
     "libssl.so.3": "libssl3 | libssl3t64", "libcrypto.so.3": "libssl3 | libssl3t64",
 }  # fmt: skip
@@ -36,7 +37,7 @@ and kept safe by them."""
 LEFT_OUT = {
     "test", "idlelib", "tkinter", "turtledemo", "turtle.py", "lib2to3", "ensurepip", "distutils", "venv",
     "pydoc_data", "curses", "dbm", "sitecustomize.py", "EXTERNALLY-MANAGED", "__pycache__",
-    "_sysconfigdata__linux_x86_64-linux-gnu.py", "antigravity.py", "msilib", "_distutils_system_mod.py", "crypt.py",
+    "antigravity.py", "msilib", "_distutils_system_mod.py", "crypt.py",
     "nturl2path.py",
 }  # fmt: skip
 """Of the standard library: what needs libraries that are not above, and what no program of ours uses."""
@@ -130,7 +131,7 @@ def interpreter(root: Path) -> None:
         sys.exit("packaging/build: /usr/bin/python3.11 is not there: build on Debian 12")
     write(root / PREFIX / "bin/python3", binary.read_bytes(), 0o755)
     for one in sorted(Path("/usr/lib/python3.11").iterdir()):
-        if one.name in LEFT_OUT or one.name.startswith("config-"):
+        if one.name in LEFT_OUT or one.name.startswith(("config-", "_sysconfigdata_")):
             continue
         if one.name == "lib-dynload":
             for module in sorted(one.glob("*.so")):
@@ -231,6 +232,9 @@ def completions(root: Path) -> None:
     for shell, path in folders.items():
         start = "from meshctl.main import run; run()"
         write(root / path, run(root / PREFIX / "bin/python3", "-I", "-B", "-c", start, "completions", shell))
+        # One script completes all our programs; these two shells look for a file by the name of each.
+        for other in ("meshd", "meshtray", "meshtui") if shell != "zsh" else ():
+            (root / path).with_stem(other).symlink_to((root / path).name)
 
 
 def settle(root: Path, moment: int) -> None:

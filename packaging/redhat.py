@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
+import bill
 from payload import TOP, Package, run, write
 
 
@@ -26,14 +27,15 @@ def pack(roots: dict[Package, Path], work: Path, out: Path, version: str, quick:
             listed.append(f'{kind}"/{path}"\n')
         write(top / f"{package.name}.files", "".join(listed))
     spec = (TOP / "packaging/rpm/meshtui.spec").read_text()
-    tray = any(package.name == "meshtui-tray" for package in roots)
+    licences = {package.name.replace("-", "_"): bill.expression(tree) for package, tree in roots.items()}
     definitions = {
         "_topdir": top,
         "trees": top / "trees",
         "lists": top,
         "given_version": version.replace("-", "~"),
         "given_day": time.strftime("%a %b %d %Y", time.gmtime(int(os.environ["SOURCE_DATE_EPOCH"]))),
-        "with_tray": int(tray),
+        "with_tray": int("meshtui_tray" in licences),
+        **{f"licence_{name}": licence for name, licence in licences.items()},
         "_buildhost": "meshtui",
         "use_source_date_epoch_as_buildtime": 1,
         "clamp_mtime_to_source_date_epoch": 1,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from meshd.system_bus import open_bus
+from meshproto.bus_connection import connect
 
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -59,9 +59,7 @@ class PrivateBus:
 
     async def connect(self) -> Any:
         """A connection of dbus-next; `close` it."""
-        connection = open_bus(self.path)
-        await connection.connect_safely()
-        return connection
+        return await connect(f"unix:path={self.path}")
 
 
 async def until(condition: Callable[[], Any], what: str, limit: float = 10.0) -> Any:

@@ -1,6 +1,6 @@
 """The system's D-Bus, where there is one: who owns the names that matter here, their signals, and calls to them.
 
-The only module that imports dbus-next, and only once a bus is there. May be imported by every part of meshd.
+dbus-next is imported only once a bus is there. May be imported by every part of meshd.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from meshproto import bus_connection
+from meshproto.bus_connection import BusError
+
+__all__ = ["LOGIND", "RESOLVED", "BusError", "SystemBus", "bus_path"]
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +37,6 @@ CALL_LIMIT = 3.0
 """Seconds for one call."""
 
 Listener = Callable[[str, str], None]
-
-
-class BusProblem(Exception):
-    """Raised when a call was not done. `name` is the error's on D-Bus, "" when there was no answer."""
-
-    def __init__(self, text: str, name: str = "") -> None:
-        super().__init__(text)
-        self.name = name
 
 
 def bus_path() -> Path | None:
@@ -70,28 +66,12 @@ class SystemBus:
     async def call(
         self, name: str, path: str, interface: str, member: str, signature: str = "", body: Sequence[Any] = ()
     ) -> list[Any]:
-        """The arguments of the answer. Starts no service. Raises BusProblem."""
-        from dbus_next import Message, MessageFlag, MessageType
-
+        """The arguments of the answer. Starts no service. Raises BusError."""
         if self._bus is None:
-            raise BusProblem("there is no system bus")
-        message = Message(
-            destination=name, path=path, interface=interface, member=member, signature=signature, body=list(body),
-            flags=MessageFlag.NO_AUTOSTART,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(CALL_LIMIT):
-                reply = await self._bus.call(message)
-        except TimeoutError:
-            raise BusProblem(f"{name} did not answer {member} within {CALL_LIMIT:g} s") from None
-        except (OSError, EOFError) as error:
-            raise BusProblem(f"the system bus ended during {member}") from error
-        if reply is None:
-            raise BusProblem(f"the system bus ended during {member}")
-        if reply.message_type is MessageType.ERROR:
-            text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else reply.error_name
-            raise BusProblem(f"{name} refuses {member}: {text}", reply.error_name)
-        return list(reply.body)
+            raise BusError("there is no system bus")
+        return await bus_connection.call(
+            self._bus, name, path, interface, member, signature, body, limit_s=CALL_LIMIT, start=False
+        )
 
     async def run(self) -> None:
         while True:
@@ -100,8 +80,8 @@ class SystemBus:
                 try:
                     await self._stay_connected(path)
                     self._tell("the system bus ended")
-                except (OSError, EOFError, TimeoutError, BusProblem) as error:
-                    self._tell(f"no connection to the system bus: {error or 'no answer in time'}")
+                except BusError as error:
+                    self._tell(f"no connection to the system bus: {error}")
             await asyncio.sleep(LOOK_AGAIN)
 
     def _tell(self, text: str) -> None:
@@ -110,10 +90,8 @@ class SystemBus:
         self._told = text
 
     async def _stay_connected(self, path: Path) -> None:
-        bus = open_bus(path)
+        bus = await bus_connection.connect(f"unix:path={path}", CONNECT_LIMIT)
         try:
-            async with asyncio.timeout(CONNECT_LIMIT):
-                await bus.connect_safely()
             bus.add_message_handler(self._received)
             self._bus = bus
             for name in (RESOLVED, LOGIND):
@@ -121,7 +99,7 @@ class SystemBus:
             for name, interface, member in SIGNALS:
                 await self._match(f"sender='{name}',interface='{interface}',member='{member}'")
             for name in (RESOLVED, LOGIND):
-                with contextlib.suppress(BusProblem):  # nobody has it
+                with contextlib.suppress(BusError):  # nobody has it
                     self._owned(name, str((await self._ask("GetNameOwner", name))[0]))
             self._told = ""
             with contextlib.suppress(Exception):  # whatever ended it, as dbus-next met it
@@ -161,59 +139,3 @@ class SystemBus:
             if known and (message.interface, message.member) == (interface, member):
                 for listener in list(self.on_signal):
                     listener(member, message.body)
-
-
-def open_bus(path: Path) -> Any:
-    """A connection of dbus-next, to be connected with `connect_safely` and closed. Raises OSError."""
-    from dbus_next.aio import MessageBus
-
-    class Connection(MessageBus):  # type: ignore[misc]  # dbus-next has no types
-        """Without two faults of dbus-next: it blocks in connect(), and reads for ever when the bus hangs up early."""
-
-        def _setup_socket(self) -> None:
-            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            try:
-                self._sock.connect(str(path))
-            except OSError:
-                self._sock.close()
-                raise
-            self._stream = self._sock.makefile("rwb")
-            self._fd = self._sock.fileno()
-
-        async def _auth_readline(self) -> str:
-            line = b""
-            while not line.endswith(b"\r\n"):
-                more = await self._loop.sock_recv(self._sock, 1)
-                if not more or len(line) > 4096:
-                    raise EOFError("the system bus hung up")
-                line += more
-            return line[:-2].decode(errors="replace")
-
-        async def connect_safely(self) -> None:
-            """As `connect`. Raises OSError, EOFError or BusProblem."""
-            try:
-                await self.connect()
-            except (OSError, EOFError):
-                raise
-            except Exception as error:  # dbus-next's own, about foreign bytes
-                raise BusProblem(str(error) or type(error).__name__) from error
-
-        def send(self, message: Any) -> asyncio.Future[Any]:
-            future: asyncio.Future[Any] = super().send(message)
-            future.add_done_callback(_seen)  # whoever calls waits for the reply, not for this
-            return future
-
-        def close(self) -> None:
-            self._finalize(None)
-            _seen(self._disconnect_future)
-            with contextlib.suppress(OSError, ValueError):
-                self._stream.close()
-            self._sock.close()
-
-    return Connection(bus_address=f"unix:path={path}")
-
-
-def _seen(future: asyncio.Future[Any]) -> None:
-    """Its exception needs no further mention."""
-    if future.done() and not future.cancelled():
-        future.exception()

@@ -12,7 +12,9 @@ from typing import Any
 
 from bench.figures import Figure, machine, table
 
-NAMES = ("start", "throughput", "join", "apply", "memory", "terminal", "failover", "restarts", "commits", "tray")
+NAMES = (
+    "start", "throughput", "join", "apply", "memory", "terminal", "failover", "restarts", "commits", "tray", "packages"
+)  # fmt: skip
 
 
 def main() -> int:

@@ -174,7 +174,10 @@ def test_6_an_admin_publishes_and_withdraws_a_route(journey: Journey) -> None:
     laptop.press("a")
     laptop.shows("A route for home")
     laptop.write("203.0.113.7/24")
-    laptop.shows(f"Perhaps {ROUTE}?")
+    laptop.shows("has bits set behind its prefix", f"{ROUTE}?")
+    laptop.press("C-u")
+    laptop.write("203.0.113.0")
+    laptop.shows("has no prefix length", f"or {ROUTE} for")
     laptop.press("C-u")
     laptop.shows("for example 203")
     laptop.write(ROUTE)
@@ -185,6 +188,10 @@ def test_6_an_admin_publishes_and_withdraws_a_route(journey: Journey) -> None:
     laptop.press("Enter")
     laptop.shows(f"{ROUTE} is offered by gw-berlin", "yes")
     assert ROUTE in journey.ada.run("ip route").stdout
+    laptop.press("7", "G")
+    laptop.shows(f"gw-berlin offers {ROUTE}", f"o go to {ROUTE}")
+    laptop.press("o")
+    laptop.shows(f"▸ ● {ROUTE}")
     laptop.press("e")
     laptop.shows(f"Don't use {ROUTE} on this machine?")
     laptop.press("y")
@@ -267,6 +274,10 @@ def test_9_an_invite_is_revoked(journey: Journey) -> None:
     berlin.shows("Revoke invite")
     berlin.press("y")
     berlin.shows("⊘ whoever has it", "is revoked")
+    berlin.press("7", "G")
+    berlin.shows("was revoked", "o go to invite")
+    berlin.press("o")
+    berlin.shows("▸ ⊘ whoever has it")
 
 
 def test_a_doctor_events_topology_and_nodes_say_what_is_so(journey: Journey) -> None:

@@ -186,12 +186,17 @@ def test_meshd_dies_meanwhile(gate: Gate) -> None:
     gate.screen.shows("No mesh yet.")
 
 
-def test_who_may_not_is_told_the_group_before_the_form(gate: Gate) -> None:
+@pytest.mark.parametrize(
+    ("before", "fix"),
+    [("groupadd -f mesh", "→ sudo usermod -aG mesh nobody"), ("groupdel mesh", "→ sudo groupadd --system mesh")],
+)
+def test_who_may_not_is_told_the_group_before_the_form(gate: Gate, before: str, fix: str) -> None:
+    gate.ada.run(before)
     screen = nobodys(gate.ada)
     try:
         screen.shows("No mesh yet.")
         screen.press("a")
-        screen.shows("nobody may only look", "→ sudo usermod -aG mesh nobody")
+        screen.shows("nobody may only look", fix)
     finally:
         screen.close()
 

@@ -178,11 +178,10 @@ def test_a_crash_of_meshd(desktop: Desktop) -> None:
 LOGIND = """
 import asyncio, pathlib, sys
 from dbus_next import Message
-from meshd.system_bus import open_bus
+from meshproto.bus_connection import connect
 
 async def main():
-    bus = open_bus(pathlib.Path("/run/dbus/system_bus_socket"))
-    await bus.connect_safely()
+    bus = await connect("unix:path=/run/dbus/system_bus_socket")
     await bus.request_name("org.freedesktop.login1")
     for sleeps in (True, False):
         path, interface = "/org/freedesktop/login1", "org.freedesktop.login1.Manager"

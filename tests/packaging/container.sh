@@ -10,7 +10,7 @@ look() {
     for one in ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/all/rp_filter ipv4/conf/all/send_redirects; do
         echo "$one $(cat /proc/sys/net/$one)"
     done
-    pgrep -af 'bin/meshd|redis-server|wireguard-go'
+    pgrep -af 'bin/meshd|redis-server|valkey-server|wireguard-go'
 }
 begin() {
     meshd >>/run/log 2>&1 &
@@ -35,19 +35,29 @@ dpkg -i /media/meshtui-helper_"$1"_*.deb || fail install
 begin
 meshctl --timeout 60 create home >/dev/null || fail create
 [ -e /sys/class/net/home ] || fail "no interface"
-dpkg -i /media/meshtui-helper_"$2"_*.deb >/run/upgrade 2>&1 || fail upgrade
+echo '# ours' >>/etc/meshd/meshd.toml
+# An upgrade that is cut off while it unpacks, one that stops before it configures, and then the rest of it.
+setsid dpkg -i /media/meshtui-helper_"$2"_*.deb >/run/upgrade 2>&1 &
+dpkg=$!
+for _ in $(seq 500); do [ -n "$(find /usr/lib/meshtui -name '*.dpkg-new' | head -1)" ] && break; sleep 0.01; done
+kill -KILL -"$dpkg" && wait "$dpkg" && fail "dpkg was done before it could be cut off"
+meshctl status >/dev/null || fail "an upgrade that was cut off broke what runs"
+dpkg --unpack /media/meshtui-helper_"$2"_*.deb >>/run/upgrade 2>&1 || fail "unpacking after it was cut off"
+meshctl status >/dev/null || fail "what runs does not know the unpacked meshctl"
+dpkg --configure -a >/run/upgrade 2>&1 || fail upgrade
 grep -q 'end it (SIGTERM) and start it again' /run/upgrade || fail "an upgrade does not say what to do"
 end
 begin
 writable
 grep -q home.wg /etc/hosts || fail "no names"
+grep -q '# ours' /etc/meshd/meshd.toml || fail "an upgrade lost the settings"
 dpkg -i /media/meshtui-helper_"$1"_*.deb || fail downgrade
 end
 begin
 writable
 dpkg -i /media/meshtui-helper_"$2"_*.deb || fail "upgrade again"
 dpkg -r meshtui-helper || fail remove
-pgrep -af 'bin/meshd|redis-server|wireguard-go' && fail "something still runs after the removal"
+pgrep -af 'bin/meshd|redis-server|valkey-server|wireguard-go' && fail "something still runs after the removal"
 [ ! -e /sys/class/net/home ] || fail "the interface is still there"
 grep home /etc/hosts && fail "names are still there"
 [ -e /var/lib/meshd/home/identity.json ] || fail "the identity is gone"

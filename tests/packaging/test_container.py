@@ -7,12 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from vm.machine import bootstrap
+from vm.machine import IN_A_ROOT, bootstrap
 
 pytestmark = pytest.mark.timeout(1500)
 
-PACKAGES = "iproute2,nftables,redis-server,procps,libffi8,libexpat1,libsqlite3-0,zlib1g,passwd,wireguard-go"
-SUITES = {"bookworm": f"{PACKAGES},libssl3", "trixie": f"{PACKAGES},libssl3t64"}
+SUITES = {
+    "bookworm": f"{IN_A_ROOT},redis-server,libssl3",
+    "trixie": f"{IN_A_ROOT},valkey-redis-compat,libssl3t64",  # Valkey, under the name of Redis
+}
 
 INSIDE = """
 mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t sysfs sysfs "$1/sys" &&

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,8 @@ def test_two_builds_are_byte_identical(packages, tmp_path: Path) -> None:  # typ
 def test_the_service_is_locked_up(unpacked: Path) -> None:
     unit = unpacked / "usr/lib/systemd/system/meshd.service"
     output("systemd-analyze", "security", "--offline=true", "--threshold=29", "--no-pager", unit)
-    kept = {"Type=notify", "WatchdogSec=30", "RuntimeDirectoryPreserve=yes", "KillMode=process"}
+    kept = {"Type=notify", "WatchdogSec=30", "KillMode=process"}
+    kept |= {"RuntimeDirectory=meshd wireguard", "RuntimeDirectoryPreserve=yes"}
     assert kept <= set(unit.read_text().split("\n"))
 
 
@@ -59,6 +61,10 @@ def test_programs_run_from_their_own_interpreter(unpacked: Path) -> None:
     shown = output(python, "-I", "-c", f"import {modules}, sys, asyncio, ssl; print(*sys.path, sep='\\n')")
     assert all(one.startswith(str(unpacked)) for one in shown.split()), shown
     assert (unpacked / "usr/bin/meshd").read_text().startswith("#!/usr/lib/meshtui/bin/python3 -I\n")
+
+
+def _licences(component: dict[str, Any]) -> list[str]:
+    return [one.get("expression") or one["license"]["id"] for one in component["licenses"]]
 
 
 def test_everything_that_is_bundled_is_in_the_bill_with_its_licence(unpacked: Path) -> None:
@@ -73,6 +79,30 @@ def test_everything_that_is_bundled_is_in_the_bill_with_its_licence(unpacked: Pa
         assert len(texts) > len(named) - 3
     python = unpacked / "usr/share/doc/meshtui-helper/licences/python"
     assert "PYTHON SOFTWARE FOUNDATION LICENSE" in python.read_text()
+
+
+def test_the_bill_says_what_is_compiled_into_the_libraries(unpacked: Path) -> None:
+    """Who looks for a flaw of OpenSSL finds the copy in cryptography; nothing tells of a folder where it was built."""
+    text = (unpacked / "usr/share/doc/meshtui-helper/sbom.cdx.json").read_text()
+    inside = {one["name"]: json.dumps(one.get("components")) for one in json.loads(text)["components"]}
+    assert '"pkg:generic/openssl@' in inside["cryptography"]
+    assert '"BoringSSL"' in inside["grpcio"]
+    assert "file://" not in text
+    tray = json.loads((unpacked / "usr/share/doc/meshtui-tray/sbom.cdx.json").read_text())
+    pillow = next(one for one in tray["components"] if one["name"].lower() == "pillow")
+    assert not any(
+        "GPL-3" in licence for one in pillow["components"] if "licenses" in one for licence in _licences(one)
+    )
+
+
+@pytest.mark.parametrize("name", ["meshtui-helper", "meshtui", "meshtui-tray"])
+def test_the_rpm_names_the_licences_of_the_bill(packages, unpacked: Path, name: str) -> None:  # type: ignore[no-untyped-def]
+    bill = json.loads((unpacked / f"usr/share/doc/{name}/sbom.cdx.json").read_text())
+    stated = (
+        output("rpm", "-qp", "--queryformat", "%{LICENSE}", packages.one(name, "rpm")).replace("(", "").replace(")", "")
+    )
+    bundled = {one for component in bill["components"] for one in _licences(component)}
+    assert set(stated.split(" AND ")) == {"Apache-2.0"} | bundled
 
 
 def test_man_pages_completions_and_settings_are_in_place(unpacked: Path) -> None:
@@ -94,6 +124,13 @@ def test_man_pages_completions_and_settings_are_in_place(unpacked: Path) -> None
         "usr/lib/systemd/user/meshtray.service",
     ):
         assert (unpacked / path).stat().st_size > 0, path
+    # bash and fish look for a file by the name of the program.
+    for program in ("meshd", "meshtui", "meshtray"):
+        script = unpacked / f"usr/share/bash-completion/completions/{program}"
+        assert f"complete -F __{program}_complete {program}" in script.read_text()
+        assert (
+            f"complete -c {program} " in (unpacked / f"usr/share/fish/vendor_completions.d/{program}.fish").read_text()
+        )
 
 
 @pytest.mark.parametrize("name", ["meshtui-helper", "meshtui", "meshtui-tray"])

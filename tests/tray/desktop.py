@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshtray.bus import Bus, Interface, Method, Variant
+from meshtray.bus import Bus, Interface, Method, Refuse, Variant
 
 BIN = Path(sys.executable).parent
 TOP = Path(__file__).resolve().parents[2]
@@ -80,16 +80,20 @@ def entry(layout: list[Any]) -> Entry:
 
 
 class Panel:
-    """A watcher and host. `changes` are the signals of the item that it heard."""
+    """A watcher and host; `has_host` False: the one without the other. `changes` are the signals of the item that it
+    heard, `refusals` how often it still refuses to register one."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.items: list[str] = []
         self.changes: list[str] = []
+        self.has_host = True
+        self.refusals = 0
 
     @classmethod
-    async def start(cls, address: str) -> Panel:
+    async def start(cls, address: str, has_host: bool = True, refusals: int = 0) -> Panel:
         panel = cls(await Bus.connect(address))
+        panel.has_host, panel.refusals = has_host, refusals
         panel.bus.export(
             WATCHER_PATH,
             [
@@ -101,7 +105,7 @@ class Panel:
                     },
                     {
                         "RegisteredStatusNotifierItems": ("as", lambda: panel.items),
-                        "IsStatusNotifierHostRegistered": ("b", lambda: True),
+                        "IsStatusNotifierHostRegistered": ("b", lambda: panel.has_host),
                         "ProtocolVersion": ("i", lambda: 0),
                     },
                     {"StatusNotifierItemRegistered": "s", "StatusNotifierHostRegistered": ""},
@@ -116,8 +120,15 @@ class Panel:
         return panel
 
     def _register(self, service: str) -> list[Any]:
+        if self.refusals:
+            self.refusals -= 1
+            raise Refuse("org.freedesktop.DBus.Error.Failed", "not yet")
         self.items.append(service)
         return []
+
+    def host_comes(self) -> None:
+        self.has_host = True
+        self.bus.emit(WATCHER_PATH, WATCHER, "StatusNotifierHostRegistered")
 
     async def stop(self) -> None:
         await self.bus.close()

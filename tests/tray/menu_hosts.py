@@ -62,9 +62,8 @@ class Menu:
         return await self.bus.call(self.item, "/Menu", MENU, member, signature, *values)
 
     async def listen(self) -> None:
-        sender = f",sender='{self.item}'"
-        await self.bus.listen("/Menu", MENU, "LayoutUpdated", self.layout_updated, sender)
-        await self.bus.listen("/Menu", MENU, "ItemsPropertiesUpdated", self.properties_updated, sender)
+        await self.bus.listen("/Menu", MENU, "LayoutUpdated", self.layout_updated, self.item)
+        await self.bus.listen("/Menu", MENU, "ItemsPropertiesUpdated", self.properties_updated, self.item)
 
     def soon(self, work: Callable[..., Any], *values: Any) -> None:
         task = asyncio.get_running_loop().create_task(work(*values))

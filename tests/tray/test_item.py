@@ -23,6 +23,7 @@ async def test_a_panel_sees_icon_tooltip_and_menu(desktop: Desktop, panel: Panel
     assert found["ItemIsMenu"] is True
     assert [one[0] for one in found["IconPixmap"]] == [16, 22, 24, 32, 48]
     assert "home: connected, 10.51.0.4" in await panel.tooltip()
+    assert found["IconAccessibleDesc"] == "home: connected, 10.51.0.4"
     menu = await panel.menu()
     text = menu.text()
     assert "● home: connected  (off)" in text

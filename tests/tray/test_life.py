@@ -113,7 +113,7 @@ async def test_a_link_opens_its_dialog_also_beside_a_tray_that_hangs(
     second = desktop.start_tray("mesh://join/mesh1-abc", TERMINAL=str(terminal))
     await until(lambda: second.poll() is not None, "the second to end")
     assert second.returncode == 1
-    assert "meshtui.Tray did not answer within 5 s" in desktop.log()
+    assert "meshtui.Tray did not answer Open within 5 s" in desktop.log()
     assert "mesh1-abc" in (desktop.folder / "dialog").read_text()
 
 

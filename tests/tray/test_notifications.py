@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from dbus_next import Message
 from meshproto import local_pb2
+from meshproto.bus_connection import connect
 from tray.desktop import Desktop, Panel, until
-from tray.services import NotificationService
+from tray.services import NAME, PATH, NotificationService
 from tui.recorded_meshd import RecordedMeshd
 
 from tui import recordings
@@ -40,6 +42,27 @@ async def test_a_request_is_let_in_from_its_notification(desktop: Desktop, panel
     await service.until_shown("desk-alan is let in to home")
     meshd.push(difference(recordings.mesh()))
     await until(lambda: service.withdrawn == [shown.number], "the request to be withdrawn")
+    await service.stop()
+
+
+async def test_a_click_that_another_program_pretends_is_not_obeyed(
+    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+) -> None:
+    """Sent to the tray alone, past the rules of the bus."""
+    service = await NotificationService.start(desktop.address)
+    meshd.status = recordings.status(recordings.mesh(pending=recordings.pending()))
+    desktop.start_tray()
+    shown = await service.until_shown("desk-alan asks")
+    await panel.registered()
+    stranger = await connect(desktop.address)
+    signal = Message.new_signal(PATH, NAME, "ActionInvoked", "us", [shown.number, "0"])  # "Let it in"
+    signal.destination = panel.item
+    await stranger.send(signal)
+    await panel.until_icon("attention")  # asked and answered after it
+    service.click(shown, "Refuse")
+    await service.until_shown("desk-alan is refused")
+    assert len(meshd.calls) == 1
+    stranger.close()
     await service.stop()
 
 
@@ -115,7 +138,7 @@ async def test_a_slow_service_holds_up_nothing(desktop: Desktop, panel: Panel, m
     await panel.until_icon("attention")
     await panel.click("Disconnect")
     await until(lambda: meshd.calls, "the call", 2)
-    await until(lambda: "did not answer within 5 s" in desktop.log(), "the tray to give up")
+    await until(lambda: "did not answer Notify within 5 s" in desktop.log(), "the tray to give up")
     await service.stop()
 
 
@@ -127,7 +150,7 @@ async def test_what_a_slow_service_shows_can_be_clicked(desktop: Desktop, panel:
     desktop.start_tray()
     shown = await service.until_shown("desk-alan asks")
     service.delay_s = 0.0
-    assert "did not answer within 5 s" in desktop.log()
+    assert "did not answer Notify within 5 s" in desktop.log()
 
     def clicked() -> bool:
         service.click(shown, "Let it in")  # the answer is on its way

@@ -49,6 +49,26 @@ async def test_a_person_who_can_see_no_icon_is_told_once(desktop: Desktop, meshd
     await service.stop()
 
 
+async def test_a_watcher_that_is_not_ready_is_asked_until_it_is(desktop: Desktop, meshd: RecordedMeshd) -> None:
+    panel = await Panel.start(desktop.address, refusals=6)
+    desktop.start_tray()
+    await panel.registered()
+    meshd.push(local_pb2.WatchUpdate(at_ms=1))  # the recorded one has no heart of its own
+    await panel.until_icon("connected")
+    assert desktop.log().count("could not be registered") == 1
+    await panel.stop()
+
+
+async def test_a_watcher_that_says_it_has_no_host_is_better_than_none(desktop: Desktop, meshd: RecordedMeshd) -> None:
+    panel = await Panel.start(desktop.address, has_host=False)
+    tray = desktop.start_tray("--wait", "0.5")
+    await panel.registered()
+    await panel.until_icon("connected")
+    await until(lambda: "StatusNotifierItem with com.canonical.dbusmenu" in desktop.log(), "it to stay")
+    assert tray.poll() is None
+    await panel.stop()
+
+
 async def test_whose_tray_it_is_does_not_hang_on_the_environment(
     desktop: Desktop, panel: Panel, meshd: RecordedMeshd
 ) -> None:

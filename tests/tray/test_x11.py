@@ -73,8 +73,10 @@ async def test_a_panel_that_starts_late_gets_the_icon_with_its_menu(
             return screen.find(screen.picture(), colour)
 
         await until(lambda: sees("green"), "a green icon", 30, desktop.log)
-        late = await Panel.start(desktop.address)
-        await late.registered()
+        late = await Panel.start(desktop.address, has_host=False)  # as a desktop's service that comes before its panel
+        await until(lambda: "nothing there shows icons yet" in desktop.log(), "it to be known", log=desktop.log)
+        assert sees("green")
+        late.host_comes()
         await late.until_icon("connected")
         await late.until_menu("● home: connected")
         await until(lambda: sees("green") is None, "the icon of X11 to be gone", log=desktop.log)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 from tray.desktop import Desktop, until
+from tray.wayland_pointer import Mouse
 
-SWAY = """
-output HEADLESS-1 resolution 800x600 position 0 0
+SCREEN = (800, 600)
+SWAY = f"""
+output HEADLESS-1 resolution {SCREEN[0]}x{SCREEN[1]} position 0 0
 default_border none
 """
 BAR = {"layer": "top", "position": "top", "height": 32, "modules-right": ["tray"], "tray": {"icon-size": 22}}
@@ -46,6 +48,9 @@ class Wayland:
         files = [f"{self.desktop.folder}/waybar.{kind}" for kind in ("json", "css")]
         options = ("--config", files[0], "--style", files[1])
         self.desktop.start("waybar", *options, log="waybar.log", environment=self.environment())
+
+    def mouse(self) -> Mouse:
+        return Mouse(self.desktop.folder / self.display, *SCREEN)
 
     def run(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """As the person: Wayland's socket is theirs."""

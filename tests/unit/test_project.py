@@ -39,7 +39,8 @@ def tracked() -> Iterator[Path]:
     """Every file of the project, without what tools and environments leave behind."""
     left_out = {".git", ".venv", ".hypothesis", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
     for path in sorted(TOP.rglob("*")):
-        if path.is_file() and not left_out & set(path.relative_to(TOP).parts) and path.name != ".git":
+        parts = path.relative_to(TOP).parts
+        if path.is_file() and not left_out & set(parts) and parts[0] not in ("build", "dist") and path.name != ".git":
             yield path
 
 

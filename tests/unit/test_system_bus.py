@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from meshd import system_bus
-from meshd.system_bus import LOGIND, RESOLVED, BusProblem, SystemBus, bus_path
+from meshd.system_bus import LOGIND, RESOLVED, BusError, SystemBus, bus_path
 from private_bus import PrivateBus, until
 
 MANAGER = "org.freedesktop.login1.Manager"
@@ -68,7 +68,7 @@ def test_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_no_bus(bus: SystemBus) -> None:
     assert bus.owner(RESOLVED) == ""
-    with pytest.raises(BusProblem, match="no system bus"):
+    with pytest.raises(BusError, match="no system bus"):
         await bus.call(RESOLVED, "/", "a.b", "C")
 
 
@@ -121,15 +121,15 @@ async def test_calls(daemon: PrivateBus, bus: SystemBus, monkeypatch: pytest.Mon
     resolved = await service(daemon, RESOLVED)
     await until(lambda: bus.owner(RESOLVED), "resolved")
     assert await bus.call(RESOLVED, "/", "org.freedesktop.DBus.Peer", "Ping") == []
-    with pytest.raises(BusProblem, match="refuses") as refused:
+    with pytest.raises(BusError, match="refuses") as refused:
         await bus.call(RESOLVED, "/", "a.b", "C")
     assert refused.value.name == "org.freedesktop.DBus.Error.UnknownMethod"
-    with pytest.raises(BusProblem, match="refuses") as missing:
+    with pytest.raises(BusError, match="refuses") as missing:
         await bus.call("org.freedesktop.nobody", "/", "a.b", "C")
     assert missing.value.name == "org.freedesktop.DBus.Error.NameHasNoOwner"
     resolved._loop.remove_reader(resolved._fd)  # it hangs
     monkeypatch.setattr(system_bus, "CALL_LIMIT", 0.2)
-    with pytest.raises(BusProblem, match="did not answer Ping within"):
+    with pytest.raises(BusError, match="did not answer Ping within"):
         await bus.call(RESOLVED, "/", "org.freedesktop.DBus.Peer", "Ping")
     gone(resolved)
 

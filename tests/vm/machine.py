@@ -25,10 +25,13 @@ TOP = Path(__file__).resolve().parents[2]
 CACHE = TOP / "build" / "packages-vm"
 
 INCLUDED = (
-    "systemd-sysv,dbus,iproute2,iputils-ping,nftables,redis-server,wireguard-tools,kmod,procps,openssh-server,"
+    "systemd-sysv,dbus,iproute2,iputils-ping,nftables,redis-server,wireguard-tools,wireguard-go,kmod,procps,openssh-server,"
     "libssl3,libffi8,libexpat1,libsqlite3-0,zlib1g,passwd,linux-image-cloud-amd64"
 )
 """What an administrator's machine has, and what our packages depend on: there is no network to fetch it from."""
+
+IN_A_ROOT = "iproute2,nftables,procps,libffi8,libexpat1,libsqlite3-0,zlib1g,passwd,wireguard-go"
+"""What our packages need in a root without systemd, besides Redis and OpenSSL, of which there are several."""
 
 SHELL = r"""#!/bin/sh
 stty raw -echo
@@ -159,8 +162,8 @@ class Machine:
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._connect(path, 30)
-            self._line(400, b"ready")
-            self.run("mkdir -p /media; mount -o ro /dev/vdb /media; modprobe wireguard")
+            self._line(900, b"ready")
+            self.run("mkdir -p /media; mount -o ro /dev/vdb /media")
         except BaseException:
             self.close()
             raise
@@ -195,7 +198,7 @@ class Machine:
     def _console(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
 
-    def run(self, command: str, *, check: bool = True, limit: float = 600) -> Done:
+    def run(self, command: str, *, check: bool = True, limit: float = 1200) -> Done:
         """Runs lines for sh; standard output and error together."""
         self._number += 1
         self._socket.sendall(b"%d %s\n" % (self._number, base64.b64encode(command.encode())))
@@ -210,7 +213,7 @@ class Machine:
             "uptime; ps -eo time,args --sort=-time | head -5; journalctl -n 80 --no-pager", check=False
         ).output
 
-    def wait(self, command: str, limit: float = 400) -> None:
+    def wait(self, command: str, limit: float = 900) -> None:
         """Until the command succeeds."""
         deadline = time.monotonic() + limit
         while (done := self.run(command, check=False)).status:

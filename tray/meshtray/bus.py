@@ -1,5 +1,4 @@
-"""D-Bus, for the rest of the tray: the one module that knows the library. dbus-next is not maintained any more;
-dbus-fast has the same names and takes its place by a change of the imports below."""
+"""D-Bus, for the rest of the tray: the one module of it that knows the library, besides meshproto.bus_connection."""
 
 from __future__ import annotations
 
@@ -8,14 +7,16 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from dbus_next.aio.message_bus import MessageBus
 from dbus_next.constants import MessageFlag, MessageType
-from dbus_next.errors import AuthError, DBusError, InvalidAddressError
 from dbus_next.message import Message
 from dbus_next.signature import SignatureTree, Variant
+from meshproto import bus_connection
+from meshproto.bus_connection import BusError
 
 __all__ = ["Bus", "BusError", "Interface", "Method", "Refuse", "Variant"]
 
@@ -32,14 +33,6 @@ CALL_LIMIT_S = 5.0
 DO_NOT_QUEUE = 4
 """Flag of RequestName (D-Bus specification, "Message Bus Messages")."""
 PRIMARY_OWNER, ALREADY_OWNER = 1, 4
-
-
-class BusError(Exception):
-    """Raised when the bus can't be reached or a call on it fails. `name` is the error's D-Bus name, "" for ours."""
-
-    def __init__(self, message: str, name: str = "") -> None:
-        super().__init__(message)
-        self.name = name
 
 
 class Refuse(Exception):
@@ -69,27 +62,40 @@ class Interface:
     signals: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """`sender` "": whoever it comes from."""
+
+    path: str
+    interface: str
+    member: str
+    heard: Callable[..., None]
+    sender: str
+
+    def takes(self, message: Message, owner: str) -> bool:
+        """`owner` is who has the sender's name now."""
+        told = (message.path, message.interface, message.member) == (self.path, self.interface, self.member)
+        return told and (not self.sender or message.sender == owner)
+
+
 class Bus:
     """A connection to a message bus, with our objects on it."""
 
     def __init__(self, connection: MessageBus) -> None:
         self._bus = connection
         self._objects: dict[str, dict[str, Interface]] = {}
-        self._listeners: list[tuple[str, str, str, Callable[..., None]]] = []
+        self._listeners: list[Listener] = []
+        self._owners: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         connection.add_message_handler(self._received)
 
     @classmethod
     async def connect(cls, address: str | None = None) -> Bus:
         """The session bus unless told otherwise. Raises BusError."""
-        connection = None
         try:
-            connection = MessageBus(bus_address=address)
-            return cls(await asyncio.wait_for(connection.connect(), CALL_LIMIT_S))
-        except (OSError, EOFError, AuthError, DBusError, InvalidAddressError, TimeoutError, ValueError) as error:
-            if connection is not None:
-                _let_go(connection)
-            raise BusError(f"there is no session bus: {error or type(error).__name__}") from error
+            return cls(await bus_connection.connect(address, CALL_LIMIT_S))
+        except BusError as error:
+            raise BusError(f"there is no session bus: {error}") from error
 
     @property
     def name(self) -> str:
@@ -109,7 +115,7 @@ class Bus:
         if self._bus.connected:
             self._bus.disconnect()
         await self.closed()
-        _let_go(self._bus)
+        self._bus.close()
 
     # --- others -----------------------------------------------------------------------------------------------------
 
@@ -118,22 +124,9 @@ class Bus:
         limit_s: float = CALL_LIMIT_S, start: bool = True,
     ) -> list[Any]:  # fmt: skip
         """What the method answers. `start`: whether the bus may start the service for it. Raises BusError."""
-        if not self._bus.connected:
-            raise BusError("the session bus is gone")
-        message = Message(
-            destination=service, path=path, interface=interface, member=member, signature=signature,
-            body=list(values), flags=MessageFlag.NONE if start else MessageFlag.NO_AUTOSTART,
-        )  # fmt: skip
-        try:
-            reply = await asyncio.wait_for(self._bus.call(message), limit_s)
-        except TimeoutError as error:
-            raise BusError(f"{service} did not answer within {limit_s:g} s") from error
-        except (OSError, EOFError) as error:
-            raise BusError(f"the session bus is gone: {error}") from error
-        if reply is None or reply.message_type is MessageType.ERROR:
-            text = reply.body[0] if reply is not None and reply.body else "no answer"
-            raise BusError(f"{service}: {text}", str(reply.error_name) if reply is not None else "")
-        return list(reply.body)
+        return await bus_connection.call(
+            self._bus, service, path, interface, member, signature, values, limit_s=limit_s, start=start
+        )
 
     async def owner(self, name: str) -> str:
         """Who has the name now, "" for nobody. Raises BusError."""
@@ -150,10 +143,19 @@ class Bus:
         (answer,) = await self.call(DAEMON, DAEMON_PATH, DAEMON, "RequestName", "su", name, DO_NOT_QUEUE)
         return answer in (PRIMARY_OWNER, ALREADY_OWNER)
 
-    async def listen(self, path: str, interface: str, member: str, heard: Callable[..., None], rule: str = "") -> None:
-        """Has `heard` called with the values of each such signal. Raises BusError."""
-        self._listeners.append((path, interface, member, heard))
+    async def listen(
+        self, path: str, interface: str, member: str, heard: Callable[..., None], sender: str = "", rule: str = ""
+    ) -> None:
+        """Has `heard` called with the values of each such signal; with `sender`, a name, only of whoever has it then:
+        anybody may send a signal to us alone, past the rules of the bus. Raises BusError."""
+        if sender not in ("", DAEMON) and not sender.startswith(":") and sender not in self._owners:
+            self._owners[sender] = ""
+            await self.listen_for_owner(sender, partial(self._owners.__setitem__, sender))
+            self._owners[sender] = await self.owner(sender)
+        self._listeners.append(Listener(path, interface, member, heard, sender))
         match = f"type='signal',path='{path}',interface='{interface}',member='{member}'{rule}"
+        if sender:
+            match += f",sender='{sender}'"
         await self.call(DAEMON, DAEMON_PATH, DAEMON, "AddMatch", "s", match)
 
     async def listen_for_owner(self, name: str, changed: Callable[[str], None]) -> None:
@@ -163,7 +165,7 @@ class Bus:
             if about == name:
                 changed(now)
 
-        await self.listen(DAEMON_PATH, DAEMON, "NameOwnerChanged", heard, f",arg0='{name}'")
+        await self.listen(DAEMON_PATH, DAEMON, "NameOwnerChanged", heard, DAEMON, f",arg0='{name}'")
 
     # --- ours -------------------------------------------------------------------------------------------------------
 
@@ -182,12 +184,12 @@ class Bus:
     def _received(self, message: Message) -> bool:
         """True when it is done with."""
         if message.message_type is MessageType.SIGNAL:
-            for path, interface, member, heard in self._listeners:
-                if (message.path, message.interface, message.member) == (path, interface, member):
+            for one in self._listeners:
+                if one.takes(message, self._owners.get(one.sender, one.sender)):
                     try:
-                        heard(*message.body)
+                        one.heard(*message.body)
                     except TypeError as error:  # somebody's signal with other arguments than the specification says
-                        log.warning("a signal %s.%s can't be read: %s", interface, member, error)
+                        log.warning("a signal %s.%s can't be read: %s", one.interface, one.member, error)
             return False
         if message.message_type is not MessageType.METHOD_CALL or message.path not in self._objects:
             return False
@@ -241,12 +243,6 @@ class Bus:
         if member == "Set":
             raise Refuse("org.freedesktop.DBus.Error.PropertyReadOnly", "it can't be set")
         raise Refuse("org.freedesktop.DBus.Error.UnknownProperty", "there is no such property")
-
-
-def _let_go(connection: MessageBus) -> None:
-    """The library shuts them down and leaves the rest to the garbage collector."""
-    for one in ("_stream", "_sock"):
-        getattr(connection, one).close()
 
 
 def introspection(interfaces: Iterable[Interface]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from meshtray import pictures
 from meshtray.appearance import Appearance
-from meshtray.bus import Bus, BusError, Interface, Method
+from meshtray.bus import PROPERTIES, Bus, BusError, Interface, Method
 from meshtray.dbusmenu import PATH as MENU_PATH
 from meshtray.dbusmenu import DBusMenu
 from meshtray.deeds import Deed, OpenMeshtui
@@ -23,14 +23,13 @@ WATCHER, WATCHER_PATH = "org.kde.StatusNotifierWatcher", "/StatusNotifierWatcher
 
 AGAIN_S = 1.0
 """After a watcher that refused or hung: it may still be starting."""
-TRIES = 5
 
 NOTHING_YET = Appearance(Icon.DISCONNECTED, "meshtray", "", ())
 
 
 class StatusNotifierItem:
-    """`present` shows an appearance. `clicked` gets the token of a click. Its status is never Passive: GNOME hides such
-    items."""
+    """`present` shows an appearance. `clicked` gets the token of a click. `accepted`: by a watcher; `registered`: with
+    one that has something to show icons. The status is never Passive: GNOME hides such items."""
 
     def __init__(self, bus: Bus, chosen: Callable[[Deed], None], clicked: Callable[[str], None]) -> None:
         self._bus = bus
@@ -38,6 +37,7 @@ class StatusNotifierItem:
         self._clicked = clicked
         self._shown = NOTHING_YET
         self._registration: asyncio.Task[None] | None = None
+        self.accepted = False
         self.registered = asyncio.Event()
         self._menu = DBusMenu(bus, chosen)
         bus.export(PATH, [self._interface()])
@@ -67,6 +67,9 @@ class StatusNotifierItem:
                 "AttentionIconPixmap": ("a(iiay)", self._pixmaps),
                 "AttentionMovieName": ("s", str),
                 "ToolTip": ("(sa(iiay)ss)", self._tooltip),
+                # What Ayatana's hosts and GNOME's extension have a screen reader say; GNOME shows no tooltips.
+                "IconAccessibleDesc": ("s", lambda: self._shown.title),
+                "AttentionAccessibleDesc": ("s", lambda: self._shown.title),
                 "ItemIsMenu": ("b", lambda: True),
                 "Menu": ("o", lambda: MENU_PATH),
             },
@@ -112,6 +115,7 @@ class StatusNotifierItem:
 
     async def start(self) -> None:
         """Registers with the watcher there is, and with each that comes. Raises BusError."""
+        await self._bus.listen(WATCHER_PATH, WATCHER, "StatusNotifierHostRegistered", self._host_came, WATCHER)
         await self._bus.listen_for_owner(WATCHER, self._watcher_changed)
         self._watcher_changed(await self._bus.owner(WATCHER))
 
@@ -122,6 +126,7 @@ class StatusNotifierItem:
 
     def _watcher_changed(self, owner: str) -> None:
         log.debug("StatusNotifierWatcher: %s", owner or "none")
+        self.accepted = False
         self.registered.clear()
         if self._registration is not None:
             self._registration.cancel()
@@ -130,16 +135,37 @@ class StatusNotifierItem:
             self._registration = asyncio.get_running_loop().create_task(self._register())
 
     async def _register(self) -> None:
-        for _ in range(TRIES):
+        """Until it is: at login a watcher may hang for long."""
+        said = ""
+        while not self.accepted:
             try:
                 # Not the path: a watcher that gets one looks for the item at the sender's, which some hosts misread.
                 await self._bus.call(
                     WATCHER, WATCHER_PATH, WATCHER, "RegisterStatusNotifierItem", "s", self._bus.name, start=False
                 )
+                self.accepted = True
             except BusError as error:
-                log.warning("the icon could not be registered: %s", error)
+                if str(error) != said:
+                    log.warning("the icon could not be registered: %s", error)
+                said = str(error)
                 await asyncio.sleep(AGAIN_S)
-            else:
-                log.debug("the icon is registered")
-                self.registered.set()
-                return
+        if await self._has_host():
+            log.debug("the icon is registered")
+            self.registered.set()
+        else:
+            log.debug("the icon is registered, and nothing there shows icons yet")
+
+    async def _has_host(self) -> bool:
+        """Some desktops have a watcher without a panel. One that does not say has."""
+        try:
+            (found,) = await self._bus.call(
+                WATCHER, WATCHER_PATH, PROPERTIES, "Get", "ss", WATCHER, "IsStatusNotifierHostRegistered", start=False
+            )
+        except (BusError, ValueError):
+            return True
+        return getattr(found, "value", True) is not False
+
+    def _host_came(self) -> None:
+        if self.accepted:
+            log.debug("something that shows icons has come")
+            self.registered.set()

@@ -40,10 +40,9 @@ class Notifications:
 
     async def start(self) -> None:
         """Raises BusError."""
-        sender = f",sender='{NAME}'"
-        await self._bus.listen(PATH, NAME, "ActivationToken", self._token_given, sender)
-        await self._bus.listen(PATH, NAME, "ActionInvoked", self._invoked, sender)
-        await self._bus.listen(PATH, NAME, "NotificationClosed", self._closed, sender)
+        await self._bus.listen(PATH, NAME, "ActivationToken", self._token_given, NAME)
+        await self._bus.listen(PATH, NAME, "ActionInvoked", self._invoked, NAME)
+        await self._bus.listen(PATH, NAME, "NotificationClosed", self._closed, NAME)
         await self._bus.listen_for_owner(NAME, self._service_changed)
 
     def show(self, one: Notify) -> None:
@@ -107,7 +106,7 @@ class Notifications:
         await asyncio.wait([asked], timeout=LIMIT_S)
         if not asked.done():
             asked.add_done_callback(lambda done: done.cancelled() or done.exception())
-            raise BusError(f"{NAME} did not answer within {LIMIT_S:g} s")
+            raise BusError(f"{NAME} did not answer Notify within {LIMIT_S:g} s")
         asked.result()
 
     async def _notify(self, one: Notify, body: str, actions: list[str], hints: dict[str, Variant]) -> None:

@@ -143,6 +143,8 @@ async def _place(shown: ExitStack, app: App, item: StatusNotifierItem | None, wa
         while (x11 := _x11_icon()) is None:
             if await _within(registered, min(LOOK_S, late - now())):
                 break
+            if now() >= late and item is not None and item.accepted:
+                break  # by a watcher that says it has nothing to show icons: it may be wrong
             if now() >= late:
                 await app.finish()
                 raise NOWHERE

@@ -13,9 +13,11 @@ from meshproto.durations import format_age, format_left, format_since
 
 from meshctl import as_json
 
-_COLOURS = {"●": "32", "◐": "33", "○": "90", "▲": "31"}
+_COLOURS = {"●": "32", "◐": "33", "○": "90", "▲": "33", "✖": "31", "⊘": "90"}
+"""Shapes mean what they mean in meshtui: in between, off, look at this, an error, disabled."""
+_RED = "31"
 _MESH_SHAPES = {local_pb2.CONNECTED: "●", local_pb2.CONNECTING: "◐", local_pb2.STALE: "▲", local_pb2.DOWN: "○"}
-_CHECK_SHAPES = {local_pb2.OK: "●", local_pb2.WARNING: "◐", local_pb2.ERROR: "▲"}
+_CHECK_SHAPES = {local_pb2.OK: "●", local_pb2.WARNING: "▲", local_pb2.ERROR: "✖"}
 
 
 def clean(text: str) -> str:
@@ -27,8 +29,8 @@ def coloured() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def shape(mark: str) -> str:
-    return f"\x1b[{_COLOURS[mark]}m{mark}\x1b[0m" if coloured() and mark in _COLOURS else mark
+def shape(mark: str, colour: str = "") -> str:
+    return f"\x1b[{colour or _COLOURS[mark]}m{mark}\x1b[0m" if coloured() and mark in _COLOURS else mark
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
@@ -75,7 +77,7 @@ def moment(unix_ms: int) -> str:
 
 
 def _member_row(one: local_pb2.MemberStatus) -> list[str]:
-    mark = "●" if one.online else "○"
+    mark = "⊘" if not one.enabled else "●" if one.online else "○"
     path = as_json.PATHS.get(one.path, "none")
     if one.relay:
         path += f" {one.relay}"
@@ -106,7 +108,8 @@ def members(found: Sequence[local_pb2.MemberStatus], nothing: str) -> str:
 
 def mesh(one: local_pb2.MeshStatus) -> str:
     state = as_json.STATES.get(one.state, "down")
-    head = f"{shape(_MESH_SHAPES.get(one.state, '○'))} {clean(one.name)}  {state}"
+    mark = shape(_MESH_SHAPES.get(one.state, "○"), _RED if one.state == local_pb2.STALE else "")
+    head = f"{mark} {clean(one.name)}  {state}"
     if one.reason:
         head += f": {clean(one.reason)}"
     primary = f"primary {clean(one.primary)}" if one.primary else "no primary known"
@@ -198,7 +201,7 @@ def pending(found: Sequence[local_pb2.PendingStatus]) -> str:
 
 def event(one: local_pb2.Event) -> str:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at_ms / 1000))
-    mark = {"warning": "◐", "error": "▲"}.get(one.severity, " ")
+    mark = {"warning": "▲", "error": "✖"}.get(one.severity, " ")
     actor = f"  · by {one.actor}" if one.actor and one.kind == "change" else ""
     return f"{at} {shape(mark)} {clean(one.mesh or '–'):10} {clean(one.text)}{clean(actor)}"
 
@@ -206,7 +209,7 @@ def event(one: local_pb2.Event) -> str:
 def doctor(found: Sequence[local_pb2.Check]) -> str:
     lines = []
     for one in found:
-        lines.append(f"{shape(_CHECK_SHAPES.get(one.state, '▲'))} {clean(one.check)}: {clean(one.found)}")
+        lines.append(f"{shape(_CHECK_SHAPES.get(one.state, '✖'))} {clean(one.check)}: {clean(one.found)}")
         if one.fix:
             lines.append(f"    fix: {clean(one.fix)}")
     return "\n".join(lines)

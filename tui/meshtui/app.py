@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -24,6 +24,7 @@ from meshtui.listings.listing import Cell
 from meshtui.look import Tone
 from meshtui.mirror import check, fold, merge_events
 from meshtui.model import Link, LinkState, Mesh, Model
+from meshtui.no_color import NoColour
 from meshtui.places import MEMBERS, OVERVIEW
 from meshtui.preferences import Preferences, load, save
 from meshtui.replay import Replay
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from meshproto import local_pb2 as wire
     from meshproto.figures import Figures
     from textual.command import Provider
+    from textual.filter import LineFilter
 
     from meshtui.permissions import Subject
 
@@ -69,6 +71,7 @@ class MeshtuiApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("T", "next_theme", "next theme", show=False),
         Binding("ctrl+c", "quit", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "into the background", show=False, priority=True),
     ]
 
     def __init__(
@@ -88,6 +91,7 @@ class MeshtuiApp(App[None]):
         """Without `theme` the one that was used last; without `preferences` nothing is kept. `seen` is called once
         there is something to see. Raises NoRecording."""
         super().__init__()
+        self._no_colour = (NoColour(lambda: self.current_theme.dark),)
         for one in THEMES:
             self.register_theme(one)
         self._preferences_path = preferences
@@ -117,6 +121,10 @@ class MeshtuiApp(App[None]):
             socket, self, self._clock.now_ms, retry_s, whole_past=record is not None, look_s=look_s
         )
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own draws with shades of grey, and on its own ground, where no colour is wanted."""
+        return self._no_colour if self.no_color else super().get_line_filters()
+
     def get_default_screen(self) -> MainScreen:
         return self._main
 
@@ -133,8 +141,14 @@ class MeshtuiApp(App[None]):
         self.run_worker(self.gate.run(), name="keys", group="keys")
         self.present()
         self.set_interval(1.0, self._tick)
+        self.app_resume_signal.subscribe(self, self._back_again)
         # gRPC takes a while to import: the first frame comes before it.
         self.call_after_refresh(self._connect)
+
+    def _back_again(self, _: App[object]) -> None:
+        """From the background: the terminal has forgotten all, and Textual draws what differs."""
+        for widget in self.screen.walk_children(with_self=True):
+            widget.refresh()
 
     def _handle_exception(self, error: Exception) -> None:
         self.failure = self.failure or error

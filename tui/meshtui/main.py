@@ -69,6 +69,8 @@ def main(arguments: list[str]) -> int:
             raise
         sys.stderr.write("meshtui: Textual is not installed\nfix: pip install 'meshtui[tui]'\n")
         return 1
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)  # an empty one says nothing (https://no-color.org), but something to Textual
     try:
         app = MeshtuiApp(
             options.socket,

@@ -28,7 +28,7 @@ from meshd.naming.resolved import (
     revert_link,
     set_link,
 )
-from meshd.system_bus import RESOLVED, BusProblem
+from meshd.system_bus import RESOLVED, BusError
 
 if TYPE_CHECKING:
     from meshd.assembly.mesh import Mesh
@@ -77,7 +77,7 @@ class Names:
         try:
             async with asyncio.timeout(GOODBYE_LIMIT):
                 await self._revert()
-        except (BusProblem, TimeoutError) as error:
+        except (BusError, TimeoutError) as error:
             log.info("%s: names in systemd-resolved end with the interface: %s", self._mesh.name, error)
         self._set, self._by_resolved = None, False
         await self._hosts.remove()
@@ -133,7 +133,7 @@ class Names:
                 await self._use_hosts_file("switched off: split_dns")
             else:
                 await self._use_resolved(owner)
-        except BusProblem as error:
+        except BusError as error:
             problem = self._problem = str(error)
             await self._use_hosts_file(problem)
         self._problem = problem
@@ -167,7 +167,7 @@ class Names:
         await self._set_by_resolved(False)
         try:
             await self._revert()
-        except BusProblem as error:
+        except BusError as error:
             log.info("%s: %s", self._mesh.name, error)  # tried again
         self._set = None
 

@@ -26,6 +26,7 @@ GRACE = 15.0
 def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
     """(state, reason); the reason is "" when connected."""
     if mesh.choices.paused_until_ms:
+        time.tzset()  # a laptop travels, and the zone of the machine is read once, or when that is asked for
         until = time.strftime("%H:%M", time.localtime(mesh.choices.paused_until_ms / 1000))
         return local_pb2.DOWN, f"paused until {until}; connect now with `meshctl up {mesh.name}`"
     if not mesh.choices.up:

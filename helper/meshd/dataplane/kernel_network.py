@@ -34,9 +34,15 @@ _IPV6_CONF = Path("/proc/sys/net/ipv6/conf")
 
 @contextmanager
 def _netlink(what: str) -> Iterator[Any]:
+    with _explained(what), IPRoute() as route:
+        yield route
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Raises Failed for what the kernel refuses."""
     try:
-        with IPRoute() as route:
-            yield route
+        yield
     except NetlinkError as error:
         if error.code == errno.EPERM:
             raise Failed(
@@ -61,24 +67,25 @@ class InterfaceState:
 def read_interface(interface: str, unreachable: frozenset[Network]) -> InterfaceState | None:
     """All of it over one socket, since making one takes pyroute2 2 ms; None when there is no such interface."""
     with _netlink(f"reading {interface}") as route:
-        links = route.get_links()
-        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in links}
-        for link in links:
-            if names[link["index"]] == interface:
-                index = link["index"]
-                addresses = [
-                    ip_interface(f"{_local(message)}/{message['prefixlen']}")
-                    for message in route.get_addr(index=index)
-                    if message["index"] == index
-                ]
-                return InterfaceState(
-                    bool(link["flags"] & 1),  # IFF_UP
-                    link.get_attr("IFLA_MTU"),
-                    frozenset(one for one in addresses if not one.ip.is_link_local),
-                    _routes(index, unreachable),
-                    _uplinks(names),
-                )
-    return None
+        try:
+            index = socket.if_nametoindex(interface)
+            (link,) = route.get_links(index)
+        except (OSError, NetlinkError) as error:
+            if isinstance(error, NetlinkError) and error.code != errno.ENODEV:
+                raise
+            return None
+        addresses = [
+            ip_interface(f"{_local(message)}/{message['prefixlen']}")
+            for message in route.get_addr(index=index)
+            if message["index"] == index
+        ]
+        return InterfaceState(
+            bool(link["flags"] & 1),  # IFF_UP
+            link.get_attr("IFLA_MTU"),
+            frozenset(one for one in addresses if not one.ip.is_link_local),
+            _routes(index, unreachable),
+            _uplinks(_names()),
+        )
 
 
 def _routes(index: int, unreachable: frozenset[Network]) -> frozenset[DesiredRoute]:
@@ -99,23 +106,22 @@ def set_link(interface: str, mtu: int) -> None:
     """The kernel's WireGuard takes its port only now."""
     with _netlink(f"setting {interface} up") as route:
         try:
-            route.link("set", index=_index(route, interface), mtu=mtu, state="up")
+            route.link("set", index=_index(interface), mtu=mtu, state="up")
         except NetlinkError as error:
             if error.code != errno.EADDRINUSE:
                 raise
             raise Failed("the WireGuard port is taken", "choose another one: --listen-port", "port-taken") from error
 
 
-def _index(route: Any, interface: str) -> int:
-    found = route.link_lookup(ifname=interface)
-    if not found:
-        raise Failed(f"interface {interface} is gone", "meshd makes it again by itself")
-    return int(found[0])
+def _index(interface: str) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:
+        raise Failed(f"interface {interface} is gone", "meshd makes it again by itself") from error
 
 
 def interface_names() -> frozenset[str]:
-    with _netlink("reading the links") as route:
-        return frozenset(link.get_attr("IFLA_IFNAME") for link in route.get_links())
+    return frozenset(name for _, name in socket.if_nameindex())
 
 
 def has_ipv6(interface: str = "default") -> bool:
@@ -136,14 +142,14 @@ def _local(message: Any) -> str:
 def add_address(interface: str, address: Interface) -> None:
     with _netlink(f"adding {address} to {interface}") as route:
         extra = {"flags": 0x02} if address.version == 6 else {}  # IFA_F_NODAD, linux/if_addr.h: no wait before use
-        fields = {"index": _index(route, interface), "address": str(address.ip)}
+        fields = {"index": _index(interface), "address": str(address.ip)}
         with _expecting(errno.EEXIST):
             route.addr("add", prefixlen=address.network.prefixlen, **fields, **extra)
 
 
 def remove_address(interface: str, address: Interface) -> None:
     with _netlink(f"removing {address} from {interface}") as route:
-        fields = {"index": _index(route, interface), "address": str(address.ip)}
+        fields = {"index": _index(interface), "address": str(address.ip)}
         with _expecting(errno.EADDRNOTAVAIL):
             route.addr("del", prefixlen=address.network.prefixlen, **fields)
 
@@ -161,14 +167,14 @@ def _expecting(code: int) -> Iterator[None]:
 def local_addresses(without: frozenset[str] = frozenset()) -> list[Address]:
     """The addresses of this machine's interfaces, but for those named."""
     with _netlink("reading the addresses") as route:
-        names = _names(route)
+        names = _names()
         return [
             ip_address(_local(message)) for message in route.get_addr() if names.get(message["index"]) not in without
         ]
 
 
-def _names(route: Any) -> dict[int, str]:
-    return {link["index"]: link.get_attr("IFLA_IFNAME") for link in route.get_links()}
+def _names() -> dict[int, str]:
+    return dict(socket.if_nameindex())
 
 
 # --- routes -------------------------------------------------------------------------------------------------------
@@ -178,7 +184,7 @@ def add_route(interface: str, wanted: DesiredRoute) -> None:
     """Raises Conflict when a route that is not ours has the same destination and metric."""
     with _netlink(f"adding route {wanted.destination}") as route:
         try:
-            route.route("add", **_route_fields(route, interface, wanted))
+            route.route("add", **_route_fields(interface, wanted))
         except NetlinkError as error:
             if error.code != errno.EEXIST:
                 raise
@@ -190,15 +196,15 @@ def add_route(interface: str, wanted: DesiredRoute) -> None:
 
 def replace_route(interface: str, wanted: DesiredRoute) -> None:
     with _netlink(f"changing route {wanted.destination}") as route:
-        route.route("replace", **_route_fields(route, interface, wanted))
+        route.route("replace", **_route_fields(interface, wanted))
 
 
 def remove_route(interface: str, wanted: DesiredRoute) -> None:
     with _netlink(f"removing route {wanted.destination}") as route, _expecting(errno.ESRCH):
-        route.route("del", **_route_fields(route, interface, wanted))
+        route.route("del", **_route_fields(interface, wanted))
 
 
-def _route_fields(route: Any, interface: str, wanted: DesiredRoute) -> dict[str, Any]:
+def _route_fields(interface: str, wanted: DesiredRoute) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "dst": str(wanted.destination),
         "family": socket.AF_INET if wanted.destination.version == 4 else socket.AF_INET6,
@@ -208,7 +214,7 @@ def _route_fields(route: Any, interface: str, wanted: DesiredRoute) -> dict[str,
     if wanted.kind is RouteKind.UNREACHABLE:
         fields["type"] = "unreachable"
     else:
-        fields |= {"oif": _index(route, interface), "scope": 253 if wanted.destination.version == 4 else 0}
+        fields |= {"oif": _index(interface), "scope": 253 if wanted.destination.version == 4 else 0}
     if wanted.mtu:
         fields["metrics"] = {"mtu": wanted.mtu}
     if wanted.source is not None:
@@ -225,13 +231,13 @@ def remove_unreachable(networks: frozenset[Network]) -> None:
             if one.kind == _UNREACHABLE and one.destination in networks:
                 wanted = DesiredRoute(one.destination, RouteKind.UNREACHABLE, metric=one.metric)
                 with _expecting(errno.ESRCH):
-                    route.route("del", **_route_fields(route, "", wanted))
+                    route.route("del", **_route_fields("", wanted))
 
 
 def uplinks() -> frozenset[str]:
     """The interfaces with a default route of somebody else's."""
-    with _netlink("reading the routes") as route:
-        return _uplinks(_names(route))
+    with _explained("reading the routes"):
+        return _uplinks(_names())
 
 
 def _uplinks(names: Mapping[int, str]) -> frozenset[str]:
@@ -251,7 +257,7 @@ def networks_by_interface(without: frozenset[str] = frozenset()) -> dict[Network
     """
     found: dict[Network, str] = {}
     with _netlink("reading the routes") as route:
-        names = _names(route)
+        names = _names()
         for one in read_routes():
             through = [names.get(index, "") for index in one.interfaces] or [""]
             if one.protocol != PROTOCOL and one.kind != _MULTICAST and not without.issuperset(through):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
-from meshd.system_bus import RESOLVED, BusProblem, SystemBus
+from meshd.system_bus import RESOLVED, BusError, SystemBus
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -56,7 +56,7 @@ def leads_to_resolved(resolvers: Sequence[Address]) -> bool:
 
 
 async def set_link(bus: SystemBus, index: int, names: LinkNames) -> None:
-    """Raises BusProblem; then some of it may be in force."""
+    """Raises BusError; then some of it may be in force."""
 
     async def call(member: str, signature: str, *body: Any) -> None:
         await bus.call(RESOLVED, PATH, INTERFACE, member, signature, [index, *body])
@@ -72,16 +72,16 @@ async def set_link(bus: SystemBus, index: int, names: LinkNames) -> None:
 
 
 async def revert_link(bus: SystemBus, index: int) -> None:
-    """Takes everything back. Raises BusProblem; not for an interface or a resolved that is gone."""
+    """Takes everything back. Raises BusError; not for an interface or a resolved that is gone."""
     try:
         await bus.call(RESOLVED, PATH, INTERFACE, "RevertLink", "i", [index])
-    except BusProblem as problem:
+    except BusError as problem:
         if problem.name not in _GONE:
             raise
 
 
 async def read_link(bus: SystemBus, index: int) -> LinkNames:
-    """What resolved knows of that interface. Raises BusProblem."""
+    """What resolved knows of that interface. Raises BusError."""
 
     async def get(what: str) -> list[Any]:
         arguments = [INTERFACE, what]
@@ -92,4 +92,4 @@ async def read_link(bus: SystemBus, index: int) -> LinkNames:
     try:
         return LinkNames(tuple(ip_address(address) for _, address in servers), tuple(domain for domain, _ in domains))
     except (ValueError, TypeError) as error:
-        raise BusProblem(f"{RESOLVED} says what can't be read: {error}") from error
+        raise BusError(f"{RESOLVED} says what can't be read: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from ipaddress import IPv4Address, IPv6Address
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +43,18 @@ def test_a_clock_that_nodes_may_refuse(monkeypatch: pytest.MonkeyPatch, clock: f
     else:
         assert problem.startswith(f"; this machine's clock is {said} behind")
         assert "timedatectl set-ntp true" in problem
+
+
+def test_a_pause_ends_by_the_clock_of_where_the_machine_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    noon = 1_800_014_400_000 - 1_800_014_400_000 % 86_400_000 + 12 * 3_600_000
+    mesh: Any = SimpleNamespace(name="home", choices=SimpleNamespace(paused_until_ms=noon))
+    try:
+        for zone, said in (("UTC", "12:00"), ("EAST-5", "17:00"), ("WEST3", "09:00")):
+            monkeypatch.setenv("TZ", zone)  # as another /etc/localtime: nobody tells this process
+            assert f"paused until {said};" in status.mesh_state(mesh)[1]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,19 @@ def test_every_column_has_a_heading_and_ages_end_at_one_place() -> None:
     assert heading.index("NOTE") == row.index("masqueraded")
     heading, row = as_text.members([MEMBER], "").splitlines()
     assert heading.index("HANDSHAKE") + len("HANDSHAKE") == row.index(" ago") + len(" ago")
+
+
+def test_shapes_are_those_of_meshtui() -> None:
+    from meshtui.listings.doctor import CHECKS
+    from meshtui.look import EVENTS, MESHES
+    from meshtui.model import MeshState, Severity
+
+    for state, severity in ((local_pb2.OK, "INFO"), (local_pb2.WARNING, "WARNING"), (local_pb2.ERROR, "ERROR")):
+        drawn = as_text.doctor([local_pb2.Check(state=state, check="nft", found="x")])
+        assert drawn.startswith(CHECKS[Severity[severity]].shape)
+    for severity in ("warning", "error"):
+        drawn = as_text.event(local_pb2.Event(severity=severity, text="x"))
+        assert f" {EVENTS[Severity(severity)].shape} " in drawn
+    for state in (local_pb2.CONNECTED, local_pb2.CONNECTING, local_pb2.STALE, local_pb2.DOWN):
+        name = local_pb2.MeshState.Name(state).lower()
+        assert as_text.mesh(local_pb2.MeshStatus(state=state)).startswith(MESHES[MeshState(name)].shape)

@@ -19,7 +19,7 @@ from meshd.naming.resolved import (
     revert_link,
     set_link,
 )
-from meshd.system_bus import RESOLVED, BusProblem, SystemBus
+from meshd.system_bus import RESOLVED, BusError, SystemBus
 from private_bus import PrivateBus, until
 
 NAMES = LinkNames(
@@ -111,7 +111,7 @@ async def test_all_of_it_is_taken_back(bus: SystemBus, resolved: SmallResolved) 
 async def test_a_refusal_is_told(bus: SystemBus, resolved: SmallResolved) -> None:
     for member, work in (("SetLinkDNS", set_link(bus, 3, NAMES)), ("RevertLink", revert_link(bus, 3))):
         resolved.refuses = member
-        with pytest.raises(BusProblem, match=f"refuses {member}: no"):
+        with pytest.raises(BusError, match=f"refuses {member}: no"):
             await work
 
 
@@ -119,11 +119,11 @@ async def test_a_service_that_hangs_or_talks_rubbish(
     bus: SystemBus, resolved: SmallResolved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved.rubbish = True
-    with pytest.raises(BusProblem, match="can't be read"):
+    with pytest.raises(BusError, match="can't be read"):
         await read_link(bus, 3)
     monkeypatch.setattr(system_bus, "CALL_LIMIT", 0.2)
     resolved.hangs = True
-    with pytest.raises(BusProblem, match=r"did not answer SetLinkDefaultRoute within 0\.2 s"):
+    with pytest.raises(BusError, match=r"did not answer SetLinkDefaultRoute within 0\.2 s"):
         await set_link(bus, 3, NAMES)
 
 

@@ -34,10 +34,31 @@ RELEASES = sorted(one.name for one in SAMPLES.iterdir() if (one / "state").is_di
 PASSPHRASE = "samples of a release"
 
 
+def about(release: str) -> dict[str, str]:
+    """Its commit, the revision of its last change, and who is in the mesh, where that is more than its first node."""
+    lines = (SAMPLES / release / "about").read_text().splitlines()
+    return {"members": "gw-berlin", **dict(line.split(" ", 1) for line in lines)}
+
+
+def names(state: State) -> list[str]:
+    return sorted(one.name for one in state.parsed.values())
+
+
+def _members(release: str) -> list[Any]:
+    view = load_view(SAMPLES / release / "state/home/view")
+    assert view is not None
+    return list(State.from_view(view).parsed.values())
+
+
 @pytest.fixture(params=RELEASES)
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder of the mesh `home` as a release left it, with two routes' worth of changes."""
-    shutil.copytree(SAMPLES / request.param / "state/home", tmp_path / "home")
+def release(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def home(release: str, tmp_path: Path) -> Path:
+    """The folder of the mesh `home` as a release left it."""
+    shutil.copytree(SAMPLES / release / "state/home", tmp_path / "home")
     return tmp_path / "home"
 
 
@@ -53,36 +74,61 @@ def test_the_identity_of_each_release(home: Path) -> None:
     assert load_identity(home).choices == identity.choices
 
 
-def test_the_view_of_each_release(home: Path) -> None:
+def test_the_view_of_each_release(release: str, home: Path) -> None:
     view = load_view(home / "view")
     assert view is not None
     state = State.from_view(view)
-    assert [one.name for one in state.parsed.values()] == ["gw-berlin"]
+    assert names(state) == about(release)["members"].split()
     assert [one.partition("|")[0] for one in state.routes] == ["203.0.113.0/24"]
 
 
-def test_the_promise_of_each_release(home: Path) -> None:
-    assert Promise.load(home / "promise.json").floor == Position(epoch=2, revision=4)
+def test_the_promise_of_each_release(release: str, home: Path) -> None:
+    assert Promise.load(home / "promise.json").floor == Position(epoch=2, revision=int(about(release)["revision"]))
 
 
-async def test_the_data_of_each_release(home: Path, make_server: Callable[..., Any], folder: Path) -> None:
+async def test_the_data_of_each_release(
+    release: str, home: Path, make_server: Callable[..., Any], folder: Path
+) -> None:
     shutil.copytree(home / "redis", folder / "a")
     server = await make_server("a")
     database = Database(server.connection)
     await database.check_format()
     view = await database.load()
-    assert (await database.position()).revision == 4
-    assert [one.name for one in State.from_view(view).parsed.values()] == ["gw-berlin"]
-    assert len(await database.entries(Position())) == 4
+    assert (await database.position()).revision == int(about(release)["revision"])
+    assert names(State.from_view(view)) == about(release)["members"].split()
+    assert len(await database.entries(Position())) == int(about(release)["revision"])
     await database.close()
+
+
+@pytest.mark.parametrize("release", [one for one in RELEASES if (SAMPLES / one / "state/home/past").exists()])
+async def test_the_past_of_each_release(release: str, tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / release / "state/home/past", tmp_path)
+    past, day = Past(), Day()
+    await PastFile(tmp_path / "past", past, day).read()
+    if about(release)["members"] == "gw-berlin":
+        assert (past.messages(""), day.messages("")) == ([], []), "a node alone has none"
+        return
+    ada = next(one.id for one in _members(release) if one.name == "laptop-ada")
+    assert [(one.member_id, max(one.traffic) > 0, max(one.latency) > 0) for one in past.messages("")] == [
+        (ada, True, True)
+    ]
+    assert [(one.member_id, max(one.traffic) > 0, max(one.latency_ms) > 0) for one in day.messages("")] == [
+        (ada, True, True)
+    ]
 
 
 @pytest.mark.parametrize("release", [one for one in RELEASES if (SAMPLES / one / "backup").exists()])
 def test_the_backup_and_the_recording_of_each_release(release: str) -> None:
     backup = unseal((SAMPLES / release / "backup").read_bytes(), PASSPHRASE)
-    assert [one.name for one in State.from_view(backup.view).parsed.values()] == ["gw-berlin"]
+    assert names(State.from_view(backup.view)) == about(release)["members"].split()
     updates = [local_pb2.WatchUpdate.FromString(one) for _, one in recording.read(SAMPLES / release / "recording")]
     assert updates[0].snapshot.meshes[0].name == "home"
+    assert sorted(one.name for one in updates[0].snapshot.meshes[0].members) == about(release)["members"].split()
+
+
+def test_there_is_a_recording_of_each_format() -> None:
+    first = {(SAMPLES / one / "recording").read_bytes()[:2] == recording.PACKED for one in RELEASES if one != "first"}
+    assert first == {False, True}
 
 
 def _later(path: Path) -> bytes:

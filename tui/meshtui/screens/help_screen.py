@@ -49,7 +49,10 @@ KEYS = (
         ("y n", "yes, no"), ("tab ↓ ↑", "next, previous field"), ("space ← →", "another choice"), ("j k", "scroll"),
         ("⏎ esc", "do it, go back"), ("v", "QR code or text"), ("f1", "this, where ? is a letter"),
     )),
-    ("Program", ((":", "every command by name"), ("T", "next theme"), ("?", "this"), ("q", "quit"))),
+    ("Program", (
+        (":", "every command by name"), ("T", "next theme"), ("?", "this"), ("q", "quit"),
+        ("ctrl+z", "into the background; fg brings it back"),
+    )),
 )  # fmt: skip
 SHAPES = (
     ("●", Tone.GOOD, "online, reached"), ("◐", Tone.CAUTION, "in between"), ("○", Tone.DIM, "offline"),

@@ -150,7 +150,8 @@ class MainScreen(Screen[None]):
                 Hint("C", "columns", "columns", rank=7),
             ]
             if (subject := self._about()) is not None:
-                looks.insert(1, Hint("o", f"go to {name_of(subject)}", "jump", rank=2))
+                rank = 1 if isinstance(self.pane.listing, Events) else 2
+                looks.insert(1, Hint("o", f"go to {name_of(subject)}", "jump", rank=rank))
             if view.replayed is None and any(isinstance(subject, Member) for subject in self.pane.subjects()):
                 looks.insert(0, Hint("space", "mark", "mark", rank=5))
             if len(view.model.meshes) > 1:

@@ -104,7 +104,7 @@ class StoryScreen(Screen[None]):
             if view.replayed is not None:
                 found = [offer for offer in found if offer.refusal is None]
             if (subject := self._about()) is not None:
-                hints.insert(0, Hint("o", f"go to {name_of(subject)}", "jump", rank=2))
+                hints.insert(0, Hint("o", f"go to {name_of(subject)}", "jump", rank=1))
             hints = [*offer_hints(found), *hints]
             hints += [Hint(":", "command", "app.command_palette", rank=2), Hint("?", "help", "help", rank=1)]
         if view.replayed is not None:
@@ -117,10 +117,9 @@ class StoryScreen(Screen[None]):
         lines = list(story.lines)
         at = next((place for place, line in enumerate(lines) if line.label == "Latency"), len(lines))
         past: list[Line] = []
-        if isinstance(subject := next(iter(self._subjects()), None), Member):
-            past = day_lines(self._day, self._view.past(subject), self._view.now_ms)
-            if at < len(lines):
-                past = [*quarter_lines(subject, self._view, width - LABEL), *past]
+        if at < len(lines) and isinstance(subject := next(iter(self._subjects()), None), Member):
+            past = quarter_lines(subject, self._view, width - LABEL)
+            past += day_lines(self._day, self._view.past(subject), self._view.now_ms)
         return replace(story, lines=(*lines[:at], *past, *lines[at + 2 :]))
 
     def say(self, *cells: Cell) -> None:
