@@ -15,7 +15,7 @@ from payload import LOWEST_GLIBC, SYSTEM_LIBRARIES, TOP, Package, check_binaries
 RELATIONS = {
     "meshtui-helper": {
         "Depends": ["nftables", "passwd"],
-        "Recommends": ["redis-server | valkey-redis-compat", "wireguard-tools"],
+        "Recommends": ["redis-server | valkey-server", "wireguard-tools"],
         "Suggests": ["meshtui", "wireguard-go"],
     },
     "meshtui": {"Depends": ["meshtui-helper (= {version})"], "Suggests": ["gnome-keyring | keepassxc", "meshtui-tray"]},

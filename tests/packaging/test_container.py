@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(1500)
 
 SUITES = {
     "bookworm": f"{IN_A_ROOT},redis-server,libssl3",
-    "trixie": f"{IN_A_ROOT},valkey-redis-compat,libssl3t64",  # Valkey, under the name of Redis
+    "trixie": f"{IN_A_ROOT},redis-server,libssl3t64",
 }
 
 INSIDE = """

@@ -53,7 +53,7 @@ def check_redis(nodes: Sequence[str], peers_only: bool, external: bool) -> Check
     """`nodes` are the meshes that this machine is a node of."""
     if external:
         return finding("redis-server", "", "an administrator's (--redis)", "")
-    path = shutil.which("redis-server", path=_PATH)
+    path = shutil.which("redis-server", path=_PATH) or shutil.which("valkey-server", path=_PATH)
     if path is None and peers_only:
         return finding("redis-server", "", "not installed; only nodes need it", "")
     problem = f"not installed; {', '.join(nodes) or 'a node'} needs it" if path is None else ""

@@ -56,11 +56,17 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+FOLDERS = ":/usr/bin:/usr/local/bin"
+"""Where to look besides $PATH."""
+
+NAMES = ("redis-server", "valkey-server")
+"""Valkey is what Redis was under a free licence, and takes the same settings and commands."""
+
+
 def find_binary(given: Path | None) -> Path:
-    """The redis-server program. Raises Failed."""
-    found = shutil.which(
-        str(given) if given else "redis-server", path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/local/bin"
-    )
+    """The redis-server program, else Valkey's. Raises Failed."""
+    folders = os.environ.get("PATH", "") + FOLDERS
+    found = next(filter(None, (shutil.which(name, path=folders) for name in ([str(given)] if given else NAMES))), None)
     if found is None:
         raise Failed(
             f"{given or 'redis-server'} is not installed; a node keeps its state in it", "apt install redis-server"
