@@ -98,6 +98,8 @@ def error_of(failure: grpc.RpcError, socket: Path, method: str = "", look: str =
 
 def barred(socket: Path) -> str:
     """What lets this person open the socket, which meshd makes for everybody; "" where nothing bars them."""
+    if not socket.absolute().parents:
+        return ""
     own, *others = socket.absolute().parents
     for folder in reversed(others):
         if not os.access(folder, os.X_OK) and os.access(folder, os.F_OK):

@@ -388,6 +388,22 @@ async def test_the_palette_finds_commands(make_app: MakeApp, make_meshd: MakeMes
         await until(lambda: meshd.calls, "the ping")
 
 
+async def test_the_palette_can_be_clicked_without_colours(
+    make_app: MakeApp, make_meshd: MakeMeshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    meshd = make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await press(pilot, "colon", *"ping")
+        await shows(app, "Ping gw-berlin")
+        lines = screen_text(app).splitlines()
+        row = next(number for number, line in enumerate(lines) if "Ping gw-berlin" in line)
+        await pilot.click(offset=(lines[row].index("Ping gw-berlin"), row))
+        await until(lambda: meshd.calls, "the ping")
+
+
 async def test_theme_key(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
     make_meshd(recordings.status(recordings.mesh()))
     app = make_app()

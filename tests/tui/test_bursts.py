@@ -126,3 +126,15 @@ async def test_what_is_pasted_is_cut_where_typing_would_end(make_app: MakeApp, m
         app.post_message(events.Paste(f"\n{'a' * 70}\nsecond line"))
         await shows(app, "a" * 63, "join as peer, for 14d")
         assert "a" * 64 not in screen_text(app)
+
+
+async def test_spaces_that_come_at_once_are_typed(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    make_meshd(everything())
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        burst(app, "i")
+        await shows(app, "whoever joins chooses")
+        for typed in ("a", "   ", "b", "\n"):
+            app.post_message(events.Paste(typed))
+        await shows(app, "a   b")

@@ -48,6 +48,7 @@ def _plain(style: Style, dark: bool) -> Style:
         underline=style.underline,
         strike=style.strike,
         reverse=bool(style.reverse) != far,
+        meta=style.meta or None,  # Textual asks it what is under the mouse
     )
 
 

@@ -27,6 +27,10 @@ def test_nothing_has_a_colour_but_a_code(front: str | None, ground: str | None, 
     assert bool(style.bold) == bold
 
 
+def test_what_is_clicked_is_still_known() -> None:
+    assert drawn(Style.parse("#d5d9e2 on #12151c") + Style(meta={"option": 3})).meta == {"option": 3}
+
+
 def test_a_code_keeps_its_two() -> None:
     assert drawn(CODE) == CODE
 

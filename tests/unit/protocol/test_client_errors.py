@@ -116,3 +116,7 @@ def test_who_may_not_open_the_socket_is_told_what_allows_it(
 
 def test_nothing_bars_from_a_socket_that_is_not_there(tmp_path: Path) -> None:
     assert barred(tmp_path / "none" / "meshd.sock") == ""
+
+
+def test_the_root_folder_is_no_socket() -> None:
+    assert barred(Path("/")) == ""

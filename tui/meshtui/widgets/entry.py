@@ -17,6 +17,8 @@ class Entry(Input):
         event.stop()
         lines = [line for line in event.text.splitlines() if line.strip()] or [""]
         text = "\n".join(lines) if self.password else lines[0]
+        if event.text.splitlines() == [event.text]:  # without a line's end, as spaces that came at once
+            text = event.text
         start, end = sorted(self.selection)
         if self.max_length:
             text = text[: max(self.max_length - len(self.value) + end - start, 0)]
