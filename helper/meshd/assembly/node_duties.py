@@ -309,7 +309,7 @@ class NodeDuties:
     async def submit_for(self, member: Member, request: node_pb2.SubmitRequest) -> node_pb2.SubmitReply:
         try:
             check_right(member, request.change, self._mesh.name)
-            self._limits.check_change(member)
+            self._limits.check_change(member, request.change)
         except MeshError as error:
             log.warning("%s may not %s", member.name, request.change.WhichOneof("what"))
             self.refused(str(member.ipv4), str(request.change.WhichOneof("what")), error.message)

@@ -101,8 +101,8 @@ class WithoutNodes:
             if stored is not None and stored.join_port:
                 places += [(one.address, stored.join_port) for one in await self._endpoints(node)]
         known = {node.id: node for node in nodes}
-        state = await ask_for_view(mesh.identity, list(dict.fromkeys(places)), known)
-        if state is None or state.position <= mesh.state.position:
+        state = await ask_for_view(mesh.identity, list(dict.fromkeys(places)), known, mesh.state.position)
+        if state is None:
             return
         if me.role is Role.PEER:
             log.info("%s: took over %s from outside of the tunnel", mesh.name, state.position)

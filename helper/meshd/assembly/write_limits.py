@@ -30,9 +30,9 @@ class WriteLimits:
         self._own = RateLimit(now, tries=OWN_CHANGES, per_second=OWN_CHANGES_PER_SECOND)
         self._strangers = RateLimit(now, tries=REQUESTS, per_second=REQUESTS_PER_SECOND)
 
-    def check_change(self, member: Member) -> None:
-        """Of a member that sent one. Raises TooManyTries."""
-        if member.role is Role.NODE or member.admin:
+    def check_change(self, member: Member, change: node_pb2.Change) -> None:
+        """Of a member that sent it. Raises TooManyTries. It can leave at any time: once."""
+        if member.role is Role.NODE or member.admin or change.WhichOneof("what") == "remove_member":
             return
         wait = self._own.wait(member.ipv4)
         if wait:

@@ -21,6 +21,9 @@ PRESENCE_INTERVAL = 1.0
 """Seconds between heartbeats to one node that tell it who is online: for thousands of members that is far more than the
 rest of a heartbeat."""
 
+TURN_KEPT = 10.0
+"""Seconds that a node which does not answer keeps its turn to rewrite its append-only file: its disk is busy then."""
+
 CALLS_AT_ONCE = 4
 """To one node. A node that is slow to answer is not sent more."""
 
@@ -119,8 +122,13 @@ class Heartbeats:
 
     def turn(self) -> str:
         """Id of the node that may rewrite its append-only file now, until it has: the others wait, this one is last. ""
-        when none wants to. One that is at it already, since the primary before this one, goes first."""
-        wanting = [one for one in self.answering() if self._replies[one].outgrown]
+        when none wants to. One that is at it already, since the primary before this one, or failed, goes first. Who
+        does not answer may be at it still, and keeps its turn for a while."""
+        answering = self.answering()
+        seen = self._answered.get(self._turn)
+        if self._turn not in answering and seen is not None and seen > time.monotonic() - TURN_KEPT:
+            return self._turn
+        wanting = [one for one in answering if self._replies[one].outgrown]
         wanting.sort(key=lambda one: (self._replies[one].store_state == "ok", one))
         if self._outgrown():
             wanting.append(self._self_id)

@@ -18,6 +18,7 @@ from meshd.cluster.identity import Identity
 from meshd.cluster.join_connection import connect
 from meshd.model.errors import MeshError, NotPermitted
 from meshd.model.members import Member, Role
+from meshd.model.position import Position
 from meshd.model.state import State
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,10 @@ Address = IPv4Address | IPv6Address
 
 
 async def ask_for_view(
-    identity: Identity, places: Sequence[tuple[Address, int]], nodes: Mapping[str, Member]
+    identity: Identity, places: Sequence[tuple[Address, int]], nodes: Mapping[str, Member], present: Position
 ) -> State | None:
-    """From the first place (address, TCP join port) that answers as one of the nodes that are known; None when none
-    does. This member is known there by its certificate's key."""
+    """From the first place (address, TCP join port) that answers as one of the nodes that are known and has newer data
+    than `present`; None when none does. This member is known there by its certificate's key."""
     for address, port in places:
         try:
             connection = await connect(address, port, fingerprint(identity.ca_certificate), LIMIT)
@@ -61,7 +62,8 @@ async def ask_for_view(
             continue
         finally:
             await connection.close()
-        return state
+        if state.position > present:
+            return state
     return None
 
 

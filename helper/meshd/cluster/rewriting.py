@@ -24,18 +24,22 @@ class Rewriting:
 
     def __init__(self, server: StoreServer) -> None:
         self._server = server
-        self.outgrown = False  # wanted, or being done
+        self.outgrown = False  # wanted, being done, or failed
         self.our_turn = False  # as the primary said last
 
     async def run(self, is_our_turn: Callable[[], bool]) -> None:
         """Runs until cancelled."""
+        pause = LOOK_EVERY
         while True:
-            await asyncio.sleep(TURN_EVERY if self.outgrown else LOOK_EVERY)
+            await asyncio.sleep(pause)
+            pause = LOOK_EVERY
             try:
-                self.outgrown = await self._server.outgrown()
-                if self.outgrown and is_our_turn():
+                need = await self._server.rewrite_need()
+                self.outgrown = need.wanted
+                if need.wanted and need.possible and is_our_turn():
                     await self._server.rewrite()
                     self.outgrown = False
-            except (MeshError, OSError) as error:
+                elif need.wanted:
+                    pause = TURN_EVERY
+            except (MeshError, OSError) as error:  # the turn stays ours: others' files have to count meanwhile
                 log.warning("the append-only file was not rewritten: %s", error)
-                self.outgrown = False

@@ -74,6 +74,8 @@ def read_interface(interface: str, unreachable: frozenset[Network]) -> Interface
             if isinstance(error, NetlinkError) and error.code != errno.ENODEV:
                 raise
             return None
+        if link.get_attr("IFLA_IFNAME") != interface:  # another one's alternative name
+            return None
         addresses = [
             ip_interface(f"{_local(message)}/{message['prefixlen']}")
             for message in route.get_addr(index=index)
@@ -115,9 +117,12 @@ def set_link(interface: str, mtu: int) -> None:
 
 def _index(interface: str) -> int:
     try:
-        return socket.if_nametoindex(interface)
-    except OSError as error:
-        raise Failed(f"interface {interface} is gone", "meshd makes it again by itself") from error
+        index = socket.if_nametoindex(interface)
+        if socket.if_indextoname(index) == interface:  # and not another one's alternative name
+            return index
+    except OSError:
+        pass
+    raise Failed(f"interface {interface} is gone", "meshd makes it again by itself")
 
 
 def interface_names() -> frozenset[str]:

@@ -20,6 +20,7 @@ from meshd.store import scripts
 from meshd.store.connection import Connection
 from meshd.store.errors import StoreFailed, StoreUnavailable
 from meshd.store.replication import Replication
+from meshd.store.rewrite import Need
 from meshd.store.server import OnExit, StoreServer
 
 log = logging.getLogger(__name__)
@@ -276,11 +277,11 @@ class ExternalServer(StoreServer):
     async def keep_aside(self, name: str) -> str:
         return ""  # its files belong to the administrator
 
-    async def outgrown(self) -> bool:
-        return False
+    async def rewrite_need(self) -> Need:
+        return Need(wanted=False, possible=False)
 
     async def rewrite(self) -> None:
-        """Nothing: see `outgrown`."""
+        """Nothing: see `rewrite_need`."""
 
     async def detach(self) -> None:
         await self._connection.close()

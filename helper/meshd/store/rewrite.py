@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 
 from meshd.model.errors import Failed
 from meshd.store.connection import Connection
@@ -19,14 +20,25 @@ LOOK_AGAIN = 0.05
 """Seconds between looks at a rewrite that runs."""
 
 
-async def needs_rewrite(connection: Connection, room: int = sys.maxsize) -> bool:
-    """Whether the append-only file has grown enough, or was not rewritten to the end, after which it does not count
-    (`IN_FORCE`). Not while it is being rewritten, nor without `room` on the disk, in bytes, for a second one."""
+@dataclass(frozen=True, slots=True)
+class Need:
+    """`wanted`: the append-only file has grown enough, is being rewritten, or was not rewritten to the end: in the last
+    two it does not count (`IN_FORCE`), so nobody else may rewrite one. `possible`: now."""
+
+    wanted: bool
+    possible: bool
+
+
+async def rewrite_need(connection: Connection, room: int = sys.maxsize) -> Need:
+    """`room`: bytes on the disk for a second file. What has grown is left alone without it."""
     info = await connection.info("persistence")
     current, base = int(info.get("aof_current_size", 0)), int(info.get("aof_base_size", 0))
-    if info.get("aof_rewrite_in_progress") != "0" or info.get("aof_rewrite_scheduled") != "0" or current >= room:
-        return False
-    return current >= max(SMALLEST, GROWTH * base) or info.get("aof_last_bgrewrite_status") != "ok"
+    running = info.get("aof_rewrite_in_progress") != "0" or info.get("aof_rewrite_scheduled") != "0"
+    failed = info.get("aof_last_bgrewrite_status") != "ok"
+    grown = current >= max(SMALLEST, GROWTH * base) and current < room
+    # A full copy that is being made for another node would only have it wait, and not count for longer.
+    busy = running or info.get("rdb_bgsave_in_progress") != "0"
+    return Need(running or failed or grown, not busy and current < room)
 
 
 async def rewrite(connection: Connection, timeout: float) -> None:

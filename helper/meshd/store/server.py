@@ -27,7 +27,7 @@ from meshd.store.connection import Connection
 from meshd.store.errors import StoreFailed, StoreUnavailable
 from meshd.store.files import write_atomically
 from meshd.store.process import Process, Record
-from meshd.store.rewrite import needs_rewrite, rewrite
+from meshd.store.rewrite import Need, rewrite, rewrite_need
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class StoreServer(Protocol):
     async def keep_aside(self, name: str) -> str:
         """Copies the append-only file, which does not grow meanwhile; returns where to, "" when that can't be."""
 
-    async def outgrown(self) -> bool:
+    async def rewrite_need(self) -> Need:
         """Whether its append-only file is to be rewritten. Never that of an administrator, who sees to it."""
 
     async def rewrite(self) -> None:
@@ -346,9 +346,9 @@ class RedisServer(StoreServer):
             await asyncio.to_thread(_copy_whole, self._folder / settings.APPEND_FOLDER, target)
         return str(target)
 
-    async def outgrown(self) -> bool:
+    async def rewrite_need(self) -> Need:
         room = (await asyncio.to_thread(shutil.disk_usage, self._folder)).free
-        return await needs_rewrite(self.connection, room)
+        return await rewrite_need(self.connection, room)
 
     async def rewrite(self) -> None:
         log.info("rewriting the append-only file in %s", self._folder)

@@ -22,6 +22,10 @@ class Clock:
         return self.now
 
 
+RENAME = node_pb2.Change(rename_member=node_pb2.RenameMember(name="laptop-ada"))
+LEAVE = node_pb2.Change(remove_member=node_pb2.RemoveMember())
+
+
 def member(name: str, number: int, role: Role = Role.PEER, admin: bool = False) -> Any:
     return SimpleNamespace(name=name, ipv4=IPv4Address("10.51.0.0") + number, role=role, admin=admin)
 
@@ -31,7 +35,7 @@ def written(limits: WriteLimits, clock: Clock, who: Any, seconds: int) -> int:
     done = 0
     for _ in range(2 * seconds):
         with contextlib.suppress(TooManyTries):
-            limits.check_change(who)
+            limits.check_change(who, RENAME)
             done += 1
         clock.now += 0.5
     return done
@@ -43,10 +47,11 @@ def test_a_peer_writes_seldom() -> None:
     peer = member("laptop-ada", 1)
     assert 30 <= written(limits, clock, peer, 60) <= 34
     other = member("laptop-bob", 2)
-    limits.check_change(other)
+    limits.check_change(other, RENAME)
     assert written(limits, clock, peer, 20) <= 2
     with pytest.raises(TooManyTries, match="laptop-ada changes itself too often; nothing was changed"):
-        limits.check_change(peer)
+        limits.check_change(peer, RENAME)
+    limits.check_change(peer, LEAVE)
     clock.now += 86_400
     assert written(limits, clock, peer, 10) == 20
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from meshd.cluster import outside_view
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import new_private_key, signing_request
-from meshd.cluster.outside_view import check_answer, renewed_nodes
+from meshd.cluster.outside_view import ask_for_view, check_answer, renewed_nodes
 from meshd.model.addresses import make_pools
 from meshd.model.changes import Context, create_mesh, decide
 from meshd.model.changes.restore import restore_mesh, restored_position
@@ -18,7 +20,7 @@ from meshd.model.errors import NotPermitted
 from meshd.model.members import Member
 from meshd.model.position import Position
 from meshd.model.state import State
-from meshproto import node_pb2, state_pb2
+from meshproto import join_pb2, node_pb2, state_pb2
 
 MESH_ID = "00000000-0000-4000-8000-000000000001"
 SECRET = bytes(20)
@@ -132,3 +134,43 @@ def test_records_that_the_ca_did_not_sign_are_not_taken_over(mesh: Mesh) -> None
     settings = state_pb2.MeshSettings(id="another")
     with pytest.raises(NotPermitted, match="another mesh"):
         answers(mesh, State(settings=settings, parsed=after.parsed), "gw-berlin", mesh.state)
+
+
+async def test_who_knows_nothing_newer_is_not_the_last_to_be_asked(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that was away for the restore, too, answers with what it has."""
+    stale, after = mesh.state, mesh.restored("gw-berlin")
+    asked: list[str] = []
+
+    class Connection:
+        server_certificate, node_id = b"", ""
+
+        def __init__(self, state: State) -> None:
+            self.stub = self
+            self.state = state
+
+        async def GetChallenge(self, *_: Any, **__: Any) -> join_pb2.ChallengeReply:  # gRPC's name
+            return join_pb2.ChallengeReply()
+
+        async def GetView(self, *_: Any, **__: Any) -> join_pb2.GetViewReply:  # gRPC's name
+            return join_pb2.GetViewReply(view=self.state.to_view())
+
+        async def close(self) -> None: ...
+
+    async def connect(address: Any, *_: Any) -> Connection:
+        asked.append(str(address))
+        return Connection(stale if str(address) == "192.0.2.1" else after)
+
+    monkeypatch.setattr(outside_view, "connect", connect)
+    monkeypatch.setattr(outside_view, "view_signature", lambda *_: b"")
+    monkeypatch.setattr(outside_view, "check_answer", lambda *_: None)
+    identity = SimpleNamespace(
+        ca_certificate=mesh.identity.ca_certificate,
+        choices=SimpleNamespace(member_id="m"),
+        keys=SimpleNamespace(certificate=None),
+    )
+    places = [(IPv4Address("192.0.2.1"), 9000), (IPv4Address("192.0.2.2"), 9000)]
+    found = await ask_for_view(identity, places, nodes(stale), stale.position)  # type: ignore[arg-type]  # what it uses of one
+    assert asked == ["192.0.2.1", "192.0.2.2"]
+    assert found is not None
+    assert found.position == after.position
+    assert await ask_for_view(identity, places, nodes(stale), after.position) is None  # type: ignore[arg-type]  # the same

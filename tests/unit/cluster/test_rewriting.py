@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
 from meshd.cluster import rewriting
-from meshd.cluster.heartbeats import Heartbeats
+from meshd.cluster.heartbeats import TURN_KEPT, Heartbeats
+from meshd.model.errors import Failed
 from meshd.model.state import State
 from meshd.store import rewrite
 from meshd.store.database import Database
@@ -81,7 +84,7 @@ async def test_a_file_that_was_not_rewritten_to_the_end_is_tried_again(
     """It does not count until then: a voter would confirm nothing any more."""
     primary = await cluster.all_vote()
     node = next(one for one in cluster.nodes.values() if one is not primary)
-    assert not await node.server.outgrown()
+    assert not (await node.server.rewrite_need()).wanted
     state = {"aof_last_bgrewrite_status": "err"}
     info = node.server.connection.info
     rewritten = asyncio.Event()
@@ -102,11 +105,44 @@ async def test_a_file_that_was_not_rewritten_to_the_end_is_tried_again(
     assert (await primary.submit(cluster.change())).outcome == DONE
 
 
+async def test_a_file_that_can_not_be_rewritten_keeps_the_others_from_it(
+    quick: None, cluster: Any, monkeypatch: Any
+) -> None:
+    """Theirs have to count meanwhile: else all of the mesh is read-only one after the other."""
+    primary = await cluster.all_vote()
+    first, other = (one for one in cluster.nodes.values() if one is not primary)
+    tries, rewritten = 0, []
+
+    async def fails() -> None:
+        nonlocal tries
+        tries += 1
+        raise Failed("the disk is full")
+
+    async def says(node: Any) -> None:
+        rewritten.append(node.id)
+
+    async def wanted() -> rewrite.Need:
+        return rewrite.Need(wanted=True, possible=True)
+
+    monkeypatch.setattr(first.server, "rewrite", fails)
+    monkeypatch.setattr(first.server, "rewrite_need", wanted)
+    await cluster.until(lambda: tries >= 2)
+    for node in (other, primary):
+        monkeypatch.setattr(node.server, "rewrite_need", wanted)
+        monkeypatch.setattr(node.server, "rewrite", partial(says, node))
+    before = tries
+    await cluster.until(lambda: tries >= before + 5)
+    assert rewritten == []
+    assert (await primary.submit(cluster.change())).outcome == DONE
+
+
 async def test_without_room_for_a_second_file_nothing_is_rewritten(cluster: Any, monkeypatch: Any) -> None:
     node = await cluster.primary()
     monkeypatch.setattr(rewrite, "SMALLEST", 1)
-    assert await node.server.outgrown()
-    assert not await rewrite.needs_rewrite(node.server.connection, room=await size(node))
+    assert (await node.server.rewrite_need()).wanted
+    need = await rewrite.rewrite_need(node.server.connection, room=await size(node))
+    assert not need.wanted
+    assert not need.possible
 
 
 def test_whose_turn_it_is() -> None:
@@ -124,8 +160,10 @@ def test_whose_turn_it_is() -> None:
     assert beats.turn() == "d", "until it is done"
     answers("d", False)
     assert beats.turn() == "b"
-    beats._answered["b"] = 0.0
-    assert beats.turn() == "c", "who does not answer holds nobody up"
+    beats._answered["b"] = time.monotonic() - TURN_KEPT / 2
+    assert beats.turn() == "b", "it may be at it still"
+    beats._answered["b"] = time.monotonic() - TURN_KEPT - 1
+    assert beats.turn() == "c", "who does not answer holds nobody up for long"
     answers("c", False)
     assert beats.turn() == "a", "the primary is last"
     wants["own"] = False

@@ -13,7 +13,7 @@ from meshd.model.position import Position
 from meshd.model.voters import Voters
 from meshd.store.database import Database
 from meshd.store.durability import IN_FORCE, OK, Promise, Sight, look, why_not_in_force
-from meshd.store.rewrite import needs_rewrite, rewrite
+from meshd.store.rewrite import Need, rewrite, rewrite_need
 from meshproto import state_pb2
 
 
@@ -136,19 +136,19 @@ async def test_entry_in_force_survives_sigkill(make_server, fill, until):
 
 async def test_rewrite_is_wanted_when_the_file_has_grown_and_shrinks_it(database, monkeypatch):
     connection = database._connection
-    assert not await needs_rewrite(connection)
+    assert await rewrite_need(connection) == Need(False, True)
     for n in range(20):
         await connection.call("SET", "big", bytes([n]) * (1 << 20))
-    assert await needs_rewrite(connection)
+    assert await rewrite_need(connection) == Need(True, True)
     await rewrite(connection, 30)
-    assert not await needs_rewrite(connection)
+    assert await rewrite_need(connection) == Need(False, True)
     assert int((await connection.info("persistence"))["aof_current_size"]) < 2 << 20
 
 
 async def test_rewrite_that_does_not_end_is_a_failure(database):
     connection = database._connection
     await slow_rewrite(connection)
-    assert not await needs_rewrite(connection)
+    assert await rewrite_need(connection) == Need(wanted=True, possible=False), "the others have to know"
     with pytest.raises(Failed, match="rewrit"):
         await rewrite(connection, 0.2)
     await end_rewrite(connection)
