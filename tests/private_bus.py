@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+from meshproto import bus_connection
 from meshproto.bus_connection import connect
 
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -60,6 +63,44 @@ class PrivateBus:
     async def connect(self) -> Any:
         """A connection of dbus-next; `close` it."""
         return await connect(f"unix:path={self.path}")
+
+
+def overtaken(
+    monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[], Awaitable[None]], question: int = 1
+) -> None:
+    """Has connections read two things at once: who has `name`, asked the first time or that one, and that `change`,
+    called then, changed it."""
+    really, questions = bus_connection.connect, 0
+
+    async def connected(address: str | None = None, limit_s: float = 5.0) -> Any:
+        connection = await really(address, limit_s)
+        call = connection.call
+
+        async def asked(message: Any) -> Any:
+            nonlocal questions
+            if (message.member, message.body) != ("GetNameOwner", [name]):
+                return await call(message)
+            questions += 1
+            if questions != question:
+                return await call(message)
+            connection._loop.remove_reader(connection._fd)
+            answer = asyncio.ensure_future(call(message))
+            there = await until(lambda: _unread(connection), "who has the name")
+            await change()
+            await until(lambda: _unread(connection) > there, "that it changed")
+            connection._loop.add_reader(connection._fd, connection._message_reader)
+            return await answer
+
+        connection.call = asked
+        return connection
+
+    monkeypatch.setattr(bus_connection, "connect", connected)
+
+
+def _unread(connection: Any) -> int:
+    with contextlib.suppress(BlockingIOError):
+        return len(connection._sock.recv(65536, socket.MSG_PEEK))
+    return 0
 
 
 async def until(condition: Callable[[], Any], what: str, limit: float = 10.0) -> Any:

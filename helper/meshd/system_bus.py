@@ -56,6 +56,7 @@ class SystemBus:
         self.on_owner: list[Listener] = []
         self.on_signal: list[Callable[[str, list[Any]], None]] = []
         self._owners: dict[str, str] = {}
+        self._heard: set[str] = set()
         self._bus: Any = None
         self._told = ""
 
@@ -92,6 +93,7 @@ class SystemBus:
     async def _stay_connected(self, path: Path) -> None:
         bus = await bus_connection.connect(f"unix:path={path}", CONNECT_LIMIT)
         try:
+            self._heard.clear()
             bus.add_message_handler(self._received)
             self._bus = bus
             for name in (RESOLVED, LOGIND):
@@ -100,7 +102,9 @@ class SystemBus:
                 await self._match(f"sender='{name}',interface='{interface}',member='{member}'")
             for name in (RESOLVED, LOGIND):
                 with contextlib.suppress(BusError):  # nobody has it
-                    self._owned(name, str((await self._ask("GetNameOwner", name))[0]))
+                    owner = str((await self._ask("GetNameOwner", name))[0])
+                    if name not in self._heard:  # else the answer is older: dbus-next handles a signal first
+                        self._owned(name, owner)
             self._told = ""
             with contextlib.suppress(Exception):  # whatever ended it, as dbus-next met it
                 await bus.wait_for_disconnect()
@@ -131,6 +135,7 @@ class SystemBus:
         if message.sender == BUS and message.member == "NameOwnerChanged":
             name, _, owner = message.body
             if name in (RESOLVED, LOGIND):
+                self._heard.add(name)
                 self._owned(name, owner)
             return
         for name, interface, member in SIGNALS:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from meshd import system_bus
 from meshd.system_bus import LOGIND, RESOLVED, BusError, SystemBus, bus_path
-from private_bus import PrivateBus, until
+from private_bus import PrivateBus, overtaken, until
 
 MANAGER = "org.freedesktop.login1.Manager"
 
@@ -97,6 +97,23 @@ async def test_a_service_that_was_there_before(daemon: PrivateBus, bus: SystemBu
     there = await service(daemon, LOGIND)
     await until(lambda: bus.owner(LOGIND) == there.unique_name, "the owner")
     gone(there)
+
+
+async def test_a_service_that_goes_while_it_is_asked_for(daemon: PrivateBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon.start()
+    there, later = await service(daemon, RESOLVED), await service(daemon, LOGIND)
+
+    async def goes() -> None:
+        gone(there)
+
+    overtaken(monkeypatch, RESOLVED, goes)
+    bus = SystemBus()
+    task = asyncio.create_task(bus.run())
+    await until(lambda: bus.owner(LOGIND) == later.unique_name, "logind, which is asked for next")
+    assert bus.owner(RESOLVED) == ""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    gone(later)
 
 
 async def test_a_signal_counts_from_its_owner_only(daemon: PrivateBus, bus: SystemBus) -> None:

@@ -105,7 +105,7 @@ class Bus:
         """Until the bus ends the connection, or we do."""
         try:
             await asyncio.shield(self._bus.wait_for_disconnect())  # of one future for all who wait
-        except (OSError, EOFError) as error:
+        except Exception as error:  # of the library, also about what it can't read
             log.debug("the bus is gone: %s", error)
 
     async def close(self) -> None:
@@ -150,8 +150,7 @@ class Bus:
         anybody may send a signal to us alone, past the rules of the bus. Raises BusError."""
         if sender not in ("", DAEMON) and not sender.startswith(":") and sender not in self._owners:
             self._owners[sender] = ""
-            await self.listen_for_owner(sender, partial(self._owners.__setitem__, sender))
-            self._owners[sender] = await self.owner(sender)
+            await self.follow_owner(sender, partial(self._owners.__setitem__, sender))
         self._listeners.append(Listener(path, interface, member, heard, sender))
         match = f"type='signal',path='{path}',interface='{interface}',member='{member}'{rule}"
         if sender:
@@ -166,6 +165,20 @@ class Bus:
                 changed(now)
 
         await self.listen(DAEMON_PATH, DAEMON, "NameOwnerChanged", heard, DAEMON, f",arg0='{name}'")
+
+    async def follow_owner(self, name: str, changed: Callable[[str], None]) -> None:
+        """The same, and at first with whoever has it. Raises BusError."""
+        heard = False
+
+        def told(owner: str) -> None:
+            nonlocal heard
+            heard = True
+            changed(owner)
+
+        await self.listen_for_owner(name, told)
+        owner = await self.owner(name)
+        if not heard:  # else the answer is older: the library handles a signal before whoever waits for a reply goes on
+            changed(owner)
 
     # --- ours -------------------------------------------------------------------------------------------------------
 

@@ -116,8 +116,7 @@ class StatusNotifierItem:
     async def start(self) -> None:
         """Registers with the watcher there is, and with each that comes. Raises BusError."""
         await self._bus.listen(WATCHER_PATH, WATCHER, "StatusNotifierHostRegistered", self._host_came, WATCHER)
-        await self._bus.listen_for_owner(WATCHER, self._watcher_changed)
-        self._watcher_changed(await self._bus.owner(WATCHER))
+        await self._bus.follow_owner(WATCHER, self._watcher_changed)
 
     async def stop(self) -> None:
         if self._registration is not None:
