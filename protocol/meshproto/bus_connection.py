@@ -1,8 +1,8 @@
-"""One connection to a D-Bus message bus, for meshd and for the tray: dbus-next without four of its faults.
+"""One connection to a D-Bus message bus, for meshd and for the tray: dbus-next without five of its faults.
 
 It blocks in connect(); reads for ever when the bus hangs up early; leaves sockets to the garbage collector; prints
-traces of calls that nobody waits for any more. The library is imported only when a connection is opened. It is not
-maintained; dbus-fast has the same names.
+traces of calls that nobody waits for any more, and keeps them. The library is imported only when a connection is
+opened. It is not maintained; dbus-fast has the same names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 
 LONGEST_LINE = 4096
 """Bytes of a line while logging in (D-Bus specification, "Authentication Protocol")."""
+
+BUSY_S = 0.05
+"""Until a bus is tried again where more programs want to connect at once than it has room for, as at login."""
 
 
 class BusError(Exception):
@@ -30,8 +33,12 @@ async def connect(address: str | None = None, limit_s: float = 5.0) -> Any:
     Raises BusError."""
     connection = None
     try:
-        connection = _connection(address)
         async with asyncio.timeout(limit_s):
+            while connection is None:
+                try:
+                    connection = _connection(address)
+                except BlockingIOError:
+                    await asyncio.sleep(BUSY_S)
             await connection.connect()
     except BaseException as error:
         if connection is not None:
@@ -63,6 +70,10 @@ async def call(
         raise BusError(f"{service} did not answer {member} within {limit_s:g} s") from None
     except (OSError, EOFError) as error:
         raise BusError(f"the bus ended during {member}") from error
+    except Exception as error:  # of the library: about what it can't read, which ends all calls, or write
+        raise BusError(f"{member} failed: {str(error) or type(error).__name__}") from error
+    finally:
+        connection._method_return_handlers.pop(message.serial, None)  # what comes late is for nobody
     if reply is None:
         raise BusError(f"the bus ended during {member}")
     if reply.message_type is MessageType.ERROR:
@@ -88,7 +99,7 @@ def _connection(address: str | None) -> Any:
                 try:
                     self._sock.connect(name)
                 except OSError as error:
-                    found = error
+                    found = found if isinstance(found, BlockingIOError) else error
                     self._stream.close()
                     self._sock.close()
                 else:
