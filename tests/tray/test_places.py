@@ -69,6 +69,16 @@ async def test_a_watcher_that_says_it_has_no_host_is_better_than_none(desktop: D
     await panel.stop()
 
 
+async def test_what_shows_items_without_being_a_host_shows_how_it_is(desktop: Desktop, meshd: RecordedMeshd) -> None:
+    """At once, and not only when the time for something better is over."""
+    panel = await Panel.start(desktop.address, has_host=False)
+    desktop.start_tray()
+    await panel.registered()
+    await panel.until_icon("connected")
+    assert "● home: connected" in (await panel.menu()).text()
+    await panel.stop()
+
+
 async def test_whose_tray_it_is_does_not_hang_on_the_environment(
     desktop: Desktop, panel: Panel, meshd: RecordedMeshd
 ) -> None:

@@ -20,6 +20,7 @@ class Keyring:
     """Owned by the app. `owner_changed` is to hear who has SERVICE."""
 
     def __init__(self) -> None:
+        self._owner = ""
         self._turn = asyncio.Lock()
         self._gone = asyncio.Event()
         self._refusal: NoKeyring | None = None
@@ -28,8 +29,9 @@ class Keyring:
         self._late: list[Callable[[], None]] = []
 
     def owner_changed(self, owner: str) -> None:
-        """One that ends takes its prompt along, and whoever asked it would wait for ever."""
-        if not owner:
+        """One that ends, or is replaced, takes its prompt along, and whoever asked it would wait for ever."""
+        before, self._owner = self._owner, owner
+        if not owner or (before and before != owner):
             self._gone.set()
             self._drop()
 

@@ -95,6 +95,8 @@ def _problems(state: State) -> Iterator[Item]:
     if not state.snapshot.may_operate:
         fix = _command(state.user)
         how = f"to change that, {group.AFTERWARDS}:" if fix else "logging in again changes that"
+        if group.nameless(state.user):
+            how = group.OTHER_ACCOUNT
         yield _note("observer", f"{state.user} may only look; {how}")
         if fix:
             yield Item("observer/fix", f"Copy: {fix}", Copy(fix, "the command"))

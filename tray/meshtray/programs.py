@@ -84,7 +84,9 @@ def terminal_command(
     command: Sequence[str], environment: Mapping[str, str] = os.environ, size: tuple[int, int] = SIZE
 ) -> list[str]:
     """Runs a command in a terminal: $TERMINAL, which may have options, else the first there is. Raises NoProgram."""
-    chosen, *options = _words(environment.get("TERMINAL", "")) or [""]
+    said = environment.get("TERMINAL", "")
+    whole = shutil.which(said, path=environment.get("PATH"))  # its folder may have a space in its name
+    chosen, *options = [said] if whole is not None else _words(said) or [""]
     for name in (chosen, *TERMINALS) if chosen else TERMINALS:
         found = shutil.which(name, path=environment.get("PATH"))
         if found is not None:
@@ -110,10 +112,11 @@ async def start(command: Sequence[str], token: str = "") -> None:
     whoever was clicked, so that the window comes to the front. Raises NoProgram, also if it fails at once."""
     log.debug("starting %s", command[0])
     nothing = asyncio.subprocess.DEVNULL
+    environment = {name: value for name, value in os.environ.items() if name != TOKEN}  # that one was good for us
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True,
-            env={**os.environ, TOKEN: token} if token else None,
+            env={**environment, TOKEN: token} if token else environment,
         )  # fmt: skip
     except OSError as error:
         raise NoProgram(f"{command[0]} can't be started: {error.strerror}") from error

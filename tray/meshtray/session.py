@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from meshtray import keyring
 from meshtray.app import App
 from meshtray.bus import Bus, BusError, Interface, Method
-from meshtray.item import WATCHER, StatusNotifierItem
+from meshtray.item import NOTHING_YET, WATCHER, StatusNotifierItem
 from meshtray.notifications import Notifications
 from meshtray.preferences import default_path
 from meshtray.state import Nowhere
@@ -99,7 +99,7 @@ async def _on_bus(app: App, bus: Bus, wait_s: float) -> None:
     """Raises NoTray, BusError."""
     notifications = Notifications(bus, app.choose, app.clicked)
     await notifications.start()
-    await bus.listen_for_owner(keyring.SERVICE, app.keyring.owner_changed)
+    await bus.follow_owner(keyring.SERVICE, app.keyring.owner_changed)
     app.notify_through(notifications)
     showing = asyncio.create_task(notifications.run())
     item = StatusNotifierItem(bus, app.choose, app.clicked)
@@ -138,6 +138,8 @@ async def _place(shown: ExitStack, app: App, item: StatusNotifierItem | None, wa
     now = asyncio.get_running_loop().time
     late = now() + wait_s
     registered = item.registered if item is not None else asyncio.Event()
+    if item is not None:  # already: what shows items need not be a host
+        app.show_on(item)
     if item is None or not await _within(registered, min(wait_s, BETTER_S)):
         log.debug("there is no %s: trying a system tray of X11", WATCHER)
         while (x11 := _x11_icon()) is None:
@@ -151,6 +153,8 @@ async def _place(shown: ExitStack, app: App, item: StatusNotifierItem | None, wa
         else:
             shown.enter_context(x11).chosen = app.choose
             app.show_on(x11)
+            if item is not None:
+                item.present(NOTHING_YET)  # rather than what is no longer so
             await registered.wait()
             log.debug("a StatusNotifierWatcher has come: leaving the system tray of X11")
             shown.close()

@@ -196,6 +196,7 @@ def test_who_may_only_look_is_told_what_changes_that(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("meshtray.menu._command", lambda user: "")
     assert "ada may only look; logging in again changes that" in by_label(now)
     assert not any(isinstance(one, Copy) and "usermod" in one.text for one in deeds(now))
+    assert "uid 4711 may only look; use an account of the group mesh" in by_label(replace(now, user="uid 4711"))
 
 
 def test_another_version_of_the_helper_is_shown() -> None:

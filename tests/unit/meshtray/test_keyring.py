@@ -129,8 +129,21 @@ async def test_a_keyring_that_ends_while_it_is_asked(folder: Path) -> None:
     home = await Asker(keyring, "home").waits()
     keyring.owner_changed("")
     await home.fails("the keyring ended while it was asked")
-    keyring.owner_changed(":1.7")
+    keyring.owner_changed(":1.7")  # came, and nothing that was asked ended
     (folder / "unlocked").touch()
     again = Asker(keyring, "home")
     async with asyncio.timeout(30):
         assert await again.answer == KEYS
+
+
+async def test_a_keyring_that_another_one_replaces_while_it_is_asked(folder: Path) -> None:
+    keyring = Keyring()
+    first = await Asker(keyring, "home").waits()
+    keyring.owner_changed(":1.7")  # the bus started it for us
+    keyring.owner_changed(":1.9")
+    await first.fails("the keyring ended while it was asked")
+    second = await Asker(keyring, "home").waits()
+    keyring.owner_changed(":1.9")
+    (folder / "unlocked").touch()
+    async with asyncio.timeout(30):
+        assert await second.answer == KEYS

@@ -106,6 +106,7 @@ def make_program(folder: Path, name: str) -> None:
         (["foot"], "foot --app-id 'a b'", ["foot", "--app-id", "a b", "--window-size-chars=80x36", "x", "y"]),
         (["xterm"], "foot --app-id", ["xterm", "-geometry", "80x36", "-e", "x", "y"]),
         (["qterminal"], "it's broken", ["qterminal", "-e", "x", "y"]),
+        (["xterm", "my term"], "my term", ["my term", "-e", "x", "y"]),
         (["xterm"], "gone", ["xterm", "-geometry", "80x36", "-e", "x", "y"]),
         (
             ["xterm", "gnome-terminal", "x-terminal-emulator -> gnome-terminal.wrapper"],
@@ -124,6 +125,13 @@ def test_the_terminal_of_the_person(there: list[str], chosen: str, expected: lis
             (home / link).symlink_to(home / program)
     found = programs.terminal_command(["x", "y"], {"PATH": str(home), "TERMINAL": chosen}, (80, 36))
     assert [os.path.basename(found[0]), *found[1:]] == expected
+
+
+async def test_the_token_of_an_earlier_click_is_not_handed_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(programs.TOKEN, "earlier")
+    for token in ("", "now"):
+        await programs.start(["sh", "-c", f'echo "${programs.TOKEN}" >> "$HOME/tokens"'], token)
+    assert (home / "tokens").read_text().splitlines() == ["", "now"]
 
 
 def test_without_a_terminal_one_is_named(home: Path) -> None:

@@ -19,6 +19,14 @@ def test_who_is_not_in_it(members: list[str]) -> None:
     assert group.way_in("grace") == "sudo usermod -aG mesh grace, then log in again"
 
 
+def test_a_name_is_one_word_of_a_shell(members: list[str]) -> None:
+    assert group.command("OFFICE\\grace") == "sudo usermod -aG mesh 'OFFICE\\grace'"
+
+
+def test_an_account_without_a_name_can_not_come_into_it(members: list[str]) -> None:
+    assert (group.command("uid 4711"), group.way_in("uid 4711")) == ("", "use an account of the group mesh")
+
+
 def test_who_is_in_it_since_this_session_began(members: list[str]) -> None:
     assert (group.command("ada"), group.way_in("ada")) == ("", "log out and in again")
 
