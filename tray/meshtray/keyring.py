@@ -26,7 +26,7 @@ class Keyring:
         self._refusal: NoKeyring | None = None
         self._refusals = 0
         self._given_up: GivenUp | None = None
-        self._late: list[Callable[[], None]] = []
+        self._late: dict[str, Callable[[], None]] = {}
 
     def owner_changed(self, owner: str) -> None:
         """One that ends, or is replaced, takes its prompt along, and whoever asked it would wait for ever."""
@@ -43,15 +43,19 @@ class Keyring:
         try:
             if self._refusal is not None and self._refusals != before:  # and they meant this one, too
                 if self._given_up is self._refusal:
-                    self._late.append(late)
+                    self._late[name] = late
                 raise self._refusal.with_traceback(None)
-            self._drop()  # its prompt gives way to ours
-            return await self._unless_gone(keyring_process.load(name, waits))
+            others = {one: told for one, told in self._late.items() if one != name}
+            self._drop()  # its prompt gives way to ours, which is for all that it was for
+            self._late = others
+            keys = await self._unless_gone(keyring_process.load(name, waits))
+            self._tell_late()
+            return keys
         except NoEntry:
             raise
         except NoKeyring as error:
             if error is not self._refusal:
-                self._refused(error, late)
+                self._refused(error, name, late)
             raise
         finally:
             self._turn.release()
@@ -77,25 +81,32 @@ class Keyring:
                 task.cancel()
             await asyncio.gather(asked, gone, return_exceptions=True)
 
-    def _refused(self, error: NoKeyring, late: Callable[[], None]) -> None:
+    def _refused(self, error: NoKeyring, name: str, late: Callable[[], None]) -> None:
         self._refusals += 1
         self._refusal = error
         if isinstance(error, GivenUp):
-            self._given_up, self._late = error, [late]
+            self._given_up = error
+            self._late[name] = late
             error.answer.add_done_callback(self._answered)
+        else:
+            self._late.clear()
 
     def _answered(self, answer: asyncio.Task[bytes]) -> None:
         if self._given_up is None or self._given_up.answer is not answer:
             return
         self._given_up = None
-        told, self._late = self._late, []
         if not answer.cancelled() and answer.exception() is None:
-            for late in told:
-                late()
+            self._tell_late()
+        self._late.clear()
+
+    def _tell_late(self) -> None:
+        told, self._late = self._late, {}
+        for late in told.values():
+            late()
 
     def _drop(self) -> None:
         """What was given up and still asks."""
         given_up, self._given_up = self._given_up, None
-        self._late = []
+        self._late = {}
         if given_up is not None and given_up.process.returncode is None:
             given_up.process.kill()

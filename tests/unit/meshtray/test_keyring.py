@@ -124,6 +124,44 @@ async def test_what_was_given_up_gives_way_to_the_next(folder: Path, monkeypatch
     assert not first.unlocked_late.is_set()
 
 
+async def test_others_that_were_given_up_are_told_when_one_unlocks_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring_process, "LIMIT_S", 0.5)
+    keyring = Keyring()
+    home = await Asker(keyring, "home").waits()
+    work = await Asker(keyring, "work").waits()
+    await home.fails("was not unlocked within 0.5 s")
+    await work.fails("was not unlocked within 0.5 s")
+    again = await Asker(keyring, "home").waits()
+    await again.fails("was not unlocked within 0.5 s")
+    monkeypatch.setattr(keyring_process, "LIMIT_S", 30.0)
+    last = await Asker(keyring, "home").waits()
+    assert not work.unlocked_late.is_set()
+    (folder / "unlocked").touch()
+    async with asyncio.timeout(30):
+        assert await last.answer == KEYS
+    assert work.unlocked_late.is_set()
+    assert not home.unlocked_late.is_set()
+    assert not again.unlocked_late.is_set()
+
+
+async def test_who_says_no_says_it_for_those_that_were_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyring_process, "LIMIT_S", 0.1)
+    keyring = Keyring()
+    work = Asker(keyring, "work")
+    await work.fails("was not unlocked")
+    monkeypatch.setattr(keyring_process, "LIMIT_S", 30.0)
+    home = await Asker(keyring, "home").waits()
+    (folder / "no-home").write_text('{"message": "dismissed", "fix": "try again"}')
+    await home.fails("dismissed")
+    (folder / "unlocked").touch()
+    later = Asker(keyring, "other")
+    async with asyncio.timeout(30):
+        assert await later.answer == KEYS
+    assert not work.unlocked_late.is_set()
+
+
 async def test_a_keyring_that_ends_while_it_is_asked(folder: Path) -> None:
     keyring = Keyring()
     home = await Asker(keyring, "home").waits()
