@@ -7,6 +7,7 @@ nothing of ours is sent before the CA's fingerprint agreed (DESIGN.md section 5)
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import time
@@ -105,8 +106,9 @@ async def _server_certificate(address: Address, port: int) -> bytes:
     except ssl.SSLError as error:
         raise Failed(f"{where} is no node of a mesh: it does not speak TLS", "give the address of a node") from error
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)  # asyncio has words of its own for it
         raise Unavailable(
-            f"{where} can't be reached: {error.strerror or error}", "check the address and that meshd runs there"
+            f"{where} can't be reached: {reason}", "check the address and that meshd runs there"
         ) from error
     try:
         certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)

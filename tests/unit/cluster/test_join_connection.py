@@ -105,3 +105,10 @@ async def test_who_does_not_answer_is_unavailable(served: tuple[int, str]) -> No
     async with far_away(port, 60) as dead:
         with pytest.raises(Unavailable, match="no answer"):
             await connect(LOOPBACK, dead, expected, 0.5)
+
+
+async def test_a_port_where_nothing_listens_is_named_with_the_systems_reason() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(Unavailable, match=f"127.0.0.1:{port} can't be reached: Connection refused"):
+        await connect(LOOPBACK, port, None, 5.0)
