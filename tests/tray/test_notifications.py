@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from dbus_next import Message
 from meshproto import local_pb2
 from meshproto.bus_connection import connect
+from meshtray import notifications
+from meshtray.bus import Bus
+from meshtray.state import Notify
 from tray.desktop import Desktop, Panel, until
 from tray.services import NAME, PATH, NotificationService
 from tui.recorded_meshd import RecordedMeshd
@@ -139,6 +143,37 @@ async def test_a_slow_service_holds_up_nothing(desktop: Desktop, panel: Panel, m
     await panel.click("Disconnect")
     await until(lambda: meshd.calls, "the call", 2)
     await until(lambda: "did not answer Notify within 5 s" in desktop.log(), "the tray to give up")
+    await service.stop()
+
+
+async def test_what_a_slow_service_has_not_shown_yet_is_withdrawn_and_replaced(
+    desktop: Desktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await NotificationService.start(desktop.address)
+    bus = await Bus.connect(desktop.address)
+    ours = notifications.Notifications(bus, lambda _: None, lambda _: None)
+    await ours.start()
+    running = asyncio.create_task(ours.run())
+    ours.show(Notify("first", "first", ""))
+    await service.until_shown("first")
+    monkeypatch.setattr(notifications, "LIMIT_S", 0.05)
+    service.delay_s = 0.5
+    ours.show(Notify("gone", "gone", ""))
+    ours.withdraw("gone")
+    ours.show(Notify("twice", "once", ""))
+    ours.show(Notify("twice", "again", ""))
+    gone, once, again = [await service.until_shown(title) for title in ("gone", "once", "again")]
+    assert (once.replaces, again.replaces) == (0, once.number)
+    await until(lambda: service.withdrawn == [gone.number], "it to be withdrawn")
+    ours.show(Notify("first", "anew", ""))
+    ours.withdraw("first")
+    ours.show(Notify("first", "after all", ""))
+    after = await service.until_shown("after all")
+    assert after.number not in service.withdrawn
+    assert service.withdrawn[-1] == (await service.until_shown("anew")).number
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await bus.close()
     await service.stop()
 
 

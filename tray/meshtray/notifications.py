@@ -37,6 +37,8 @@ class Notifications:
         self._actions: dict[int, Sequence[tuple[str, Deed]]] = {}
         self._can: frozenset[str] | None = None
         self._late: set[asyncio.Task[None]] = set()
+        self._asked: dict[str, asyncio.Task[None]] = {}
+        self._unwanted: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Raises BusError."""
@@ -73,12 +75,19 @@ class Notifications:
             try:
                 if isinstance(one, Notify):
                     await self._show(one)
-                elif one in self._ids:
-                    await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(one))
+                else:
+                    await self._withdraw(one)
             except (BusError, TypeError, ValueError) as error:  # also of a service that answers with something else
                 log.info("a notification is not shown: %s", error)
             finally:
                 self._queue.task_done()
+
+    async def _withdraw(self, key: str) -> None:
+        """What is asked for still is withdrawn when its number is known."""
+        if (asked := self._asked.get(key)) is not None:
+            self._unwanted.add(asked)
+        if key in self._ids:
+            await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(key))
 
     async def leave(self) -> None:
         """Takes back what could be clicked: nobody would hear it. The next tray shows in its menu what is still so."""
@@ -100,22 +109,38 @@ class Notifications:
                 actions += [str(number), label]
         body = escaped(one.body) if "body-markup" in can else one.body
         hints = {"urgency": Variant("y", CRITICAL if one.urgent else NORMAL), "desktop-entry": Variant("s", "meshtray")}
-        asked = asyncio.create_task(self._notify(one, body, actions, hints))
+        before = self._asked.get(one.key)
+        asked = self._asked[one.key] = asyncio.create_task(self._notify(one, body, actions, hints, before))
         self._late.add(asked)
-        asked.add_done_callback(self._late.discard)
+
+        def over(_: asyncio.Task[None]) -> None:
+            self._late.discard(asked)
+            self._unwanted.discard(asked)
+            if self._asked.get(one.key) is asked:
+                del self._asked[one.key]
+
+        asked.add_done_callback(over)
         await asyncio.wait([asked], timeout=LIMIT_S)
         if not asked.done():
             asked.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise BusError(f"{NAME} did not answer Notify within {LIMIT_S:g} s")
         asked.result()
 
-    async def _notify(self, one: Notify, body: str, actions: list[str], hints: dict[str, Variant]) -> None:
+    async def _notify(
+        self, one: Notify, body: str, actions: list[str], hints: dict[str, Variant], before: asyncio.Task[None] | None
+    ) -> None:
+        if before is not None:  # whose number it takes
+            await asyncio.wait([before])
+            if self._asked.get(one.key) is not asyncio.current_task():
+                return  # a newer one waits behind it
         (number,) = await self._bus.call(
             NAME, PATH, NAME, "Notify", "susssasa{sv}i",
             "meshtray", self._ids.get(one.key, 0), str(PROGRAM), one.title, body, actions, hints, -1, limit_s=LATE_S,
         )  # fmt: skip
         self._ids[one.key] = number
         self._actions[number] = one.actions
+        if asyncio.current_task() in self._unwanted:
+            await self._bus.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(one.key))
 
     async def _capabilities(self) -> frozenset[str]:
         if self._can is None:
