@@ -1,4 +1,5 @@
-"""Runs benchmarks by name, shows a table for each, and writes all of it as JSON where asked."""
+"""Runs benchmarks by name, shows a table for each, and writes all of it as JSON where asked. Ends with status 1 when a
+figure is above its limit."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from typing import Any
 from bench.figures import Figure, machine, table
 
 NAMES = (
-    "start", "throughput", "join", "apply", "memory", "terminal", "failover", "restarts", "commits", "tray", "packages"
+    "start", "throughput", "join", "apply", "memory", "terminal", "failover", "healing", "restarts", "commits", "tray",
+    "packages",
 )  # fmt: skip
 
 
@@ -26,6 +28,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     results: dict[str, Any] = {}
+    above = 0
     for name in options.names or NAMES:
         before, began = machine(), time.monotonic()
         figures: list[Figure] = importlib.import_module(f"bench.{name}").measure()
@@ -33,10 +36,14 @@ def main() -> int:
         after = machine()["load"]
         print(f"\n{name} ({before['at']}, {took:.0f} s, load {before['load']} before and {after} after)")
         print(table(figures), flush=True)
+        for one in figures:
+            if not one.kept:
+                print(f"{one.name}: {max(one.samples):.2f} {one.unit} is above the limit, {one.limit:g} {one.unit}")
+                above += 1
         results[name] = {**before, "load_after": after, "figures": [one.as_json() for one in figures]}
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=2) + "\n")
-    return 0
+    return 1 if above else 0
 
 
 if __name__ == "__main__":

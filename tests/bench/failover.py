@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 from lab.cluster import Cluster, three_gateways
 from lab.hosts.flood import Flood
@@ -52,7 +51,7 @@ def _round(cluster: Cluster, number: int) -> tuple[float, float]:
     """Milliseconds of a change while nothing happens, and of the one after the kill."""
     old = cluster.primary()
     survivor = cluster.others(old)[number % 2]
-    channel, stub = client.connect(Path(f"/proc/{survivor.pid}/root/run/meshd/meshd.sock"))
+    channel, stub = client.connect(survivor.socket)
     with channel:
         calm = _add(stub, cluster, survivor)
         old.stop_meshd(signal.SIGKILL)

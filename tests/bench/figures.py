@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -16,10 +17,16 @@ class Figure:
     name: str
     unit: str
     samples: tuple[float, ...]
+    limit: float = math.inf  # that no sample may be above
 
     @classmethod
-    def of(cls, name: str, unit: str, samples: Iterable[float]) -> Figure:
-        return cls(name, unit, tuple(samples))
+    def of(cls, name: str, unit: str, samples: Iterable[float], limit: float = math.inf) -> Figure:
+        return cls(name, unit, tuple(samples), limit)
+
+    @property
+    def kept(self) -> bool:
+        """Whether no sample is above the limit."""
+        return max(self.samples) <= self.limit
 
     @property
     def median(self) -> float:

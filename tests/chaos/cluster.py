@@ -10,13 +10,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import grpc
 from lab.hosts.host import Host, wait_until
 from lab.hosts.network import Network
 from meshd.store import settings
 from meshd.store.connection import Connection
 from meshd.store.database import Database, parse_entry
-from meshproto import client, local_pb2
 
 from chaos.history import Copy
 
@@ -57,31 +55,18 @@ class Cluster:
         host.start_meshd(environment={"LD_PRELOAD": str(library), "CHAOS_CLOCK": CLOCK})
 
     def _voters(self) -> int:
-        status = self.status(next(iter(self.nodes.values())))
+        status = next(iter(self.nodes.values())).mesh()
         return sum(member.voter for member in status.members) if status else 0
-
-    def socket(self, host: Host) -> Path:
-        return Path(f"/proc/{host.pid}/root/run/meshd/meshd.sock")
-
-    def status(self, host: Host, timeout: float = 3.0) -> local_pb2.MeshStatus | None:
-        """None when its meshd does not answer."""
-        channel, stub = client.connect(self.socket(host))
-        with channel:
-            try:
-                status: local_pb2.Status = stub.GetStatus(local_pb2.GetStatusRequest(), timeout=timeout)
-            except grpc.RpcError:
-                return None
-        return status.meshes[0] if status.meshes else None
 
     def primary(self) -> Host | None:
         """As most of those that answer say."""
-        named = [one.primary for host in self.nodes.values() if (one := self.status(host, 0.5)) and one.primary]
+        named = [one.primary for host in self.nodes.values() if (one := host.mesh(0.5)) and one.primary]
         return self.nodes[max(set(named), key=named.count)] if named else None
 
     def clients(self, seed: int, seconds: float, out: Path) -> subprocess.Popen[bytes]:
         """Starts the clients, in the network of the visitor and in the file system of this test."""
         assert self.visitor is not None
-        targets = [f"{h.name}={self.socket(h)}={self.network.address(h.name)}" for h in self.nodes.values()]
+        targets = [f"{h.name}={h.socket}={self.network.address(h.name)}" for h in self.nodes.values()]
         return subprocess.Popen(
             ["nsenter", "-t", str(self.visitor.pid), "-n", sys.executable, "-m", "chaos.clients",
              "--seed", str(seed), "--seconds", str(seconds), "--out", str(out), *targets],
@@ -131,10 +116,10 @@ class Cluster:
         """Until all have one primary, take changes, and have what any of them had when this was called; returns the
         seconds that it took. `exact`: nobody writes any more, and all have the same."""
         began = time.monotonic()
-        goal = max((one.revision for host in self.nodes.values() if (one := self.status(host))), default=0)
+        goal = max((one.revision for host in self.nodes.values() if (one := host.mesh())), default=0)
 
         def same() -> bool:
-            found = [one for host in self.nodes.values() if (one := self.status(host))]
+            found = [one for host in self.nodes.values() if (one := host.mesh())]
             if len(found) < len(self.nodes) or not all(one.writable and one.revision >= goal for one in found):
                 return False
             return len({(one.primary, one.epoch, one.revision if exact else 0) for one in found}) == 1
@@ -146,7 +131,7 @@ class Cluster:
         return time.monotonic() - began
 
     def views(self) -> str:
-        found = {host.name: self.status(host) for host in self.nodes.values()}
+        found = {host.name: host.mesh() for host in self.nodes.values()}
         told = (
             f"{name}: {one.primary or 'nobody'} leads, {one.epoch}.{one.revision}, writable: {one.writable}"
             for name, one in found.items()

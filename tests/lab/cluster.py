@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from lab.hosts.host import Host, wait_until
@@ -24,15 +25,18 @@ ONE_VIEW_LIMIT = 4 * ONE_VIEW
 REDIS_PID = "$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /var/lib/meshd/home/redis/server.json)"
 """In a command that is run on a gateway."""
 
+NONE: Mapping[str, bool] = MappingProxyType({})
+
 
 @dataclass
 class Cluster:
-    """A mesh `home` of three gateways."""
+    """A mesh `home` of three gateways, and laptops where a test wants some."""
 
     network: Network
     hosts: dict[str, Host]
     done: dict[str, str]  # each route whose addition was reported done, and the host that it is a route of
     count: int = 0
+    laptops: dict[str, Host] = field(default_factory=dict)
 
     def status(self, host: Host) -> Any:
         return host.meshctl("status")["meshes"][0]
@@ -93,13 +97,14 @@ class Cluster:
         return [host for host in hosts if host.meshd is not None]
 
     def heal(self) -> None:
-        for host in self._on(*self.hosts.values()):
+        for host in self._on(*self.hosts.values(), *self.laptops.values()):
             host.run("ip route show type blackhole | while read -r _ a; do ip route del blackhole $a; done")
 
 
 @contextmanager
-def three_gateways(disk: str = "") -> Iterator[Cluster]:
-    """All of them vote. `disk`: the size of one that is in memory, and goes with the power."""
+def three_gateways(disk: str = "", laptops: Mapping[str, bool] = NONE) -> Iterator[Cluster]:
+    """All of them vote. `disk`: the size of one that is in memory, and goes with the power. `laptops`: whether each is
+    behind NAT."""
     network = Network()
     try:
         hosts = {name: network.host(name, ipv6=False) for name in ("gw-berlin", "gw-paris", "gw-oslo")}
@@ -113,8 +118,13 @@ def three_gateways(disk: str = "") -> Iterator[Cluster]:
             host.meshctl("join", "-", network.address("gw-berlin"), input=key)
         cluster = Cluster(network, hosts, {})
         wait_until(lambda: cluster.voters(first) == 3, 15, "three to vote")
+        for name, nat in laptops.items():
+            host = cluster.laptops[name] = network.host(name, ipv6=False, nat=nat)
+            host.start_meshd()
+            text = first.meshctl("invites", "create", name)["text"]
+            host.meshctl("join", "-", "--always-on", "--wait", "15", input=text)
         yield cluster
-        for host in hosts.values():
+        for host in (*hosts.values(), *cluster.laptops.values()):
             assert "Traceback" not in host.log(), host.log()[-4000:]
     finally:
         network.close()

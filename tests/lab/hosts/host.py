@@ -16,6 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import grpc
+from meshproto import client, local_pb2
+
 BIN = Path(sys.executable).parent
 # Every time-out of the lab is multiplied by this: 1 on a machine, more in an emulated one.
 PATIENCE = float(os.environ.get("LAB_PATIENCE", "1"))
@@ -151,8 +154,7 @@ class Host:
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
         log.close()
-        socket = Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
-        wait_until(lambda: socket.exists() or self._meshd_ended(), 20, f"meshd on {self.name}\n{self.log()}")
+        wait_until(lambda: self.socket.exists() or self._meshd_ended(), 20, f"meshd on {self.name}\n{self.log()}")
 
     def with_meshd(self) -> Host:
         """Starts meshd; the host itself, for one line where it is made."""
@@ -190,10 +192,24 @@ class Host:
         assert self.meshd is not None
         os.kill(self.meshd_pid(), number)
         self.meshd.wait(20 * PATIENCE)
-        socket = Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
         if number == signal.SIGKILL:
-            socket.unlink(missing_ok=True)
+            self.socket.unlink(missing_ok=True)
         self.meshd = None
+
+    @property
+    def socket(self) -> Path:
+        """Of its meshd, as the machine outside sees it."""
+        return Path(f"/proc/{self.pid}/root/run/meshd/meshd.sock")
+
+    def mesh(self, timeout: float = 3.0) -> local_pb2.MeshStatus | None:
+        """What its meshd says of its mesh, without starting a program. None when it does not answer, or has no mesh."""
+        channel, stub = client.connect(self.socket)
+        with channel:
+            try:
+                status: local_pb2.Status = stub.GetStatus(local_pb2.GetStatusRequest(), timeout=timeout)
+            except grpc.RpcError:
+                return None
+        return status.meshes[0] if status.meshes else None
 
     def meshctl(self, *arguments: str, input: str | None = None, timeout: float = 60) -> Any:
         """What `meshctl --json` answers. Raises CommandFailed with the error it gave."""
