@@ -4,6 +4,7 @@ that ask outside of the tunnel how their mesh is now. Made by `node_duties`."""
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 import uuid
@@ -15,6 +16,7 @@ from meshproto import PROTOCOL_VERSION, join_pb2, node_pb2
 from meshd.assembly.forwarding import raise_refusal
 from meshd.assembly.mesh import Mesh
 from meshd.assembly.mesh_networks import networks_of
+from meshd.assembly.refusals import Refusals
 from meshd.assembly.write_limits import WriteLimits
 from meshd.cluster.admission import Challenges, check_proof
 from meshd.cluster.certificates import check_await_signature, check_view_signature
@@ -25,6 +27,11 @@ from meshd.model.requests import ID_IN_USE
 from meshd.model.state import with_members
 
 Source = IPv4Address | IPv6Address
+
+log = logging.getLogger(__name__)
+
+FLOODS_KEPT = 50
+"""Different floods that are told within ten minutes: many addresses shall not fill the journal."""
 
 NO_INVITE = frozenset({"invite-unknown", "invite-edited", ID_IN_USE})
 """Refusals that whoever has an invite does not get."""
@@ -47,9 +54,18 @@ class JoinService:
         self._closing = closing
         self._limits = limits
         self._challenges = Challenges(os.urandom)
+        self._floods = Refusals(self._tell_flood, kept=FLOODS_KEPT)
 
     def is_inside(self, source: Source) -> bool:
         return self._mesh.is_inside(source)
+
+    def flooded(self, error: MeshError) -> None:
+        """Told and logged once in a while: a line for each call would be a flood of its own."""
+        self._floods.tell(f"refused at the join port: {error.message}")
+
+    def _tell_flood(self, text: str) -> None:
+        log.warning("%s: %s", self._mesh.name, text)
+        self._mesh.event("audit", text, severity="warning")
 
     async def authority(self) -> join_pb2.AuthorityReply:
         return join_pb2.AuthorityReply(
@@ -125,7 +141,7 @@ class JoinService:
     ) -> join_pb2.RequestAccessReply:
         # The same key gets the same id: a machine that asks again finds its request.
         request_id = hashlib.sha256(request.applicant.public_key).hexdigest()[:10]
-        self._limits.check_request(self._mesh.state.requests.get(request_id), request.applicant)
+        self._limits.check_request(source, self._mesh.state.requests.get(request_id), request.applicant)
         change = node_pb2.Change(
             request_id=str(uuid.uuid4()),
             actor=str(source),

@@ -16,17 +16,22 @@ KEPT = 500
 
 
 class Refusals:
-    def __init__(self, tell: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tell: Callable[[str], None], now: Callable[[], float] = time.monotonic, kept: int = KEPT
+    ) -> None:
         self._tell = tell
         self._now = now
+        self._kept = kept
         self._told: dict[str, float] = {}
 
     def note(self, source: str, what: str, reason: str) -> None:
         """`source` as gRPC names it, or an address."""
+        self.tell(f"refused {what} from {_address(source)}: {reason}")
+
+    def tell(self, text: str) -> None:
         now = self._now()
         self._told = {text: at for text, at in self._told.items() if now - at < AGAIN}
-        text = f"refused {what} from {_address(source)}: {reason}"
-        if text not in self._told and len(self._told) < KEPT:
+        if text not in self._told and len(self._told) < self._kept:
             self._told[text] = now
             self._tell(text)
 

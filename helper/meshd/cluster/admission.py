@@ -6,10 +6,11 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address
 
 from meshproto import cluster_key
 
+from meshd.model.addresses import origin
 from meshd.model.changes.admission import ROTATED
 from meshd.model.errors import MeshError, NotPermitted
 
@@ -34,6 +35,9 @@ OWN_CHANGES, OWN_CHANGES_PER_SECOND = 30, 0.05
 
 REQUESTS, REQUESTS_PER_SECOND = 200, 0.05
 """The same for the requests of all strangers together to be let in."""
+
+REQUESTS_OF_ONE, REQUESTS_OF_ONE_PER_SECOND = REQUESTS // 5, REQUESTS_PER_SECOND / 5
+"""The same for those from one source address: a crowd behind one NAT gets in, and one stranger shuts nobody out."""
 
 
 class TooManyTries(MeshError):
@@ -90,7 +94,7 @@ class RateLimit:
 
     def wait(self, source: IPv4Address | IPv6Address) -> int:
         """Counts a try that is allowed, which is 0; else how many seconds there are to wait."""
-        key = str(ip_network((source, 64), strict=False) if source.version == 6 else source)
+        key = origin(source)
         now = self._now()
         tokens, at = self._sources.pop(key, (self._tries, now))
         tokens = min(self._tries, tokens + (now - at) * self._per_second)
@@ -104,4 +108,4 @@ class RateLimit:
         """Counts a try. Raises TooManyTries saying how long to wait."""
         wait = self.wait(source)
         if wait:
-            raise TooManyTries(f"too many attempts to join from {source}", f"wait {wait} s and try again")
+            raise TooManyTries(f"too many attempts to join from {origin(source)}", f"wait {wait} s and try again")

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import chain, repeat
 
 from google.protobuf.message import DecodeError
@@ -28,6 +28,16 @@ PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "19
 
 MEMBER_BITS = 40
 """Bits at the end of a transport address that tell members apart; the 24 before them tell nodes apart."""
+
+
+def origin(source: IPv4Address | IPv6Address | str) -> str:
+    """Whom a stranger's address counts for: itself, or of IPv6 its /64, which one machine can fill by itself. A text
+    that is no address is what it is."""
+    try:
+        address = ip_address(source) if isinstance(source, str) else source
+    except ValueError:
+        return str(source)
+    return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
 
 
 class Addressing(enum.Enum):

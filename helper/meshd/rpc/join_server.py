@@ -14,10 +14,11 @@ import grpc.aio
 from meshproto import join_pb2
 from meshproto.join_pb2_grpc import JoinServicer, add_JoinServicer_to_server
 
-from meshd.cluster.admission import RateLimit
+from meshd.cluster.admission import RateLimit, TooManyTries
 from meshd.cluster.callers import source_address
 from meshd.cluster.certificates import certificate_pem, private_key_pem
 from meshd.cluster.identity import Identity
+from meshd.model.changes.admission import TOO_MANY_REQUESTS
 from meshd.model.errors import MeshError
 from meshd.rpc.mesh_server import SERVER_OPTIONS, bind
 from meshd.rpc.status_codes import abort
@@ -36,6 +37,8 @@ the places of everybody's challenges, nor all of `CALLS_AT_ONCE` with calls that
 
 CALLS_AT_ONCE = 256
 
+FLOODS = frozenset({TooManyTries.code, TOO_MANY_REQUESTS})
+
 Source = IPv4Address | IPv6Address
 Reply = TypeVar("Reply")
 
@@ -45,6 +48,9 @@ class JoinApi(Protocol):
 
     def is_inside(self, source: Source) -> bool:
         """Whether that is an address of the mesh: whoever comes from there holds a key that opens the tunnel."""
+
+    def flooded(self, error: MeshError) -> None:
+        """A call was refused because there are too many."""
 
     async def authority(self) -> join_pb2.AuthorityReply: ...
 
@@ -79,7 +85,10 @@ class _Servicer(JoinServicer):
             self._limits[tries, self._api.is_inside(source)].count(source)
             return await call(source)
         except MeshError as error:
-            log.info("refused %s to join: %s", context.peer(), error)
+            if error.code in FLOODS:
+                self._api.flooded(error)
+            else:
+                log.info("refused %s to join: %s", context.peer(), error)
             await abort(context, error)
             raise
 

@@ -29,3 +29,8 @@ def test_many_different_ones_do_not_fill_the_journal() -> None:
     for number in range(2 * refusals.KEPT):
         noted.note("", "Submit", f"reason {number}")
     assert len(told) == refusals.KEPT
+    told.clear()
+    few = Refusals(told.append, lambda: 0.0, kept=3)
+    for number in range(10):
+        few.tell(f"flood {number}")
+    assert told == ["flood 0", "flood 1", "flood 2"]

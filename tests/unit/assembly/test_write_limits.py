@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +12,8 @@ from meshd.assembly.write_limits import WriteLimits
 from meshd.cluster.admission import TooManyTries
 from meshd.model.members import Role
 from meshproto import node_pb2, state_pb2
+
+ADA = IPv4Address("203.0.113.1")
 
 
 class Clock:
@@ -67,12 +69,35 @@ def test_strangers_ask_seldom_and_asking_again_is_free() -> None:
     clock = Clock()
     limits = WriteLimits(clock)
     for number in range(200):
-        limits.check_request(None, node_pb2.Applicant(name=f"x{number}"))
+        limits.check_request(ADA + number, None, node_pb2.Applicant(name=f"x{number}"))
     known = state_pb2.JoinRequest(name="laptop-ada")
     for _ in range(500):
-        limits.check_request(known, node_pb2.Applicant(name="laptop-ada"))
+        limits.check_request(ADA, known, node_pb2.Applicant(name="laptop-ada"))
     for request in (None, known):
-        with pytest.raises(TooManyTries, match="too many machines ask"):
-            limits.check_request(request, node_pb2.Applicant(name="laptop-bob"))
+        with pytest.raises(TooManyTries, match="too many machines ask to be let in"):
+            limits.check_request(ADA, request, node_pb2.Applicant(name="laptop-bob"))
     clock.now += 21
-    limits.check_request(known, node_pb2.Applicant(name="laptop-bob"))
+    limits.check_request(ADA, known, node_pb2.Applicant(name="laptop-bob"))
+
+
+@pytest.mark.parametrize("network", [False, True], ids=["one address", "an IPv6 network"])
+def test_one_stranger_leaves_others_their_turn(network: bool) -> None:
+    """Every two seconds for a day, under ever new names, from one address or from all of its /64."""
+    clock = Clock()
+    limits = WriteLimits(clock)
+    let_in, others = 0, 0
+    for number in range(24 * 1800):
+        source = IPv6Address("2001:db8::") + number if network else ADA
+        with contextlib.suppress(TooManyTries):
+            limits.check_request(source, None, node_pb2.Applicant(name=f"x{number}"))
+            let_in += 1
+        if number % 300 == 299:  # somebody else, every ten minutes
+            limits.check_request(ADA + 1 + number, None, node_pb2.Applicant(name="laptop-bob"))
+            others += 1
+        clock.now += 2
+    assert others == 144
+    assert 40 <= let_in <= 40 + 864 + 1
+    with contextlib.suppress(TooManyTries):
+        limits.check_request(source, None, node_pb2.Applicant(name="x"))
+    with pytest.raises(TooManyTries, match=r"from 2001:db8::/64" if network else r"from 203\.0\.113\.1 "):
+        limits.check_request(source, None, node_pb2.Applicant(name="x"))

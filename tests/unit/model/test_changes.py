@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from meshd.model.changes.admission import MOST_REQUESTS, MOST_REQUESTS_OF_ONE, TOO_MANY_REQUESTS
 from meshd.model.errors import Conflict, InvalidInput, MeshError, NotFound, NotPermitted
 from meshproto import node_pb2, state_pb2
 
@@ -242,6 +243,27 @@ def test_requests_are_authorized_once_and_refused_ones_stay_out(mesh: Any) -> No
     assert list(mesh.state.requests) == ["request-0"]
     mesh.do(remove_member=node_pb2.RemoveMember(id=member))
     assert not mesh.state.requests
+
+
+def test_one_stranger_can_not_take_all_places_of_those_that_wait(mesh: Any) -> None:
+    """From all of an IPv6 /64; others still may, until there are too many in all."""
+
+    def asked(number: int, source: str) -> node_pb2.AddRequest:
+        return node_pb2.AddRequest(id=f"r{number}", applicant=mesh.applicant(f"laptop-{number}"), source=source)
+
+    for number in range(MOST_REQUESTS_OF_ONE):
+        mesh.do(add_request=asked(number, f"2001:db8::{number:x}"))
+    error = refused(mesh, Conflict, add_request=asked(900, "2001:db8::ffff"))
+    assert (error.message, error.code) == (
+        "too many machines from 2001:db8::/64 are waiting to be let in", TOO_MANY_REQUESTS
+    )  # fmt: skip
+    mesh.do(add_request=asked(900, "2001:db8:0:1::1"))
+    mesh.do(refuse_request=node_pb2.RefuseRequest(id="r0"))
+    mesh.do(add_request=asked(901, "2001:db8::ffff"))
+    for number in range(len(mesh.state.requests) - 1, MOST_REQUESTS):
+        mesh.do(add_request=asked(number, f"192.0.2.{number}"))
+    error = refused(mesh, Conflict, add_request=asked(902, "198.51.100.1"))
+    assert (error.message, error.code) == ("too many machines are waiting to be let in", TOO_MANY_REQUESTS)
 
 
 def test_a_machine_that_asks_again_finds_its_request(mesh: Any) -> None:

@@ -15,7 +15,7 @@ from meshd.cluster.admission import TRIES
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import certificate_pem, new_private_key, signing_request
 from meshd.cluster.identity import Choices, Identity, Keys
-from meshd.model.errors import Failed, NotPermitted
+from meshd.model.errors import Failed, MeshError, NotPermitted
 from meshd.model.members import Role
 from meshd.rpc.join_server import CROWD, LOOKS, REQUEST_LIMIT, JoinServer
 from meshproto import join_pb2
@@ -31,6 +31,10 @@ class Api:
     def __init__(self) -> None:
         self.called: list[tuple[str, Any]] = []
         self.inside = False
+        self.floods: list[str] = []
+
+    def flooded(self, error: MeshError) -> None:
+        self.floods.append(error.message)
 
     def is_inside(self, source: Any) -> bool:
         return self.inside
@@ -116,6 +120,7 @@ async def test_tries_are_counted(served: Served, method: str) -> None:
     assert len(refused) == 5
     assert {(code, ours) for code, _, ours in refused} <= {(grpc.StatusCode.FAILED_PRECONDITION, "too-many-tries")}
     assert len(served.api.called) == len(found) - len(refused)
+    assert served.api.floods == ["too many attempts to join from 127.0.0.1"] * 5
 
 
 async def test_whoever_comes_through_the_tunnel_may_try_as_often_as_a_crowd(served: Served) -> None:

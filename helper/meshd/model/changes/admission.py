@@ -15,6 +15,7 @@ from meshd.model.addresses import (
     next_node_subnet,
     next_peer_address,
     node_address,
+    origin,
 )
 from meshd.model.changes.context import Draft
 from meshd.model.errors import Conflict, InvalidInput, NotFound, NotPermitted
@@ -29,6 +30,12 @@ REFUSED_KEPT_MS = 24 * 3600 * 1000
 
 MOST_REQUESTS = 100
 """Machines that may wait for a decision at once: strangers can't fill the state."""
+
+MOST_REQUESTS_OF_ONE = 20
+"""Of these, from one source address (IPv6: one /64): one stranger can't take every place."""
+
+TOO_MANY_REQUESTS = "too-many-requests"
+"""Code of the errors that say so."""
 
 ROTATED = (
     "the cluster key is wrong, or was rotated",
@@ -157,9 +164,8 @@ def add_request(draft: Draft) -> None:
         return
     check_name_free(draft, asked.applicant.name)
     check_applicant(draft, asked.applicant)
-    open_requests = [one for one in draft.state.requests.values() if not one.authorized_member_id and not one.refused]
-    if known is None and len(open_requests) >= MOST_REQUESTS:
-        raise Conflict("too many machines are waiting to be let in", "decide on some: meshctl peers pending")
+    if known is None:
+        _check_room(draft, asked.source)
     if not 0 < len(asked.id) <= 64 or not asked.id.isascii() or not asked.id.isprintable():
         raise InvalidInput("the id of a request has 1 to 64 plain characters")
     request = state_pb2.JoinRequest(
@@ -177,6 +183,18 @@ def add_request(draft: Draft) -> None:
     draft.put("request", request.id, request)
     draft.subject_id = draft.result.object_id = request.id
     draft.summary = f"{request.name} asks from {request.source} to be let in"
+
+
+def _check_room(draft: Draft, source: str) -> None:
+    """Raises Conflict when too many wait for a decision already."""
+    waiting = [one for one in draft.state.requests.values() if not one.authorized_member_id and not one.refused]
+    place = origin(source)
+    if sum(origin(one.source) == place for one in waiting) >= MOST_REQUESTS_OF_ONE:
+        text = f"too many machines from {place} are waiting to be let in"
+        raise Conflict(text, "decide on some: meshctl peers pending", TOO_MANY_REQUESTS)
+    if len(waiting) >= MOST_REQUESTS:
+        text = "too many machines are waiting to be let in"
+        raise Conflict(text, "decide on some: meshctl peers pending", TOO_MANY_REQUESTS)
 
 
 def _open_request(draft: Draft, wanted: str) -> state_pb2.JoinRequest:
