@@ -30,6 +30,15 @@ def meshctl(host: Host, *words: str, passphrase: str = PASSPHRASE) -> tuple[int,
     return done.returncode, done.stdout + done.stderr
 
 
+def lose_disk(network: Network, host: Host) -> None:
+    """A machine without power comes back with an empty disk."""
+    shutil.rmtree(host.state)
+    host.state.mkdir(mode=0o700)
+    host.power_on()
+    network.attach(host.name)
+    host.start_meshd()
+
+
 def test_the_only_node_is_lost_and_restored(lab: Lab, tmp_path: Path) -> None:
     berlin, (ada, grace) = lab.gateways[0], lab.laptops
     berlin.meshctl("routes", "add", "203.0.113.0/24")
@@ -43,11 +52,7 @@ def test_the_only_node_is_lost_and_restored(lab: Lab, tmp_path: Path) -> None:
     assert meshctl(berlin, "backup", str(backup))[0] == 1, "it overwrites nothing"
     assert meshctl(ada, "backup", str(backup.with_name("other")))[0] == 1, "a peer has nothing to back up"
     berlin.power_off()
-    shutil.rmtree(berlin.state)
-    berlin.state.mkdir(mode=0o700)
-    berlin.power_on()
-    lab.network.attach("gw-berlin")
-    berlin.start_meshd()
+    lose_disk(lab.network, berlin)
     status, text = meshctl(berlin, "restore", str(backup), passphrase="wrong horse battery")
     assert (status, "the passphrase is wrong" in text) == (1, True)
     assert berlin.meshctl("status")["meshes"] == []
@@ -95,11 +100,7 @@ def test_a_node_that_was_away_for_a_restore_is_found(names: tuple[str, str], tmp
         paris.meshctl("routes", "add", "198.51.100.0/24")  # after the backup: it is lost
         paris.power_off()
         berlin.power_off()
-        shutil.rmtree(berlin.state)
-        berlin.state.mkdir(mode=0o700)
-        berlin.power_on()
-        network.attach("gw-berlin")
-        berlin.start_meshd()
+        lose_disk(network, berlin)
         status, text = meshctl(berlin, "restore", str(backup))
         assert status == 0, text
         berlin.meshctl("routes", "add", "203.0.113.0/24")
@@ -123,5 +124,45 @@ def test_a_node_that_was_away_for_a_restore_is_found(names: tuple[str, str], tmp
         address = pair.status(paris)["self"]["ipv4"]
         for host in (berlin, ada):
             wait_until(lambda h=host: h.ping(address, 1), 60, f"{host.name} to reach gw-paris")
+    finally:
+        network.close()
+
+
+def test_the_newest_of_two_restores_is_followed(tmp_path: Path) -> None:
+    """One backup, restored twice, after gw-paris was forced to lead without gw-berlin: the backup knows of nothing."""
+    network = Network()
+    try:
+        names = ["gw-berlin", "gw-paris"]
+        pair = make_lab(network, [network.host(name) for name in names], [network.host("laptop-ada")])
+        (berlin, paris), ada = pair.gateways, pair.laptops[0]
+        wait_until(lambda: all(one["voter"] for one in berlin.meshctl("nodes", "list")), 30, "both to vote")
+        backup = tmp_path / "home.backup"
+        status, text = meshctl(berlin, "backup", str(backup))
+        assert status == 0, text
+        berlin.power_off()
+        wait_until(lambda: pair.status(paris)["primary"] is None, 20, "gw-paris to miss gw-berlin")
+        paris.meshctl("nodes", "promote", "gw-paris", "--force", "--yes")
+        paris.meshctl("routes", "add", "198.51.100.0/24")
+        epochs = [pair.status(paris)["epoch"]]
+        wait_until(lambda: pair.status(ada)["epoch"] >= epochs[0], 30, "laptop-ada to follow gw-paris")
+        paris.power_off()
+        for _ in range(2):
+            lose_disk(network, berlin)
+            status, text = meshctl(berlin, "restore", str(backup))
+            assert status == 0, text
+            wait_until(lambda: pair.status(berlin)["writable"], 20, "the restored mesh to take changes")
+            epochs.append(pair.status(berlin)["epoch"])
+            wait_until(lambda: pair.status(ada)["epoch"] == epochs[-1], 60, "laptop-ada to hear of the restore")
+            wait_until(lambda: ada.ping(pair.status(berlin)["self"]["ipv4"], 1), 30, "laptop-ada to reach gw-berlin")
+            if len(epochs) == 2:
+                berlin.power_off()
+        assert epochs == sorted(set(epochs))
+        paris.power_on()
+        network.attach("gw-paris")
+        paris.start_meshd()
+        wait_until(lambda: pair.status(paris)["primary"] == "gw-berlin", 60, "gw-paris to follow the second restore")
+        wait_until(lambda: pair.status(paris)["writable"], 30, "gw-paris to be in step")
+        assert paris.meshctl("routes", "list") == []
+        assert list((paris.state / "home").glob("replaced-*")), "what was forced is kept aside"
     finally:
         network.close()

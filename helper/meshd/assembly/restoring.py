@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import time
 import uuid
 
@@ -15,6 +16,7 @@ from meshd.assembly.mesh import Mesh
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.backup import seal, unseal
 from meshd.cluster.certificates import new_private_key, signing_request
+from meshd.cluster.election import worlds
 from meshd.cluster.identity import Choices, Identity, Keys
 from meshd.dataplane import kernel_network
 from meshd.model.addresses import Pools, check_local
@@ -66,8 +68,10 @@ async def restore(daemon: Daemon, asked: local_pb2.RestoreRequest) -> Mesh:
         protocol_version=PROTOCOL_VERSION,
     )
     context = Context(int(time.time() * 1000), os.urandom, authority)
-    entry = restore_mesh(state, node, applicant, context, str(uuid.uuid4()))
-    position = restored_position(state)
+    begins_s = max(time.time(), backup.made_ms / 1000)  # a clock that was reset must not put it before its backup
+    epoch = worlds.restored_epoch(state.position.epoch, begins_s, secrets.randbelow(worlds.DRAWS))
+    entry = restore_mesh(state, node, applicant, context, str(uuid.uuid4()), epoch)
+    position = restored_position(state, epoch)
     choices = Choices(
         settings.name,
         settings.id,

@@ -12,6 +12,7 @@ import pytest
 from meshd.cluster import outside_view
 from meshd.cluster.authority import CertificateAuthority
 from meshd.cluster.certificates import new_private_key, signing_request
+from meshd.cluster.election.worlds import restored_epoch
 from meshd.cluster.outside_view import ask_for_view, check_answer, renewed_nodes
 from meshd.model.addresses import make_pools
 from meshd.model.changes import Context, create_mesh, decide
@@ -69,9 +70,12 @@ class Mesh:
     def id(self, name: str) -> str:
         return self.state.find_member(name).id
 
-    def restored(self, name: str) -> State:
-        entry = restore_mesh(self.state, self.state.find_member(name), self.applicant(name), self.context, "restore")
-        return State.from_view(State().with_entry(entry, restored_position(self.state)).for_peer(self.id("gw-paris")))
+    def restored(self, name: str, unix_s: float = 1_800_000_000) -> State:
+        epoch = restored_epoch(self.state.position.epoch, unix_s, 7)
+        node = self.state.find_member(name)
+        entry = restore_mesh(self.state, node, self.applicant(name), self.context, "restore", epoch)
+        after = State().with_entry(entry, restored_position(self.state, epoch))
+        return State.from_view(after.for_peer(self.id("gw-paris")))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +101,18 @@ def test_a_restored_node_is_believed_and_has_new_keys(mesh: Mesh) -> None:
     (renewed,) = renewed_nodes(mesh.identity, after, nodes(known))
     assert Member.from_message(renewed).public_key == after.find_member("gw-berlin").public_key
     assert renewed_nodes(mesh.identity, after, nodes(after)) == []
+
+
+def test_of_two_restores_the_later_one_is_followed(mesh: Mesh) -> None:
+    """One backup, restored twice: whoever knows the first one's keys takes the second one's, and never back."""
+    first, second = mesh.restored("gw-berlin"), mesh.restored("gw-berlin", 1_800_000_100)
+    assert first.position < second.position
+    answers(mesh, second, "gw-berlin", first)
+    (renewed,) = renewed_nodes(mesh.identity, second, nodes(first))
+    assert Member.from_message(renewed).public_key == second.find_member("gw-berlin").public_key
+    with pytest.raises(NotPermitted, match="not its present one"):
+        answers(mesh, first, "gw-berlin", second)
+    assert renewed_nodes(mesh.identity, first, nodes(second)) == []
 
 
 def test_who_is_not_known_is_not_believed(mesh: Mesh) -> None:

@@ -12,19 +12,18 @@ from meshd.model.members import Endpoint, Member
 from meshd.model.position import Position
 from meshd.model.state import State
 
-EPOCH_STEP = 2**20
-"""How far the epoch is raised, as for a forced promotion (DESIGN.md section 7): above every term that may have been."""
 
-
-def restored_position(state: State) -> Position:
-    return Position(state.position.epoch + EPOCH_STEP, state.position.revision + 1)
+def restored_position(state: State, epoch: int) -> Position:
+    """`epoch`: the first one of the restored mesh, above every other that may have been."""
+    return Position(epoch, state.position.revision + 1)
 
 
 def restore_mesh(
-    state: State, node: Member, applicant: node_pb2.Applicant, context: Context, request_id: str
+    state: State, node: Member, applicant: node_pb2.Applicant, context: Context, request_id: str, epoch: int
 ) -> state_pb2.ChangeEntry:
     """Writes everything that the backup holds. `node` keeps its id, name and addresses, gets the applicant's keys, and
-    is the only voter and the primary. Raises InvalidInput."""
+    is the only voter and the primary. Its serial is the epoch, so that of two restores the later one's keys count.
+    Raises InvalidInput."""
     draft = Draft(state, node_pb2.Change(request_id=request_id, actor="restore"), context)
     key = check_applicant(draft, applicant)
     member = state_pb2.Member()
@@ -33,7 +32,7 @@ def restore_mesh(
     statement = state_pb2.MemberStatement.FromString(member.record.statement)
     statement.public_key = key.data
     statement.certificate_sha256 = hashlib.sha256(certificate).digest()
-    statement.serial += EPOCH_STEP  # above whatever was signed since the backup was made
+    statement.serial = max(statement.serial + 1, epoch)  # above whatever was signed since the backup was made
     member.record.CopyFrom(context.authority.sign(statement))
     member.certificate = certificate
     member.wrapped_secret = context.authority.wrap(state.settings, node.id, certificate)
