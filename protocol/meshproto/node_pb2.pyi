@@ -37,6 +37,8 @@ class HeartbeatRequest(_message.Message):
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     ELECTION_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     REWRITE_FIELD_NUMBER: _builtins.int
+    REDIS_FORMAT_FIELD_NUMBER: _builtins.int
+    REDIS_SERVER_FIELD_NUMBER: _builtins.int
     mesh_id: _builtins.str
     primary_id: _builtins.str
     epoch: _builtins.int
@@ -49,6 +51,10 @@ class HeartbeatRequest(_message.Message):
     """the primary's lease is shorter than that; 0: the default"""
     rewrite: _builtins.bool
     """it is this node's turn to rewrite the append-only file of its Redis"""
+    redis_format: _builtins.int
+    """RDB version in which the primary's Redis writes full copies; 0: not known"""
+    redis_server: _builtins.str
+    """what that is, such as `Redis 7.0.15`"""
     @_builtins.property
     def committed(self) -> _state_pb2.Position: ...
     @_builtins.property
@@ -75,10 +81,12 @@ class HeartbeatRequest(_message.Message):
         protocol_version: _builtins.int = ...,
         election_timeout_ms: _builtins.int = ...,
         rewrite: _builtins.bool = ...,
+        redis_format: _builtins.int = ...,
+        redis_server: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "election_timeout_ms", b"election_timeout_ms", "epoch", b"epoch", "mesh_id", b"mesh_id", "nodes", b"nodes", "presence", b"presence", "primary_id", b"primary_id", "protocol_version", b"protocol_version", "redis_host", b"redis_host", "redis_password", b"redis_password", "redis_port", b"redis_port", "redis_user", b"redis_user", "rewrite", b"rewrite"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "election_timeout_ms", b"election_timeout_ms", "epoch", b"epoch", "mesh_id", b"mesh_id", "nodes", b"nodes", "presence", b"presence", "primary_id", b"primary_id", "protocol_version", b"protocol_version", "redis_format", b"redis_format", "redis_host", b"redis_host", "redis_password", b"redis_password", "redis_port", b"redis_port", "redis_server", b"redis_server", "redis_user", b"redis_user", "rewrite", b"rewrite"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -96,6 +104,8 @@ class HeartbeatReply(_message.Message):
     APPLIED_FIELD_NUMBER: _builtins.int
     COPYING_FIELD_NUMBER: _builtins.int
     OUTGROWN_FIELD_NUMBER: _builtins.int
+    REDIS_FORMAT_FIELD_NUMBER: _builtins.int
+    REDIS_SERVER_FIELD_NUMBER: _builtins.int
     promised_epoch: _builtins.int
     store_state: _builtins.str
     """"ok", or why it does not confirm"""
@@ -103,6 +113,10 @@ class HeartbeatReply(_message.Message):
     """its Redis is getting a full copy right now"""
     outgrown: _builtins.bool
     """the append-only file of its Redis is to be rewritten, or is just now"""
+    redis_format: _builtins.int
+    """RDB version in which its Redis writes full copies; 0: not known"""
+    redis_server: _builtins.str
+    """what that is, such as `Redis 7.0.15`"""
     @_builtins.property
     def confirmed(self) -> _state_pb2.Position:
         """highest position that this voter confirms"""
@@ -130,10 +144,12 @@ class HeartbeatReply(_message.Message):
         applied: _state_pb2.Position | None = ...,
         copying: _builtins.bool = ...,
         outgrown: _builtins.bool = ...,
+        redis_format: _builtins.int = ...,
+        redis_server: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "copying", b"copying", "outgrown", b"outgrown", "presence", b"presence", "promised_epoch", b"promised_epoch", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "copying", b"copying", "outgrown", b"outgrown", "presence", b"presence", "promised_epoch", b"promised_epoch", "redis_format", b"redis_format", "redis_server", b"redis_server", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,12 +219,18 @@ class VoteRequest(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     TRIAL_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
+    REDIS_FORMAT_FIELD_NUMBER: _builtins.int
+    REDIS_SERVER_FIELD_NUMBER: _builtins.int
     mesh_id: _builtins.str
     epoch: _builtins.int
     """that it wants to lead"""
     trial: _builtins.bool
     released: _builtins.int
     """the epoch whose primary gave it up for this candidate; 0: none"""
+    redis_format: _builtins.int
+    """RDB version in which the candidate's Redis writes full copies; 0: not known"""
+    redis_server: _builtins.str
+    """what that is, such as `Redis 7.0.15`"""
     @_builtins.property
     def position(self) -> _state_pb2.Position:
         """the last entry of its data"""
@@ -221,10 +243,12 @@ class VoteRequest(_message.Message):
         position: _state_pb2.Position | None = ...,
         trial: _builtins.bool = ...,
         released: _builtins.int = ...,
+        redis_format: _builtins.int = ...,
+        redis_server: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "mesh_id", b"mesh_id", "position", b"position", "released", b"released", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "mesh_id", b"mesh_id", "position", b"position", "redis_format", b"redis_format", "redis_server", b"redis_server", "released", b"released", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,7 @@ from meshd.cluster.leadership import Leadership
 from meshd.model.errors import Conflict, MeshError, OutcomeUnknown, Unavailable, from_code
 from meshd.model.members import Role
 from meshd.model.position import Position
+from meshd.model.voters import quorum_met
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ NO_PRIMARY = Unavailable(
     "see `meshctl nodes list`, and try again when they are back",
 )
 
+
+SAME_REDIS = "install the same Redis or Valkey on all nodes"
 
 LOST = Unavailable(
     "no node leads the mesh, and this one does not by itself: its redis has lost changes that it had confirmed; "
@@ -125,18 +128,33 @@ class Forwarding:
             return refused(Conflict(f"{name} does not vote, so it can't lead", "see `meshctl nodes list`"))
         if target not in self._leadership.heartbeats.answering():
             return refused(Conflict(f"{name} does not answer the primary", "see `meshctl nodes list`"))
+        if not self._may_lead(target):
+            unable = self._leadership.not_copying(target)
+            names = ", ".join(f"{self._name(one)} has {unable[one].server}" for one in sorted(unable))
+            return refused(
+                Conflict(f"{name} can't lead: others could not read copies by its redis ({names})", SAME_REDIS)
+            )
         try:
             await self._elector.hand_over(target)
         except MeshError as error:
             return refused(error)
         return refused(Unavailable(f"the primary has handed over to {name}", "try again"))
 
+    def _name(self, node_id: str) -> str:
+        member = self._mesh.members.get(node_id)
+        return member.name if member is not None else node_id
+
+    def _may_lead(self, target: str) -> bool:
+        """Whether a quorum has a Redis that can copy from that node's: the others would not elect it."""
+        voters = self._elector.state.voters
+        return quorum_met(voters, set(voters.everyone) - self._leadership.not_copying(target).keys())
+
     async def hand_over(self) -> None:
-        """To the oldest voter that answers. Raises Unavailable."""
+        """To the oldest voter that answers and can be copied from. Raises Unavailable."""
         own = self._mesh.choices.member_id
         answering = self._leadership.heartbeats.answering()
         for target in self._elector.state.voters.current:
-            if target != own and target in answering:
+            if target != own and target in answering and self._may_lead(target):
                 log.info("%s: handing over to %s", self._mesh.name, target)
                 await self._elector.hand_over(target)
                 return

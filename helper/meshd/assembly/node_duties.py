@@ -14,6 +14,7 @@ from pathlib import Path
 from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2, state_pb2
 
 from meshd import defaults
+from meshd.assembly.copies import Copies
 from meshd.assembly.forwarding import Forwarding, refused
 from meshd.assembly.join_service import JoinService
 from meshd.assembly.lost_data import LostData
@@ -102,7 +103,12 @@ class NodeDuties:
         self._calls = NodeCalls(self._channels)
         rewriting = Rewriting(self._server)
         self._replica = Replica(
-            self._replication, lambda: mesh.applied, mesh.sessions.own_presence, self._on_heartbeat, rewriting
+            self._replication,
+            lambda: mesh.applied,
+            mesh.sessions.own_presence,
+            self._on_heartbeat,
+            rewriting,
+            lambda: self._server.copy_format,
         )
         await mesh.cluster_keys.follow()
         self._leadership = Leadership(
@@ -129,7 +135,8 @@ class NodeDuties:
             lambda: timing_of(mesh.state.settings.election_timeout_ms / 1000),
         )
         self._leadership.elector = self._elector
-        self._lost = LostData(mesh, self._elector)
+        self._copies = Copies(mesh, self._elector, self._replica, self._leadership)
+        self._lost = LostData(mesh, self._elector, self._server, lambda: self._copies.stopped)
         self._forwarding = Forwarding(mesh, self._elector, self._leadership, self._calls)
         self._mesh_server = MeshServer(identity, self, lambda: mesh.admitted.over(mesh.state))
         await self._mesh_server.start(own, defaults.MESH_PORT)
@@ -195,7 +202,9 @@ class NodeDuties:
 
     @property
     def store_state(self) -> str:
-        return (self._lost.problem or self._elector.store_state) if hasattr(self, "_elector") else ""
+        if not hasattr(self, "_elector"):
+            return ""
+        return self._lost.problem or self._copies.problem or self._elector.store_state
 
     @property
     def writable(self) -> bool:
@@ -210,8 +219,8 @@ class NodeDuties:
         return self._elector.primary() if hasattr(self, "_elector") else ""
 
     def checks(self) -> list[local_pb2.Check]:
-        lost = self._lost.checks() if hasattr(self, "_elector") else []
-        return lost + (self._dns.checks() if self._dns is not None else [])
+        data = self._lost.checks() + self._copies.checks() if hasattr(self, "_elector") else []
+        return data + (self._dns.checks() if self._dns is not None else [])
 
     # --- following --------------------------------------------------------------------------------------------------
 
@@ -277,7 +286,8 @@ class NodeDuties:
     async def _share_presence(self) -> None:
         while True:
             began = time.monotonic()
-            self._lost.look()
+            self._copies.look()
+            await self._lost.look()
             if self._leadership.primary is not None:
                 heartbeats = self._leadership.heartbeats
                 self._mesh.take_presence(heartbeats.presence(), self._leadership.health())

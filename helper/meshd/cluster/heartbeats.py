@@ -16,6 +16,7 @@ from meshd.cluster.election.messages import Heartbeat, HeartbeatReply
 from meshd.cluster.election.state import Timing
 from meshd.model.members import Member
 from meshd.model.position import Position
+from meshd.store.copy_format import CopyFormat
 
 PRESENCE_INTERVAL = 1.0
 """Seconds between heartbeats to one node that tell it who is online: for thousands of members that is far more than the
@@ -113,6 +114,10 @@ class Heartbeats:
         """Ids of the nodes that answered within the lease."""
         limit = time.monotonic() - self._timing().lease
         return {node_id for node_id, at in self._answered.items() if at >= limit}
+
+    def formats(self) -> dict[str, CopyFormat]:
+        """In which the Redis of each node that answered once writes full copies, by the node's id."""
+        return {one: CopyFormat.told(reply.redis_server, reply.redis_format) for one, reply in self._replies.items()}
 
     def applied(self, position: Position) -> set[str]:
         """Ids of the answering nodes whose data plane is at least there."""

@@ -30,6 +30,7 @@ from meshd.model.members import Member
 from meshd.model.position import Position
 from meshd.model.state import State
 from meshd.model.voters import Voters
+from meshd.store.copy_format import CopyFormat
 from meshd.store.database import Database
 from meshd.store.errors import StoreFailed
 from meshd.store.replication import Credentials, Replication
@@ -101,7 +102,10 @@ class Leadership:
         return self.elector.state.timing if self.elector is not None else Timing()
 
     def _request(self) -> node_pb2.HeartbeatRequest:
+        own = self._server.copy_format
         message = node_pb2.HeartbeatRequest(
+            redis_format=own.number,
+            redis_server=own.server,
             mesh_id=self._seat.mesh_id,
             primary_id=self._seat.member_id,
             redis_host=self._seat.redis_host,
@@ -126,6 +130,17 @@ class Leadership:
         )
         return [own, *self.heartbeats.health()]
 
+    @property
+    def copy_format(self) -> CopyFormat:
+        """Of the Redis here."""
+        return self._server.copy_format
+
+    def not_copying(self, target: str) -> dict[str, CopyFormat]:
+        """Which of the nodes that were heard have a Redis that can't read the copies of that node's, and what it is."""
+        formats = {**self.heartbeats.formats(), self._seat.member_id: self._server.copy_format}
+        theirs = formats.get(target, CopyFormat())
+        return {node_id: one for node_id, one in formats.items() if not one.reads(theirs)}
+
     # --- Links ------------------------------------------------------------------------------------------------------
 
     async def send(self, to: str, message: Message) -> Message | None:
@@ -149,8 +164,15 @@ class Leadership:
                     return None
                 return ConfirmReply(answer.promised_epoch, Position.from_message(answer.confirmed))
             case VoteRequest(epoch, position, trial, released):
+                own = self._server.copy_format
                 vote = node_pb2.VoteRequest(
-                    mesh_id=self._seat.mesh_id, epoch=epoch, position=position.message, trial=trial, released=released
+                    mesh_id=self._seat.mesh_id,
+                    epoch=epoch,
+                    position=position.message,
+                    trial=trial,
+                    released=released,
+                    redis_format=own.number,
+                    redis_server=own.server,
                 )
                 reply = await self._caller.vote(member, vote, timing.round)
                 return None if reply is None else VoteReply(epoch, trial, reply.promised_epoch, reply.refusal)

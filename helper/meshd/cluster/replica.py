@@ -1,4 +1,8 @@
-"""A node's answers to the primary and to candidates: what the election says, and whom its Redis is to copy from."""
+"""A node's answers to the primary and to candidates: what the election says, and whom its Redis is to copy from.
+
+What its Redis could not read it does not copy, nor does it vote for who would have it do so: a voter without a copy
+confirms nothing, so its vote is worth nothing, and those whom a quorum can copy from are elected at once.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from meshd.cluster.rewriting import Rewriting
 from meshd.model.errors import NotPermitted, Unavailable
 from meshd.model.position import Position
 from meshd.model.voters import LONGEST_TIMEOUT_MS
+from meshd.store.copy_format import CopyFormat
 from meshd.store.errors import StoreFailed
 from meshd.store.replication import Credentials, Replication
 
@@ -39,8 +44,14 @@ class Replica:
         presence: Callable[[], list[node_pb2.Presence]],
         on_heartbeat: Callable[[node_pb2.HeartbeatRequest], None],
         rewriting: Rewriting,
+        copy_format: Callable[[], CopyFormat],
     ) -> None:
+        """`copy_format`: of the Redis here."""
         self._replication = replication
+        self._copy_format = copy_format
+        self._formats: dict[str, CopyFormat] = {}  # of the primary that was heard last
+        self.unread = ""  # why its copies are not made here; "" when they are
+        self.read_by_primary = True  # whether it could copy from here
         self._applied = applied
         self._presence = presence
         self._on_heartbeat = on_heartbeat
@@ -55,9 +66,12 @@ class Replica:
         if caller_id != request.primary_id:
             raise NotPermitted(f"{caller_id} speaks for {request.primary_id}")
         committed = Position.from_message(request.committed)
+        if caller_id not in self._formats:
+            self.unread = ""  # of the primary before
         if request.redis_user:
             source = _source(request)
             self._sources = {(caller_id, request.epoch): source}
+            self._formats = {caller_id: CopyFormat.told(request.redis_server, request.redis_format)}
         told = min(request.election_timeout_ms, LONGEST_TIMEOUT_MS) / 1000
         beat = Heartbeat(request.epoch, 0.0, committed, bool(request.redis_user), told)
         reply = await elector.received(caller_id, beat)
@@ -69,10 +83,14 @@ class Replica:
             self.rewriting.our_turn = request.rewrite
             if reply.stored < committed:
                 state = f"{max(committed.revision - reply.stored.revision, 0)} changes behind"
+            state = self.unread or state
         if state != self._state:
             log.info("replica state: %s", state)
             self._state = state
+        own = self._copy_format()
         return node_pb2.HeartbeatReply(
+            redis_format=own.number,
+            redis_server=own.server,
             promised_epoch=reply.promised_epoch,
             confirmed=elector.state.promise.floor.message,
             stored=reply.stored.message,
@@ -88,6 +106,14 @@ class Replica:
         source = self._sources.get((primary, epoch))
         if source is None:
             raise StoreFailed(f"where the redis of epoch {epoch} is was not said")
+        own, theirs = self._copy_format(), self._formats[primary]
+        unread = "" if own.reads(theirs) else f"{own.server} here can't read the copies that {theirs.server} makes"
+        if unread != self.unread and unread:
+            log.error("%s: %s is not followed", unread, primary)
+        self.unread, self.read_by_primary = unread, theirs.reads(own)
+        if unread:  # it would empty this Redis to load what it can't
+            await self._replication.park()
+            return
         await self._replication.follow(*source)
 
     async def confirm(
@@ -101,6 +127,10 @@ class Replica:
         )
 
     async def vote(self, elector: Elector, caller_id: str, request: node_pb2.VoteRequest) -> node_pb2.VoteReply:
+        own, theirs = self._copy_format(), CopyFormat.told(request.redis_server, request.redis_format)
+        if not own.reads(theirs):
+            log.info("no vote in epoch %d for %s: %s can't read copies by %s", request.epoch, caller_id, own, theirs)
+            return node_pb2.VoteReply(promised_epoch=elector.state.promise.epoch, refusal="format")
         asked = VoteRequest(request.epoch, Position.from_message(request.position), request.trial, request.released)
         reply = await elector.received(caller_id, asked)
         if not isinstance(reply, VoteReply):

@@ -18,6 +18,7 @@ from meshproto import state_pb2
 from meshd.model.errors import Conflict, Failed, InvalidInput
 from meshd.store import scripts
 from meshd.store.connection import Connection
+from meshd.store.copy_format import CopyFormat, own_format
 from meshd.store.errors import StoreFailed, StoreUnavailable
 from meshd.store.replication import Replication
 from meshd.store.rewrite import Need
@@ -101,6 +102,7 @@ class ExternalServer(StoreServer):
         self._connection = Connection.to_url(url, self._name, self._client_name)
         self._on_exit = on_exit
         self._run_id = ""
+        self._copy_format = CopyFormat()
         self._before: tuple[str, int] | None = None  # bind and port as the administrator has them
         self._opened: tuple[Sequence[IPv4Address | IPv6Address], int] | None = None
         self._closed_again = False  # by a restart, which forgets what we set
@@ -113,6 +115,10 @@ class ExternalServer(StoreServer):
     def run_id(self) -> str:
         return self._run_id
 
+    @property
+    def copy_format(self) -> CopyFormat:
+        return self._copy_format
+
     async def start(self) -> None:
         """Checks the server. Raises Unavailable, Failed or Conflict with what is wrong and how to put it right."""
         try:
@@ -123,6 +129,7 @@ class ExternalServer(StoreServer):
             await self._check_settings()
             await self._check_keys()
             await self._check_others()
+            self._copy_format = await own_format(self._connection)
         except BaseException:
             await self._connection.close()  # who was refused must not look like a user of the server
             raise
@@ -223,9 +230,12 @@ class ExternalServer(StoreServer):
         before, self._run_id = self._run_id, run_id
         if before and before != run_id:
             log.error("%s was restarted", self._name)
+            self._copy_format = CopyFormat()
             self._before = None
             self._closed_again = self._opened is not None
             self._on_exit(f"{self._name} was restarted")
+        if self._copy_format == CopyFormat():
+            self._copy_format = await own_format(self._connection)
         if self._closed_again and self._opened is not None:
             try:
                 await self.open_tcp(*self._opened)
@@ -271,8 +281,9 @@ class ExternalServer(StoreServer):
         await self._connection.call("CONFIG", "SET", "bind", bind, "port", port)
         self._before = None
 
-    async def restart(self) -> None:
-        log.warning("%s does not answer; it is the administrator's to restart", self.connection.name)
+    async def restart(self) -> bool:
+        log.warning("%s should be started again; that is the administrator's to do", self.connection.name)
+        return False
 
     async def keep_aside(self, name: str) -> str:
         return ""  # its files belong to the administrator

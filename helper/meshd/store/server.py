@@ -24,6 +24,7 @@ from meshd.lasting import keep_running
 from meshd.model.errors import Failed, MeshError
 from meshd.store import process, settings
 from meshd.store.connection import Connection
+from meshd.store.copy_format import CopyFormat, own_format
 from meshd.store.errors import StoreFailed, StoreUnavailable
 from meshd.store.files import write_atomically
 from meshd.store.process import Process, Record
@@ -62,13 +63,17 @@ class StoreServer(Protocol):
     def run_id(self) -> str:
         """Redis' id of this run; another one means that it restarted."""
 
+    @property
+    def copy_format(self) -> CopyFormat:
+        """In which this run writes full copies."""
+
     async def start(self) -> None: ...
 
     async def ping(self, timeout: float) -> None:
         """Raises StoreUnavailable when there is no answer in `timeout` seconds: the primary's term must end."""
 
-    async def restart(self) -> None:
-        """Ends a server that hangs; it is started again as after any unexpected end. Only where it is ours."""
+    async def restart(self) -> bool:
+        """Ends a server that hangs; it is started again as after any unexpected end. False where it is not ours."""
 
     async def open_tcp(self, addresses: Sequence[IPv4Address | IPv6Address], port: int) -> int:
         """Listens on these addresses; returns the port that replicas are to use. Raises Failed."""
@@ -117,6 +122,7 @@ class RedisServer(StoreServer):
         self._process: Process | None = None
         self._owner_lock = -1
         self._run_id = ""
+        self._copy_format = CopyFormat()
         self._adopted = False
         self._tcp: tuple[tuple[str, ...], int] = ((), 0)
         self._tcp_due = False  # it could not be opened after a restart
@@ -131,6 +137,10 @@ class RedisServer(StoreServer):
     @property
     def run_id(self) -> str:
         return self._run_id
+
+    @property
+    def copy_format(self) -> CopyFormat:
+        return self._copy_format
 
     @property
     def adopted(self) -> bool:
@@ -199,6 +209,7 @@ class RedisServer(StoreServer):
             return False
         self._process = Process(pid)
         self._run_id = info["run_id"]
+        self._copy_format = await own_format(self.connection)
         self._adopted = True
         words = [word for pair in settings.SETTINGS.items() for word in pair]
         await self.connection.call("CONFIG", "SET", *words)
@@ -244,6 +255,7 @@ class RedisServer(StoreServer):
         self._run_id = ""
         await asyncio.to_thread(self._record)
         await self._wait_ready(START_LIMIT)
+        self._copy_format = await own_format(self.connection)
         self._run_id = (await self.connection.info("server"))["run_id"]
         await asyncio.to_thread(self._record)
         log.info("started redis-server %d on %s", pid, self._folder)
@@ -314,9 +326,10 @@ class RedisServer(StoreServer):
             else:
                 self._tcp_due = False
 
-    async def restart(self) -> None:
+    async def restart(self) -> bool:
         if self._process is not None:
             self._process.kill()
+        return True
 
     async def open_tcp(self, addresses: Sequence[IPv4Address | IPv6Address], port: int) -> int:
         self._tcp = (tuple(str(address) for address in addresses), port)

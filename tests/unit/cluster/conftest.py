@@ -67,7 +67,14 @@ class Node:
         self.database = Database(self.server.connection)
         self.replication = Replication(self.server.connection)
         self.rewriting = Rewriting(self.server)
-        self.replica = Replica(self.replication, lambda: self.committed, list, self._on_heartbeat, self.rewriting)
+        self.replica = Replica(
+            self.replication,
+            lambda: self.committed,
+            list,
+            self._on_heartbeat,
+            self.rewriting,
+            lambda: self.server.copy_format,
+        )
         self.leadership = Leadership(
             Seat(
                 MESH_ID, self.id, str(LOOPBACK), port, lambda state: CertificateAuthority.open(state.settings, SECRET)

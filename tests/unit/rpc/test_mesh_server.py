@@ -32,6 +32,7 @@ from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.state import State
 from meshd.rpc.mesh_server import REQUEST_LIMIT, MeshServer, _Servicer
+from meshd.store.copy_format import CopyFormat
 from meshproto import node_pb2, state_pb2
 from meshproto.keys import PrivateKey
 
@@ -420,7 +421,7 @@ class Duties(NodeDuties):
         async def received(sender: str, message: Any) -> Any:
             self.heard_from.append(sender)
 
-        self._replica = Replica(SimpleNamespace(), Position, list, lambda request: None, SimpleNamespace())  # type: ignore[arg-type]
+        self._replica = Replica(SimpleNamespace(), Position, list, lambda request: None, SimpleNamespace(), CopyFormat)  # type: ignore[arg-type]
         self._elector = SimpleNamespace(received=received)  # type: ignore[assignment]
 
     def spoke(self, member: Member, version: int) -> None:

@@ -1,0 +1,68 @@
+"""A Redis that can't read the copies of the primary's: said by the node that has it and by the primary for as long as
+it is so. Nothing is lost by that, but there is a copy less than one may think.
+"""
+
+from __future__ import annotations
+
+from meshproto import local_pb2
+
+from meshd.assembly.forwarding import SAME_REDIS
+from meshd.assembly.mesh import Mesh
+from meshd.cluster.elector import Elector
+from meshd.cluster.leadership import Leadership
+from meshd.cluster.replica import Replica
+
+
+class Copies:
+    """`look` again and again; `problem` is "" while all is well."""
+
+    def __init__(self, mesh: Mesh, elector: Elector, replica: Replica, leadership: Leadership) -> None:
+        self._mesh = mesh
+        self._elector = elector
+        self._replica = replica
+        self._leadership = leadership
+        self.problem = ""
+        self._fix = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this node copies nothing, since its Redis could not read it."""
+        return bool(self._replica.unread) and not self._elector.leading
+
+    def look(self) -> None:
+        problem, fix = self._look()
+        if problem and problem != self.problem:
+            self._mesh.event("store", f"{problem}; {fix}", severity="error")
+        self.problem, self._fix = problem, fix
+
+    def _look(self) -> tuple[str, str]:
+        own = self._mesh.choices.member_id
+        if self._elector.leading:
+            unable = self._leadership.not_copying(own)
+            here = self._leadership.copy_format
+            told = [f"{one.server} on {self._name(node_id)}" for node_id, one in sorted(unable.items())]
+            if not told:
+                return "", ""
+            can = [node_id for node_id in sorted(unable) if not self._leadership.not_copying(node_id)]
+            return f"{' and '.join(told)} can't read the copies that {here.server} here makes", self._how(can)
+        primary = self._elector.primary()
+        if not (self.stopped and primary):
+            return "", ""
+        can = [own] if self._replica.read_by_primary else []
+        return f"{self._replica.unread}: this node gets no changes from {self._name(primary)}", self._how(can)
+
+    def _how(self, can: list[str]) -> str:
+        if not can:
+            return SAME_REDIS
+        lead = f"meshctl --mesh {self._mesh.name} nodes promote {self._name(can[0])}"
+        return f"{SAME_REDIS}; until then have one lead whose copies all can read: {lead}"
+
+    def _name(self, node_id: str) -> str:
+        member = self._mesh.members.get(node_id)
+        return member.name if member is not None else node_id
+
+    def checks(self) -> list[local_pb2.Check]:
+        if not self.problem:
+            return []
+        check = f"copies of {self._mesh.name}"
+        return [local_pb2.Check(check=check, state=local_pb2.ERROR, found=self.problem, fix=self._fix)]
