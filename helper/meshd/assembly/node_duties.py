@@ -16,6 +16,7 @@ from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2, state_pb2
 from meshd import defaults
 from meshd.assembly.copies import Copies
 from meshd.assembly.forwarding import Forwarding, refused
+from meshd.assembly.grown_file import GrownFile
 from meshd.assembly.join_service import JoinService
 from meshd.assembly.lost_data import LostData
 from meshd.assembly.mesh import Mesh
@@ -136,6 +137,7 @@ class NodeDuties:
         )
         self._leadership.elector = self._elector
         self._copies = Copies(mesh, self._elector, self._replica, self._leadership)
+        self._grown = GrownFile(mesh, rewriting)
         self._lost = LostData(mesh, self._elector, self._server, lambda: self._copies.stopped)
         self._forwarding = Forwarding(mesh, self._elector, self._leadership, self._calls)
         self._mesh_server = MeshServer(identity, self, lambda: mesh.admitted.over(mesh.state))
@@ -219,7 +221,9 @@ class NodeDuties:
         return self._elector.primary() if hasattr(self, "_elector") else ""
 
     def checks(self) -> list[local_pb2.Check]:
-        data = self._lost.checks() + self._copies.checks() if hasattr(self, "_elector") else []
+        data = []
+        if hasattr(self, "_elector"):
+            data = self._lost.checks() + self._copies.checks() + self._grown.checks()
         return data + (self._dns.checks() if self._dns is not None else [])
 
     # --- following --------------------------------------------------------------------------------------------------
@@ -287,6 +291,7 @@ class NodeDuties:
         while True:
             began = time.monotonic()
             self._copies.look()
+            self._grown.look()
             await self._lost.look()
             if self._leadership.primary is not None:
                 heartbeats = self._leadership.heartbeats

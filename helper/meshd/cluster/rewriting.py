@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 
 from meshd.model.errors import MeshError
+from meshd.store.rewrite import Need
 from meshd.store.server import StoreServer
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class Rewriting:
         self._server = server
         self.outgrown = False  # wanted, being done, or failed
         self.our_turn = False  # as the primary said last
+        self.short: Need | None = None  # of room on the disk: it waits for that
 
     async def run(self, is_our_turn: Callable[[], bool]) -> None:
         """Runs until cancelled."""
@@ -35,7 +37,7 @@ class Rewriting:
             pause = LOOK_EVERY
             try:
                 need = await self._server.rewrite_need()
-                self.outgrown = need.wanted
+                self.outgrown, self.short = need.wanted, None if need.free is None else need
                 if need.wanted and need.possible and is_our_turn():
                     await self._server.rewrite()
                     self.outgrown = False

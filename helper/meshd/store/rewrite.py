@@ -16,6 +16,9 @@ SMALLEST = 16 << 20
 GROWTH = 2
 """Rewritten when it is this many times its size after the last rewrite; Redis' own default, 100 %, says the same."""
 
+SPARE = 16 << 20
+"""Bytes that stay free on the disk beside the new file: changes go on meanwhile, and a full disk ends redis-server."""
+
 LOOK_AGAIN = 0.05
 """Seconds between looks at a rewrite that runs."""
 
@@ -23,22 +26,30 @@ LOOK_AGAIN = 0.05
 @dataclass(frozen=True, slots=True)
 class Need:
     """`wanted`: the append-only file has grown enough, is being rewritten, or was not rewritten to the end: in the last
-    two it does not count (`IN_FORCE`), so nobody else may rewrite one. `possible`: now."""
+    two it does not count (`IN_FORCE`), so nobody else may rewrite one. `possible`: now. The rest is for one that has to
+    wait for room on the disk, in bytes: how large the file is, what a new one takes, and what is free; else None."""
 
     wanted: bool
     possible: bool
+    size: int = 0
+    takes: int = 0
+    free: int | None = None
 
 
 async def rewrite_need(connection: Connection, room: int = sys.maxsize) -> Need:
-    """`room`: bytes on the disk for a second file. What has grown is left alone without it."""
+    """`room`: bytes free on the disk. What has grown is left alone where a second file has no room: that one holds the
+    data and nothing of what it was before, and in a file it takes no more than in memory."""
     info = await connection.info("persistence")
     current, base = int(info.get("aof_current_size", 0)), int(info.get("aof_base_size", 0))
     running = info.get("aof_rewrite_in_progress") != "0" or info.get("aof_rewrite_scheduled") != "0"
     failed = info.get("aof_last_bgrewrite_status") != "ok"
-    grown = current >= max(SMALLEST, GROWTH * base) and current < room
+    grown = current >= max(SMALLEST, GROWTH * base)
+    takes = int((await connection.info("memory")).get("used_memory_dataset", current)) + SPARE
+    short = takes > room
     # A full copy that is being made for another node would only have it wait, and not count for longer.
     busy = running or info.get("rdb_bgsave_in_progress") != "0"
-    return Need(running or failed or grown, not busy and current < room)
+    told = (current, takes, room) if short and not running and (grown or failed) else ()
+    return Need(running or failed or (grown and not short), not busy and not short, *told)
 
 
 async def rewrite(connection: Connection, timeout: float) -> None:

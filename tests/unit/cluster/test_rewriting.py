@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 import uuid
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from meshd.assembly.grown_file import GrownFile
 from meshd.cluster import rewriting
 from meshd.cluster.heartbeats import TURN_KEPT, Heartbeats
 from meshd.model.errors import Failed
 from meshd.model.state import State
 from meshd.store import rewrite
 from meshd.store.database import Database
-from meshproto import node_pb2
+from meshproto import local_pb2, node_pb2
 
 DONE = node_pb2.ChangeResult.DONE
 
@@ -140,9 +143,38 @@ async def test_without_room_for_a_second_file_nothing_is_rewritten(cluster: Any,
     node = await cluster.primary()
     monkeypatch.setattr(rewrite, "SMALLEST", 1)
     assert (await node.server.rewrite_need()).wanted
-    need = await rewrite.rewrite_need(node.server.connection, room=await size(node))
+    need = await rewrite.rewrite_need(node.server.connection, room=rewrite.SPARE)
     assert not need.wanted
     assert not need.possible
+
+
+async def test_that_it_waits_for_room_is_told_once_and_until_there_is_some(
+    quick: None, cluster: Any, monkeypatch: Any
+) -> None:
+    node = await cluster.primary()
+    events: list[str] = []
+    mesh: Any = SimpleNamespace(
+        name="home", folder="/var/lib/meshd/home", event=lambda kind, text, **_: events.append(text)
+    )
+    grown = GrownFile(mesh, node.rewriting)
+    grown.look()
+    assert (grown.problem, grown.checks()) == ("", [])
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=5_000_000))
+    monkeypatch.setattr(rewrite, "SMALLEST", 1)
+    await cluster.until(lambda: node.rewriting.short)
+    for _ in range(2):
+        grown.look()
+    (told,) = events
+    assert "waits for room to be written anew: that takes 17 MB, and 5 MB are free in /var/lib/meshd/home" in told
+    (check,) = grown.checks()
+    assert (check.state, check.fix) == (
+        local_pb2.WARNING,
+        "make room on that disk; a full one stops this node's redis",
+    )
+    monkeypatch.undo()
+    await cluster.until(lambda: not node.rewriting.short)
+    grown.look()
+    assert (grown.problem, len(events)) == ("", 1)
 
 
 def test_whose_turn_it_is() -> None:

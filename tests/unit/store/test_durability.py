@@ -13,7 +13,7 @@ from meshd.model.position import Position
 from meshd.model.voters import Voters
 from meshd.store.database import Database
 from meshd.store.durability import IN_FORCE, OK, Promise, Sight, look, why_not_in_force
-from meshd.store.rewrite import Need, rewrite, rewrite_need
+from meshd.store.rewrite import SPARE, Need, rewrite, rewrite_need
 from meshproto import state_pb2
 
 
@@ -145,10 +145,45 @@ async def test_rewrite_is_wanted_when_the_file_has_grown_and_shrinks_it(database
     assert int((await connection.info("persistence"))["aof_current_size"]) < 2 << 20
 
 
+async def test_rewrite_takes_room_for_the_data_and_not_for_the_old_file(database):
+    """One that has grown very much on a small disk could never shrink again."""
+    connection = database._connection
+    for n in range(20):
+        await connection.call("SET", "big", bytes([n]) * (1 << 20))
+    size = int((await connection.info("persistence"))["aof_current_size"])
+    need = await rewrite_need(connection, size)
+    assert (need.wanted, need.possible, need.free) == (True, True, None)
+    few = await rewrite_need(connection, SPARE)
+    assert (few.wanted, few.possible, few.size, few.free) == (False, False, size, SPARE)
+    assert SPARE + (1 << 20) <= few.takes < SPARE + (4 << 20) < size + SPARE
+    assert await rewrite_need(connection, few.takes) == Need(True, True)
+    await rewrite(connection, 30)
+    assert int((await connection.info("persistence"))["aof_current_size"]) <= few.takes - SPARE, (
+        "it takes what was said"
+    )
+    assert await rewrite_need(connection, SPARE) == Need(False, False), "nothing waits for room"
+
+
+@pytest.mark.parametrize("random", [False, True])
+async def test_data_takes_no_more_room_in_a_file_than_in_memory(database, random):
+    """Short and long values, few and many, that can be compressed and not."""
+    connection = database._connection
+    for n in range(300):
+        for size in (3, 60, 500, 5000):
+            value = os.urandom(size) if random else b"a" * size
+            await connection.call("HSET", f"kind-{size}", f"key-{n}", value)
+            await connection.call("XADD", "changes", f"{4 * n + 1}-{size}", "entry", value)
+    takes = (await rewrite_need(connection, 0)).takes or int((await connection.info("memory"))["used_memory_dataset"])
+    await rewrite(connection, 30)
+    assert int((await connection.info("persistence"))["aof_base_size"]) < takes
+
+
 async def test_rewrite_that_does_not_end_is_a_failure(database):
     connection = database._connection
     await slow_rewrite(connection)
     assert await rewrite_need(connection) == Need(wanted=True, possible=False), "the others have to know"
+    waits = await rewrite_need(connection, 1)
+    assert (waits.wanted, waits.free) == (True, None), "what it writes takes room: it does not wait for more"
     with pytest.raises(Failed, match="rewrit"):
         await rewrite(connection, 0.2)
     await end_rewrite(connection)
