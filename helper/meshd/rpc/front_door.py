@@ -124,10 +124,14 @@ class FrontDoor:
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    """Until the source ends; then the target is told, and its other direction goes on."""
-    with contextlib.suppress(ConnectionError, BrokenPipeError, OSError):
+    """Until the source ends; then the target is told, and its other direction goes on.
+
+    A caller that goes without having read all that it was sent ends its connection by an error (unix(7)).
+    """
+    with contextlib.suppress(OSError):
         while data := await source.read(CHUNK):
             target.write(data)
             await target.drain()
+    with contextlib.suppress(OSError):
         if target.can_write_eof():
             target.write_eof()
