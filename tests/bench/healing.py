@@ -25,13 +25,21 @@ GIVEN_UP = 60.0
 def measure() -> list[Figure]:
     took: dict[str, list[float]] = defaultdict(list)
     with three_gateways(laptops=LAPTOPS) as cluster:
-        for number in range(ROUNDS):
-            for shape in SHAPES:
-                seconds = _round(cluster, shape, number)
-                took[shape.__name__].append(seconds)
-                if seconds > ONE_VIEW:
-                    print(f"round {number + 1}: {shape.__name__} took {seconds:.1f} s", flush=True)
-        cluster.check()
+        members = {**cluster.hosts, **cluster.laptops}
+        try:
+            for number in range(ROUNDS):
+                for shape in SHAPES:
+                    before = {name: len(host.log()) for name, host in members.items()}
+                    seconds = _round(cluster, shape, number)
+                    took[shape.__name__].append(seconds)
+                    if seconds > ONE_VIEW:
+                        print(f"round {number + 1}: {shape.__name__} took {seconds:.1f} s", flush=True)
+                        for name, host in members.items():
+                            print(f"--- {name}\n{host.log()[before[name] :]}", flush=True)
+            cluster.check()
+        except AssertionError:
+            print(cluster.network.logs(members))
+            raise
     print(f"cut for {LASTS:g} s each")
     return [Figure.of(name.replace("_", " "), "s", samples, limit=ONE_VIEW) for name, samples in took.items()]
 
@@ -42,6 +50,7 @@ def _round(cluster: Cluster, shape: Shape, number: int) -> float:
     primary = cluster.primary()
     cluster.add(cluster.others(primary)[number % 2])
     shape(cluster, primary, *cluster.others(primary), LASTS)
+    print(f"{time.strftime('%H:%M:%S')} {shape.__name__} ends", flush=True)
     cluster.heal()
     began = time.monotonic()
     wait_until(lambda: one_view(cluster), GIVEN_UP, f"one view after {shape.__name__}")
