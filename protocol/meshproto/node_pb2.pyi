@@ -106,6 +106,7 @@ class HeartbeatReply(_message.Message):
     OUTGROWN_FIELD_NUMBER: _builtins.int
     REDIS_FORMAT_FIELD_NUMBER: _builtins.int
     REDIS_SERVER_FIELD_NUMBER: _builtins.int
+    REWRITING_FIELD_NUMBER: _builtins.int
     promised_epoch: _builtins.int
     store_state: _builtins.str
     """"ok", or why it does not confirm"""
@@ -117,6 +118,8 @@ class HeartbeatReply(_message.Message):
     """RDB version in which its Redis writes full copies; 0: not known"""
     redis_server: _builtins.str
     """what that is, such as `Redis 7.0.15`"""
+    rewriting: _builtins.bool
+    """is rewritten just now, or was not to the end: then this node confirms nothing"""
     @_builtins.property
     def confirmed(self) -> _state_pb2.Position:
         """highest position that this voter confirms"""
@@ -146,10 +149,11 @@ class HeartbeatReply(_message.Message):
         outgrown: _builtins.bool = ...,
         redis_format: _builtins.int = ...,
         redis_server: _builtins.str = ...,
+        rewriting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "copying", b"copying", "outgrown", b"outgrown", "presence", b"presence", "promised_epoch", b"promised_epoch", "redis_format", b"redis_format", "redis_server", b"redis_server", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "confirmed", b"confirmed", "copying", b"copying", "outgrown", b"outgrown", "presence", b"presence", "promised_epoch", b"promised_epoch", "redis_format", b"redis_format", "redis_server", b"redis_server", "rewriting", b"rewriting", "store_state", b"store_state", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,23 @@ def plan_timing(simulation: Simulation) -> None:
     simulation.after(chance.uniform(0.0, 3.0), change)
 
 
+def plan_growth(simulation: Simulation) -> None:
+    """Files grow at any time, mostly those of several nodes together; now and then a disk has no room for a second."""
+    chance = random.Random(f"{simulation.seed} growth")
+
+    def grow() -> None:
+        if simulation.peace:
+            return
+        nodes = list(simulation.nodes.values())
+        for node in chance.choice((nodes, nodes, [chance.choice(nodes)])):
+            node.redis.outgrown = True
+            node.no_room = chance.random() < 0.15
+        simulation.tell("files have grown")
+        simulation.after(chance.uniform(0.5, 4.0), grow)
+
+    simulation.after(chance.uniform(0.0, 1.0), grow)
+
+
 def end_all(simulation: Simulation) -> None:
     """Peace: everything runs, everybody reaches everybody, clocks are right."""
     chance = random.Random(f"{simulation.seed} peace")
@@ -51,7 +68,7 @@ def end_all(simulation: Simulation) -> None:
     simulation.unlinked.clear()
     simulation.tell("peace")
     for node in simulation.nodes.values():
-        node.disk_full = False
+        node.disk_full = node.no_room = False
         node.paused_until = 0.0
         node.set_clock(0.0, 1.0)
         if not node.redis.alive:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from election_model.node import Node
     from election_model.simulation import Simulation
 
+TURN_KEPT = 10.0
+"""Seconds that a node may be at it without being heard (`turns`)."""
+
+COPIED_LATELY = 4.0
+"""Seconds in which a turn that was given for a full copy is over."""
+
 
 class Violation(Exception):
     """Raised when an invariant does not hold."""
@@ -60,6 +66,26 @@ class Checker:
         if self.home(epoch) == self.home(entry.parent.position.epoch) and epoch < entry.parent.position.epoch:  # type: ignore[union-attr]
             raise Violation("terms only grow", f"{entry} after {entry.parent}")
         self.entries[entry.position] = entry
+
+    def begins_rewrite(self, node: Node) -> None:
+        """Its own append-only file: no other one that its primary may know of is being rewritten. A full copy has one
+        written without asking anybody, and whoever got one lately was taken for somebody who is at it."""
+        simulation = self._simulation
+        if simulation.now - node.redis.copied_at < COPIED_LATELY:
+            return
+        term = node.state.term
+        leader = node if term is not None else simulation.nodes.get(node.state.primary)
+        if leader is None or leader.upkeep is None or leader.state.term is None or not simulation.honest_clocks:
+            return
+        if leader.state.term.epoch != node.state.promise.epoch:
+            return
+        upkeep, long_ago = leader.upkeep, leader.local() - TURN_KEPT
+        for other in simulation.nodes.values():
+            if other is node or not other.redis.rewriting or not other.redis.alive:
+                continue
+            said = upkeep.seen.get(other.id)
+            if other is leader or upkeep.since > long_ago or (said is not None and said.at > long_ago):
+                raise Violation("one file is rewritten at a time", f"{node.id}, and {other.id} is at it")
 
     def begins_change(self, node: Node, voters: Voters) -> None:
         """A primary decided on the first entry of a change of voters."""

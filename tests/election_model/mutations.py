@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 from unittest import mock
 
+from meshd.cluster import turns
 from meshd.cluster.election import leading, lease, machine, standing, state, voter_change, voting, worlds
 from meshd.cluster.election.messages import Effect, HandOver, Look, Send
 from meshd.cluster.election.state import Attempt, State, Term
@@ -184,11 +186,35 @@ def _promises_a_world_first(now_state: State, attempt: Attempt, now: float) -> t
 _FORCED = standing.forced
 _FORCED_EPOCH = worlds.forced_epoch
 
+
+def _whoever_wants(
+    turn: str, self_id: str, own: turns.Want, seen: Mapping[str, turns.Want], since: float, now: float, lease: float
+) -> str:
+    wanting = {one for one, want in {**seen, self_id: own}.items() if want.outgrown and not want.begun}
+    return min(wanting, default="")
+
+
+def _at_once(
+    turn: str, self_id: str, own: turns.Want, seen: Mapping[str, turns.Want], since: float, now: float, lease: float
+) -> str:
+    return _NEXT_TURN(turn, self_id, own, seen, -math.inf, now, lease)
+
+
+def _nobody_who_failed(
+    turn: str, self_id: str, own: turns.Want, seen: Mapping[str, turns.Want], since: float, now: float, lease: float
+) -> str:
+    given = _NEXT_TURN(turn, self_id, own, seen, since, now, lease)
+    return "" if {**seen, self_id: own}.get(given, own).begun else given
+
+
+_NEXT_TURN = turns.next_turn
+
 WORLD_USERS = (worlds, standing, voting)
 
 CALM = Weather(
-    nodes=3, voters=3, wild_clocks=False, damage=False, force=False, ailing=False, paced=False, short_worlds=False
-)
+    nodes=3, voters=3, wild_clocks=False, damage=False, force=False, ailing=False, paced=False, short_worlds=False,
+    rewrites=False,
+)  # fmt: skip
 UNCOPIED = dataclasses.replace(CALM, uncopied=True)
 LARGE = dataclasses.replace(CALM, large=True, ailing=False)
 EVEN = dataclasses.replace(CALM, nodes=4, voters=4)
@@ -199,6 +225,7 @@ ENDING = dataclasses.replace(CALM, short_worlds=True)
 DAMAGING = dataclasses.replace(CALM, damage=True)
 CUTTING = dataclasses.replace(CALM, only=("cut", "cut again", "crash"), gap=0.2, seconds=6.0)
 
+REWRITING = dataclasses.replace(CALM, rewrites=True, seconds=10.0)
 RESTARTING = dataclasses.replace(CALM, only=("redis",), gap=0.08)
 
 MUTATIONS = {
@@ -250,6 +277,21 @@ MUTATIONS = {
         "6.5: confirmed only while the append-only file is in force",
         ((voting, "confirmable", lambda now_state, seen: seen.position.epoch == now_state.promise.epoch),),
         scene=scenes.not_on_disk,
+    ),
+    "rewrite two files at once": Mutation(
+        "6.2: files are rewritten one voter at a time",
+        ((turns, "next_turn", _whoever_wants),),
+        REWRITING,
+    ),
+    "a new primary gives a turn at once": Mutation(
+        "6.2: also when the primary changes meanwhile",
+        ((turns, "next_turn", _at_once),),
+        REWRITING,
+    ),
+    "pass over a file that could not be rewritten": Mutation(
+        "6.2: one that was not rewritten to the end is tried again",
+        ((turns, "next_turn", _nobody_who_failed),),
+        REWRITING,
     ),
     "confirm for an old primary": Mutation(
         "6.5: the epoch is the one it has promised",

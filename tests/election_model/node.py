@@ -35,6 +35,7 @@ from meshd.store.durability import Promise
 
 from election_model.entries import Entry
 from election_model.redis import Redis
+from election_model.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from election_model.simulation import Simulation
@@ -51,6 +52,7 @@ class Node:
         self.redis = Redis(data)
         self.saved = Promise(data.position.epoch)
         self.disk_full = False
+        self.no_room = False  # for a second file
         self.up = False
         self.paused_until = 0.0
         self.clock_base, self.clock_from, self.clock_rate = 0.0, 0.0, 1.0
@@ -58,6 +60,7 @@ class Node:
         self.timing = Timing()  # as the data says that this node knows
         self.life = 0  # of the helper: what an earlier one asked for reaches nobody
         self.writing = False
+        self.upkeep: Upkeep | None = None
         self._wake = inf
         self._looking = False
         self._operations: deque[tuple[int, Effect | Append]] = deque()
@@ -86,6 +89,7 @@ class Node:
         self.handle(NodesChanged(self.simulation.everyone))
         self.look()
         self.later(PING, self._ping)
+        self.upkeep = Upkeep(self) if self.simulation.may_rewrite else None
 
     def pace(self, timing: Timing) -> None:
         """The node learns of another timing."""

@@ -19,6 +19,10 @@ class Redis:
         self.takes_writes = False
         self.account = 0  # epoch of the replication account; 0: none
         self.copies = 0
+        self.copied_at = -1.0
+        self.outgrown = False  # the file is to be rewritten
+        self.rewriting = False  # because it has grown
+        self.failed = False  # it was not rewritten to the end
         self.receiving: tuple[str, int] | None = None  # the link over which a full copy comes in that takes its time
 
     def restart(self) -> None:
@@ -27,6 +31,7 @@ class Redis:
         self.in_force = True
         self.alive = True
         self.run += 1
+        self.rewriting = self.failed = False
         self.master = self.receiving = None
         self.takes_writes = False
         self.account = self.account_after_restart()
@@ -76,11 +81,19 @@ class Redis:
         """The full copy is here. Not on disk until the file is rewritten."""
         self.receiving = None
         self.live = source.live
-        self.in_force = False
+        self.in_force = self.rewriting = self.failed = False
         self.copies += 1
+
+    def begin_rewrite(self) -> int:
+        """Because the file has grown. As bad as can be: until it is done the disk gets nothing. Returns its number."""
+        self.in_force = self.failed = False
+        self.rewriting = True
+        self.copies += 1
+        return self.copies
 
     def rewritten(self) -> None:
         self.in_force = True
+        self.outgrown = self.rewriting = self.failed = False
         self.disk = self.live
 
     def lose(self, back: int) -> None:

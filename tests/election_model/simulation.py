@@ -23,6 +23,9 @@ from election_model.redis import Redis
 PEACE_LIMIT = 15.0
 """Seconds after the last fault within which a change must be committed (DESIGN.md: somebody is elected in a bound)."""
 
+REWRITES_LIMIT = 60.0
+"""Seconds in peace within which all files that have grown are rewritten."""
+
 
 @dataclass(frozen=True, slots=True)
 class Weather:
@@ -39,6 +42,7 @@ class Weather:
     large: bool | None = None  # full copies that take longer than a primary goes on without confirmations
     ailing: bool | None = None  # in peace, a minority that stays cut off, dead or paused
     paced: bool | None = None  # the election time-out is set to others
+    rewrites: bool | None = None  # append-only files grow and are rewritten
     short_worlds: bool | None = None  # epochs are near the end of a world of 64, so that it goes on in the next one
     only: tuple[str, ...] = ()  # faults by name; all when empty
 
@@ -69,6 +73,10 @@ class Simulation:
         if weather.ailing is not None:
             self.may_leave_ailing = weather.ailing
         self.may_pace = random.Random(f"{seed} paced").random() < 0.2 if weather.paced is None else weather.paced
+        self.may_rewrite = random.Random(f"{seed} rewrites").random() < 0.25
+        if weather.rewrites is not None:
+            self.may_rewrite = weather.rewrites
+        self.rewrites = 0
         worlds_end = random.Random(f"{seed} worlds")
         short = worlds_end.random() < 0.1 if weather.short_worlds is None else weather.short_worlds
         self.world_bits = 6 if short else worlds.SHIFT
@@ -115,6 +123,8 @@ class Simulation:
         faults.plan(self)
         if self.may_pace:
             faults.plan_timing(self)
+        if self.may_rewrite:
+            faults.plan_growth(self)
         self._until(self.seconds)
         faults.end_all(self)
         self.peace = True
@@ -130,6 +140,17 @@ class Simulation:
             if self.now - began > limit:
                 states = {n.id: (n.state.promise, n.redis.live, n.redis.live.voters) for n in self.nodes.values()}
                 raise Violation("somebody is elected and commits", f"not {limit} s after the last fault: {states}")
+        if self.may_rewrite and not self.ailing and not self.uncopied:
+            self._rewrite_all()
+
+    def _rewrite_all(self) -> None:
+        """In peace, every file that has grown is rewritten in its turn."""
+        limit = self.now + REWRITES_LIMIT * self.timing.timeout
+        while any(node.redis.outgrown or not node.redis.in_force for node in self.nodes.values()):
+            self._until(self.now + 0.5)
+            if self.now > limit:
+                files = {n.id: (n.redis.outgrown, n.redis.in_force) for n in self.nodes.values()}
+                raise Violation("files that have grown are rewritten", f"(outgrown, in force): {files}")
 
     def _leave_uncopied(self) -> bool:
         """In peace, too, nobody can copy the data of one node, though its messages pass: others have to lead."""
@@ -207,6 +228,7 @@ class Simulation:
 
     def send(self, sender: Node, to: str, message: Message) -> None:
         chance = self.chance
+        said = sender.upkeep.says(to, message) if sender.upkeep is not None else None
         copies = 1 if chance.random() > 0.02 or self.peace else chance.choice((0, 2, 2))
         for _ in range(copies):
             if chance.random() < self.loss:
@@ -214,12 +236,14 @@ class Simulation:
             delay = chance.uniform(0.0005, 0.01)
             if chance.random() < self.slow:
                 delay = chance.uniform(0.01, 2.5)
-            self.after(delay, lambda: self._arrive(sender.id, to, message))
+            self.after(delay, lambda: self._arrive(sender.id, to, message, said))
 
-    def _arrive(self, sender: str, to: str, message: Message) -> None:
+    def _arrive(self, sender: str, to: str, message: Message, said: object) -> None:
         if (sender, to) not in self.blocked:
             node = self.nodes[to]
             node.deliver(Received(sender, message))
+            if said is not None and node.upkeep is not None:
+                node.later(0.0, lambda upkeep=node.upkeep: upkeep.hears(sender, message, said))
             if isinstance(message, Heartbeat):
                 node.later(0.0, node.look)
 
@@ -259,6 +283,7 @@ class Simulation:
         """A full copy is here; the append-only file is written anew a little later."""
         redis, run = node.redis, node.redis.run
         redis.copy_all(source)
+        redis.copied_at = self.now
         copies = redis.copies
         self.after(
             self.chance.uniform(0.05, 0.4),

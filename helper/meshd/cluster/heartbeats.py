@@ -6,6 +6,7 @@ The election says when one is sent, and judges the answers.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
@@ -14,6 +15,7 @@ from meshproto import PROTOCOL_VERSION, node_pb2
 
 from meshd.cluster.election.messages import Heartbeat, HeartbeatReply
 from meshd.cluster.election.state import Timing
+from meshd.cluster.turns import Want, next_turn
 from meshd.model.members import Member
 from meshd.model.position import Position
 from meshd.store.copy_format import CopyFormat
@@ -21,9 +23,6 @@ from meshd.store.copy_format import CopyFormat
 PRESENCE_INTERVAL = 1.0
 """Seconds between heartbeats to one node that tell it who is online: for thousands of members that is far more than the
 rest of a heartbeat."""
-
-TURN_KEPT = 10.0
-"""Seconds that a node which does not answer keeps its turn to rewrite its append-only file: its disk is busy then."""
 
 CALLS_AT_ONCE = 4
 """To one node. A node that is slow to answer is not sent more."""
@@ -57,11 +56,11 @@ class Heartbeats:
         request: Callable[[], node_pb2.HeartbeatRequest],
         own_presence: Callable[[], Iterable[node_pb2.Presence]],
         timing: Callable[[], Timing] = Timing,
-        outgrown: Callable[[], bool] = lambda: False,
+        own_want: Callable[[], Want] = Want,
     ) -> None:
-        """`outgrown`: whether this node's own append-only file is to be rewritten."""
+        """`own_want`: whether this node's own append-only file is to be rewritten."""
         self._timing = timing
-        self._outgrown = outgrown
+        self._own_want = own_want
         self._turn = ""
         self._self_id = self_id
         self._caller = caller
@@ -69,6 +68,7 @@ class Heartbeats:
         self._own_presence = own_presence
         self._replies: dict[str, node_pb2.HeartbeatReply] = {}
         self._answered: dict[str, float] = {}
+        self._wants: dict[str, Want] = {}  # of every node that was sent a heartbeat
         self._calls: dict[str, int] = {}
         self._told: dict[str, float] = {}  # when it was told who is online
         self._last_online: dict[str, float] = {}
@@ -84,11 +84,12 @@ class Heartbeats:
         request.committed.CopyFrom(beat.committed.message)
         request.protocol_version = PROTOCOL_VERSION
         request.election_timeout_ms = round(beat.timeout * 1000)
+        self._wants.setdefault(member.id, Want())
         request.rewrite = self.turn() == member.id
         if not beat.open:
             request.redis_user = request.redis_password = ""
         sent = time.monotonic()
-        if sent - self._told.get(member.id, 0.0) < PRESENCE_INTERVAL:
+        if sent - self._told.get(member.id, -math.inf) < PRESENCE_INTERVAL:
             request.ClearField("presence")
         self._calls[member.id] = self._calls.get(member.id, 0) + 1
         try:
@@ -97,8 +98,10 @@ class Heartbeats:
             self._calls[member.id] -= 1
         if reply is None:
             return None
-        self._replies[member.id] = reply
-        self._answered[member.id] = max(sent, self._answered.get(member.id, sent))
+        if sent >= self._answered.get(member.id, sent):  # else the answer to a later one was here first
+            self._replies[member.id] = reply
+            self._answered[member.id] = sent
+            self._wants[member.id] = Want(sent, reply.outgrown, reply.rewriting)
         if request.presence:
             self._told[member.id] = sent
         self._new_answer.set()
@@ -106,8 +109,8 @@ class Heartbeats:
 
     def keep_only(self, nodes: Iterable[str]) -> None:
         """Forgets nodes that are gone."""
-        for node_id in self._replies.keys() - set(nodes):
-            for table in (self._replies, self._answered, self._told):
+        for node_id in self._wants.keys() - set(nodes):
+            for table in (self._replies, self._answered, self._told, self._wants):
                 table.pop(node_id, None)
 
     def answering(self) -> set[str]:
@@ -126,19 +129,9 @@ class Heartbeats:
         }
 
     def turn(self) -> str:
-        """Id of the node that may rewrite its append-only file now, until it has: the others wait, this one is last. ""
-        when none wants to. One that is at it already, since the primary before this one, or failed, goes first. Who
-        does not answer may be at it still, and keeps its turn for a while."""
-        answering = self.answering()
-        seen = self._answered.get(self._turn)
-        if self._turn not in answering and seen is not None and seen > time.monotonic() - TURN_KEPT:
-            return self._turn
-        wanting = [one for one in answering if self._replies[one].outgrown]
-        wanting.sort(key=lambda one: (self._replies[one].store_state == "ok", one))
-        if self._outgrown():
-            wanting.append(self._self_id)
-        if self._turn not in wanting:
-            self._turn = wanting[0] if wanting else ""
+        """Id of the node that may rewrite its append-only file now, until it has. "" for nobody."""
+        now, lease = time.monotonic(), self._timing().lease
+        self._turn = next_turn(self._turn, self._self_id, self._own_want(), self._wants, self._began, now, lease)
         return self._turn
 
     async def next_answer(self, timeout: float) -> None:

@@ -25,6 +25,7 @@ from meshd.cluster.elector import Elector
 from meshd.cluster.heartbeats import Heartbeats, NodeCaller
 from meshd.cluster.primary import Primary
 from meshd.cluster.replica import Replica
+from meshd.cluster.turns import Want
 from meshd.lasting import keep_running
 from meshd.model.members import Member
 from meshd.model.position import Position
@@ -86,11 +87,11 @@ class Leadership:
 
     def _new_heartbeats(self) -> Heartbeats:
         return Heartbeats(
-            self._seat.member_id, self._caller, self._request, self._own_presence, self._timing, self._outgrown
+            self._seat.member_id, self._caller, self._request, self._own_presence, self._timing, self._own_want
         )
 
-    def _outgrown(self) -> bool:
-        return self._replica.rewriting.outgrown
+    def _own_want(self) -> Want:
+        return self._replica.rewriting.want
 
     def may_rewrite(self) -> bool:
         """Whether it is this node's turn to rewrite its append-only file: the primary says so, to itself, too."""

@@ -80,7 +80,7 @@ class Replica:
         state = elector.store_state
         if reply.promised_epoch == request.epoch:
             self._on_heartbeat(request)
-            self.rewriting.our_turn = request.rewrite
+            self.rewriting.told(request.rewrite, elector.state.timing.lease)
             if reply.stored < committed:
                 state = f"{max(committed.revision - reply.stored.revision, 0)} changes behind"
             state = self.unread or state
@@ -98,7 +98,8 @@ class Replica:
             store_state=state,
             applied=self._applied().message,
             copying=reply.copying,
-            outgrown=self.rewriting.outgrown,
+            outgrown=self.rewriting.want.outgrown,
+            rewriting=self.rewriting.want.begun,
         )
 
     async def follow(self, primary: str, epoch: int) -> None:

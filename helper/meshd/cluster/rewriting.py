@@ -1,12 +1,15 @@
 """Has the append-only files of the nodes rewritten, one at a time: a voter confirms nothing while its own is rewritten,
-so the others have to. The primary says whose turn it is (`Heartbeats.turn`)."""
+so the others have to. The primary says whose turn it is (`turns`)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable
 
+from meshd.cluster.turns import Want
 from meshd.model.errors import MeshError
 from meshd.store.rewrite import Need
 from meshd.store.server import StoreServer
@@ -23,24 +26,36 @@ TURN_EVERY = 0.5
 class Rewriting:
     """Of one node. What the election knows of it goes with heartbeats."""
 
-    def __init__(self, server: StoreServer) -> None:
+    def __init__(self, server: StoreServer, now: Callable[[], float] = time.monotonic) -> None:
         self._server = server
-        self.outgrown = False  # wanted, being done, or failed
-        self.our_turn = False  # as the primary said last
         self.short: Need | None = None  # of room on the disk: it waits for that
+        self._now = now
+        self._ours_until = -math.inf
+        self.want = Want(outgrown=True, begun=True)  # until it was looked at: Redis may be at it since before a restart
+
+    def told(self, ours: bool, lease: float) -> None:
+        """A heartbeat said whether it is this node's turn: for as long as the primary may have its lease."""
+        self._ours_until = self._now() + lease if ours else -math.inf
+
+    @property
+    def our_turn(self) -> bool:
+        """As the primary said last, unless that was long ago: another node may have got it since."""
+        return self._now() < self._ours_until
 
     async def run(self, is_our_turn: Callable[[], bool]) -> None:
         """Runs until cancelled."""
-        pause = LOOK_EVERY
+        pause = 0.0
         while True:
             await asyncio.sleep(pause)
             pause = LOOK_EVERY
             try:
                 need = await self._server.rewrite_need()
-                self.outgrown, self.short = need.wanted, None if need.free is None else need
+                self.want = Want(outgrown=need.wanted, begun=need.begun)
+                self.short = None if need.free is None else need
                 if need.wanted and need.possible and is_our_turn():
+                    self.want = Want(outgrown=True, begun=True)
                     await self._server.rewrite()
-                    self.outgrown = False
+                    self.want = Want()
                 elif need.wanted:
                     pause = TURN_EVERY
             except (MeshError, OSError) as error:  # the turn stays ours: others' files have to count meanwhile

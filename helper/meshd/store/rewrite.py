@@ -26,11 +26,13 @@ LOOK_AGAIN = 0.05
 @dataclass(frozen=True, slots=True)
 class Need:
     """`wanted`: the append-only file has grown enough, is being rewritten, or was not rewritten to the end: in the last
-    two it does not count (`IN_FORCE`), so nobody else may rewrite one. `possible`: now. The rest is for one that has to
-    wait for room on the disk, in bytes: how large the file is, what a new one takes, and what is free; else None."""
+    two, `begun`, it does not count (`IN_FORCE`), so nobody else may rewrite one. `possible`: now. The rest is for one
+    that has to wait for room on the disk, in bytes: how large the file is, what a new one takes, and what is free; else
+    None."""
 
     wanted: bool
     possible: bool
+    begun: bool = False
     size: int = 0
     takes: int = 0
     free: int | None = None
@@ -48,8 +50,9 @@ async def rewrite_need(connection: Connection, room: int = sys.maxsize) -> Need:
     short = takes > room
     # A full copy that is being made for another node would only have it wait, and not count for longer.
     busy = running or info.get("rdb_bgsave_in_progress") != "0"
+    begun = running or failed
     told = (current, takes, room) if short and not running and (grown or failed) else ()
-    return Need(running or failed or (grown and not short), not busy and not short, *told)
+    return Need(begun or (grown and not short), not busy and not short, begun, *told)
 
 
 async def rewrite(connection: Connection, timeout: float) -> None:

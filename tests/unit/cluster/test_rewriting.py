@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 import uuid
 from functools import partial
 from types import SimpleNamespace
@@ -13,8 +12,11 @@ from typing import Any
 import pytest
 from meshd.assembly.grown_file import GrownFile
 from meshd.cluster import rewriting
-from meshd.cluster.heartbeats import TURN_KEPT, Heartbeats
+from meshd.cluster.election.messages import Heartbeat
+from meshd.cluster.heartbeats import Heartbeats
+from meshd.cluster.turns import TURN_KEPT, Want, next_turn
 from meshd.model.errors import Failed
+from meshd.model.position import Position
 from meshd.model.state import State
 from meshd.store import rewrite
 from meshd.store.database import Database
@@ -127,8 +129,11 @@ async def test_a_file_that_can_not_be_rewritten_keeps_the_others_from_it(
     async def wanted() -> rewrite.Need:
         return rewrite.Need(wanted=True, possible=True)
 
+    async def failed() -> rewrite.Need:
+        return rewrite.Need(wanted=True, possible=True, begun=tries > 0)
+
     monkeypatch.setattr(first.server, "rewrite", fails)
-    monkeypatch.setattr(first.server, "rewrite_need", wanted)
+    monkeypatch.setattr(first.server, "rewrite_need", failed)
     await cluster.until(lambda: tries >= 2)
     for node in (other, primary):
         monkeypatch.setattr(node.server, "rewrite_need", wanted)
@@ -177,26 +182,109 @@ async def test_that_it_waits_for_room_is_told_once_and_until_there_is_some(
     assert (grown.problem, len(events)) == ("", 1)
 
 
+LEASE = 0.75
+
+
 def test_whose_turn_it_is() -> None:
-    wants = {"own": True}
-    beats = Heartbeats("a", None, node_pb2.HeartbeatRequest, list, outgrown=lambda: wants["own"])  # type: ignore[arg-type]  # nothing is sent
+    now, turn = 100.0, ""
+    seen: dict[str, Want] = {}
+    own = Want(outgrown=True)
 
-    def answers(one: str, outgrown: bool, state: str = "ok") -> None:
-        beats._replies[one] = node_pb2.HeartbeatReply(outgrown=outgrown, store_state=state)
-        beats._answered[one] = float("inf")
+    def next_one() -> str:
+        nonlocal turn
+        turn = next_turn(turn, "a", own, seen, 0.0, now, LEASE)
+        return turn
 
-    answers("c", True)
-    answers("d", True, "redis is rewriting its append-only file")
-    assert beats.turn() == "d", "it was at it already"
-    answers("b", True)
-    assert beats.turn() == "d", "until it is done"
-    answers("d", False)
+    seen["c"] = Want(now, outgrown=True)
+    seen["d"] = Want(now, outgrown=True, begun=True)
+    assert next_one() == "d", "it was at it already"
+    seen["b"] = Want(now, outgrown=True)
+    assert next_one() == "d", "until it is done"
+    seen["d"] = Want(now)
+    assert next_one() == "b"
+    seen["d"] = Want(now, outgrown=True, begun=True)
+    assert next_one() == "d", "it began since, or came back from elsewhere: who has not begun waits"
+    seen["d"] = Want(now)
+    assert next_one() == "b"
+    now += TURN_KEPT / 2
+    seen["c"] = seen["d"] = Want(now, outgrown=True)
+    assert next_one() == "b", "it may be at it still"
+    now += TURN_KEPT / 2
+    seen["c"] = seen["d"] = Want(now, outgrown=True)
+    assert next_one() == "c", "who does not answer holds nobody up for long"
+    seen["c"] = seen["d"] = Want(now)
+    assert next_one() == "a", "the primary is last"
+    own = Want()
+    assert next_one() == ""
+    own = Want(outgrown=True, begun=True)
+    seen["b"] = Want(now, outgrown=True)
+    assert next_one() == "a", "but not when it is at it already, since it was a replica"
+
+
+def test_a_new_primary_waits_for_those_that_it_has_not_heard_yet() -> None:
+    """One of them may be at it, since the primary before this one."""
+    seen = {"b": Want(0.5, outgrown=True), "c": Want()}
+    assert next_turn("", "a", Want(outgrown=True), seen, 0.0, 0.6, LEASE) == ""
+    answered = {**seen, "c": Want(0.6, outgrown=True, begun=True)}
+    assert next_turn("", "a", Want(outgrown=True), answered, 0.0, 0.7, LEASE) == "c"
+    seen["b"] = Want(TURN_KEPT, outgrown=True)
+    assert next_turn("", "a", Want(outgrown=True), seen, 0.0, TURN_KEPT, LEASE) == "b", "one that is gone delays nobody"
+
+
+async def test_an_answer_that_comes_late_does_not_take_a_turn_away() -> None:
+    """Calls overtake each other. The first was answered before the file had grown."""
+    ways = [asyncio.get_running_loop().create_future() for _ in range(2)]
+
+    class Caller:
+        async def heartbeat(self, member: Any, request: Any, timeout: float) -> node_pb2.HeartbeatReply:
+            reply: node_pb2.HeartbeatReply = await ways[sent.pop(0)]
+            return reply
+
+    sent = [0, 1]
+    beats = Heartbeats("a", Caller(), node_pb2.HeartbeatRequest, list)  # type: ignore[arg-type]  # all that is called
+    beat = Heartbeat(3, 1.0, Position(3, 5), open=True)
+    member: Any = SimpleNamespace(id="b")
+    calls = []
+    for way in ways:
+        calls.append(asyncio.create_task(beats.send(member, beat)))
+        await asyncio.sleep(0)
+        assert not way.done()
+    ways[1].set_result(node_pb2.HeartbeatReply(outgrown=True))
+    await calls[1]
     assert beats.turn() == "b"
-    beats._answered["b"] = time.monotonic() - TURN_KEPT / 2
-    assert beats.turn() == "b", "it may be at it still"
-    beats._answered["b"] = time.monotonic() - TURN_KEPT - 1
-    assert beats.turn() == "c", "who does not answer holds nobody up for long"
-    answers("c", False)
-    assert beats.turn() == "a", "the primary is last"
-    wants["own"] = False
-    assert beats.turn() == ""
+    ways[0].set_result(node_pb2.HeartbeatReply())
+    await calls[0]
+    assert beats.turn() == "b"
+
+
+async def test_a_turn_that_was_told_long_ago_is_over() -> None:
+    now = 100.0
+    turns = rewriting.Rewriting(SimpleNamespace(), lambda: now)  # type: ignore[arg-type]  # not asked
+    assert not turns.our_turn
+    turns.told(True, LEASE)
+    assert turns.our_turn
+    now += LEASE
+    assert not turns.our_turn, "the primary may be another one, and have another one's turn"
+    turns.told(True, LEASE)
+    turns.told(False, LEASE)
+    assert not turns.our_turn
+
+
+async def test_a_rewrite_that_goes_on_over_a_restart_of_the_helper_is_told_at_once() -> None:
+    looks = 0
+    again = asyncio.Event()
+
+    async def need() -> rewrite.Need:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            again.set()
+        return rewrite.Need(wanted=True, possible=False, begun=True)
+
+    turns = rewriting.Rewriting(SimpleNamespace(rewrite_need=need))  # type: ignore[arg-type]  # all that is called
+    assert turns.want == Want(outgrown=True, begun=True), "before it was looked at"
+    running = asyncio.create_task(turns.run(lambda: True))
+    async with asyncio.timeout(rewriting.LOOK_EVERY / 2):
+        await again.wait()
+    assert turns.want == Want(outgrown=True, begun=True)
+    running.cancel()

@@ -181,7 +181,7 @@ async def test_data_takes_no_more_room_in_a_file_than_in_memory(database, random
 async def test_rewrite_that_does_not_end_is_a_failure(database):
     connection = database._connection
     await slow_rewrite(connection)
-    assert await rewrite_need(connection) == Need(wanted=True, possible=False), "the others have to know"
+    assert await rewrite_need(connection) == Need(wanted=True, possible=False, begun=True), "the others have to know"
     waits = await rewrite_need(connection, 1)
     assert (waits.wanted, waits.free) == (True, None), "what it writes takes room: it does not wait for more"
     with pytest.raises(Failed, match="rewrit"):
