@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,52 @@ def test_a_node_that_was_away_for_a_restore_is_found(names: tuple[str, str], tmp
         address = pair.status(paris)["self"]["ipv4"]
         for host in (berlin, ada):
             wait_until(lambda h=host: h.ping(address, 1), 60, f"{host.name} to reach gw-paris")
+    finally:
+        network.close()
+
+
+def test_nodes_that_go_on_beside_a_restored_mesh_say_so(tmp_path: Path) -> None:
+    """gw-paris and gw-oslo were only away, and are a majority: a person has to decide. Then gw-paris goes down, so that
+    gw-oslo misses it, finds the restored mesh, and gw-paris after it."""
+    network = Network()
+    try:
+        names = ["gw-berlin", "gw-paris", "gw-oslo"]
+        lab = make_lab(network, [network.host(name) for name in names], [])
+        berlin, paris, oslo = lab.gateways
+        wait_until(lambda: all(one["voter"] for one in berlin.meshctl("nodes", "list")), 30, "all to vote")
+        backup = tmp_path / "home.backup"
+        status, text = meshctl(berlin, "backup", str(backup))
+        assert status == 0, text
+        for host in (paris, oslo, berlin):
+            host.power_off()
+        lose_disk(network, berlin)
+        status, text = meshctl(berlin, "restore", str(backup))
+        assert status == 0, text
+        berlin.meshctl("routes", "add", "203.0.113.0/24")
+        for host in (paris, oslo):
+            host.power_on()
+            network.attach(host.name)
+            host.start_meshd()
+        wait_until(lambda: lab.status(oslo)["writable"], 30, "gw-paris and gw-oslo to go on")
+        oslo.meshctl("routes", "add", "198.51.100.0/24")
+
+        def told(host: Host) -> list[dict[str, str]]:
+            done = host.meshctl_raw("--json", "doctor")
+            return [one for one in json.loads(done.stdout) if one["check"] == "one home" and one["state"] == "error"]
+
+        for host in (paris, oslo):
+            wait_until(lambda h=host: told(h), 60, f"{host.name} to say that there are two")
+            assert "gw-berlin goes on as another mesh home" in host.meshctl_raw("events").stdout
+        assert "meshctl down home" in told(oslo)[0]["fix"]
+        assert lab.status(oslo)["writable"], "nothing is done about it"
+        paris.meshctl("down", "home")
+        wait_until(lambda: lab.status(oslo)["primary"] == "gw-berlin", 60, "gw-oslo to follow the restored mesh")
+        paris.meshctl("up", "home")
+        wait_until(lambda: lab.status(paris)["primary"] == "gw-berlin", 60, "gw-paris to follow the restored mesh")
+        for host in (paris, oslo):
+            wait_until(lambda h=host: lab.status(h)["writable"], 30, f"{host.name} to be in step")
+            assert [route["cidr"] for route in host.meshctl("routes", "list")] == ["203.0.113.0/24"]
+            assert told(host) == []
     finally:
         network.close()
 

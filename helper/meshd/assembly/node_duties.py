@@ -206,7 +206,8 @@ class NodeDuties:
     def store_state(self) -> str:
         if not hasattr(self, "_elector"):
             return ""
-        return self._lost.problem or self._copies.problem or self._elector.store_state
+        other = self._mesh.sessions.other_world.problem
+        return other or self._lost.problem or self._copies.problem or self._elector.store_state
 
     @property
     def writable(self) -> bool:
@@ -224,6 +225,7 @@ class NodeDuties:
         data = []
         if hasattr(self, "_elector"):
             data = self._lost.checks() + self._copies.checks() + self._grown.checks()
+            data += self._mesh.sessions.other_world.checks()
         return data + (self._dns.checks() if self._dns is not None else [])
 
     # --- following --------------------------------------------------------------------------------------------------

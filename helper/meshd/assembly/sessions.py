@@ -59,6 +59,7 @@ class Sessions:
         self._mesh = mesh
         self.direct = DirectPaths(mesh, self)
         self._without_nodes = WithoutNodes(mesh, self)
+        self.other_world = self._without_nodes.other_world
         self.prober = Prober(mesh.is_overlay, os.urandom, self.direct.received, self._heard)
         self.returning = Returning(self)
         self.ways: dict[str, Way] = {}

@@ -1,15 +1,17 @@
 """While no node answers: peers are tried where the mesh last knew them, so that they can go on talking, and nodes are
 asked outside of the tunnel whether the mesh was restored and they have new keys. Nodes ask, too, alone or without a
-primary."""
+primary; with one they ask those that they miss, and only tell what they hear."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from meshd.assembly.other_world import OtherWorld
 from meshd.clocks import boottime
-from meshd.cluster.outside_view import ask_for_view, renewed_nodes
+from meshd.cluster.outside_view import Address, ask_for_view, renewed_nodes
 from meshd.dataplane.desired import UdpEndpoint
 from meshd.dataplane.wireguard.backend import DeviceChange, PeerChange, anew
 from meshd.model.members import Member, Role
@@ -38,15 +40,19 @@ class WithoutNodes:
         self._asked = 0.0
         self._led = boottime()  # when there was a primary last
         self._turns: dict[str, tuple[int, float]] = {}  # which endpoint, and since when (boottime)
+        self.other_world = OtherWorld(mesh, self._places)
 
     async def look(self, me: Member) -> None:
         """Raises MeshError."""
         sessions, members = self._sessions, self._mesh.members.values()
         nodes = [one for one in members if one.role is Role.NODE and one.id != me.id]
-        alone = not any(sessions.prober.alive(node.ipv4) for node in nodes)
+        silent = [node for node in nodes if not sessions.prober.alive(node.ipv4)]
+        alone = len(silent) == len(nodes)
         now, changes = boottime(), []
         if self._followed(me, alone, now) or not nodes or sessions.running_for() < ALIVE:
             await self._undo()
+            if me.role is Role.NODE and sessions.running_for() >= ALIVE:
+                self.other_world.look(silent, nodes)
             return
         if now - self._asked > ASK_EVERY and (self._asking is None or self._asking.done()):
             self._asked = now
@@ -89,19 +95,15 @@ class WithoutNodes:
             await self._mesh.machine.backend.apply(self._mesh.choices.interface, DeviceChange(peers=tuple(changes)))
 
     async def stop(self) -> None:
+        await self.other_world.stop()
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _ask(self, me: Member, nodes: list[Member]) -> None:
         mesh = self._mesh
-        places = []
-        for node in nodes:
-            stored = mesh.state.members.get(node.id)
-            if stored is not None and stored.join_port:
-                places += [(one.address, stored.join_port) for one in await self._endpoints(node)]
         known = {node.id: node for node in nodes}
-        state = await ask_for_view(mesh.identity, list(dict.fromkeys(places)), known, mesh.state.position)
+        state = await ask_for_view(mesh.identity, await self._places(nodes), known, mesh.state.position)
         if state is None:
             return
         if me.role is Role.PEER:
@@ -115,6 +117,15 @@ class WithoutNodes:
             log.info("%s: %s have new keys as of %s, told outside of the tunnel", mesh.name, names, state.position)
             mesh.event("state", f"the mesh was restored meanwhile: new keys of {names}, told outside of the tunnel")
             mesh.renew(renewed, state.position)
+
+    async def _places(self, nodes: Sequence[Member]) -> list[tuple[Address, int]]:
+        """Where nodes may answer outside of the tunnel."""
+        places = []
+        for node in nodes:
+            stored = self._mesh.state.members.get(node.id)
+            if stored is not None and stored.join_port:
+                places += [(one.address, stored.join_port) for one in await self._endpoints(node)]
+        return list(dict.fromkeys(places))
 
     async def _endpoints(self, member: Member) -> list[UdpEndpoint]:
         found: list[UdpEndpoint] = []
