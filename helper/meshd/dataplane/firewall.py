@@ -19,6 +19,7 @@ from typing import Any
 from meshd.dataplane.desired import Address, DesiredFirewall, Network
 from meshd.dataplane.nftables_generation import generation
 from meshd.model.errors import Failed
+from meshd.programs import install
 
 log = logging.getLogger(__name__)
 
@@ -229,9 +230,9 @@ def _nft(arguments: list[str], text: str | None = None) -> subprocess.CompletedP
     try:
         return _run(arguments, text)
     except FileNotFoundError as error:
-        raise Failed("nft is not installed", "apt install nftables", "missing") from error
+        raise Failed("nft is not installed", install("nftables"), "missing") from error
     except OSError as error:
-        raise Failed(f"nft can't be run: {error.strerror}", "apt install --reinstall nftables") from error
+        raise Failed(f"nft can't be run: {error.strerror}", install("nftables", again=True)) from error
 
 
 def _run(arguments: list[str], text: str | None) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from meshd.dataplane.firewall import SYSTEM_PATH, TIME_LIMIT
 from meshd.model.errors import Failed
+from meshd.programs import install
 
 _DEPTH = 16
 """Jumps that the kernel itself allows (NFT_JUMP_STACK_SIZE, net/netfilter/nf_tables.h)."""
@@ -71,9 +72,9 @@ def read_findings(wanted: list[Packet]) -> list[Finding]:
             env={"PATH": SYSTEM_PATH},
         )
     except FileNotFoundError as error:
-        raise Failed("nft is not installed", "apt install nftables", "missing") from error
+        raise Failed("nft is not installed", install("nftables"), "missing") from error
     except OSError as error:
-        raise Failed(f"nft can't be run: {error.strerror}", "apt install --reinstall nftables") from error
+        raise Failed(f"nft can't be run: {error.strerror}", install("nftables", again=True)) from error
     except subprocess.TimeoutExpired as error:
         raise Failed("nft did not finish", "look at `nft list ruleset`") from error
     if done.returncode != 0:

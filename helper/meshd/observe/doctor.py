@@ -20,6 +20,7 @@ from meshproto import local_pb2
 from meshproto.group import way_in
 
 from meshd import defaults
+from meshd.programs import install
 
 Address = IPv4Address | IPv6Address
 Check = local_pb2.Check
@@ -57,13 +58,13 @@ def check_redis(nodes: Sequence[str], peers_only: bool, external: bool) -> Check
     if path is None and peers_only:
         return finding("redis-server", "", "not installed; only nodes need it", "")
     problem = f"not installed; {', '.join(nodes) or 'a node'} needs it" if path is None else ""
-    return finding("redis-server", problem, path or "", "apt install redis-server", ERROR if nodes else WARNING)
+    return finding("redis-server", problem, path or "", install("redis-server"), ERROR if nodes else WARNING)
 
 
 def check_nft() -> Check:
     path = shutil.which("nft", path=_PATH)
     problem = "" if path else "not installed; the firewall of meshes needs it"
-    return finding("nft", problem, path or "", "apt install nftables", ERROR)
+    return finding("nft", problem, path or "", install("nftables"), ERROR)
 
 
 def check_forwarding(nodes: Sequence[str], ipv6: bool) -> Check:

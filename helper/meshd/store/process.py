@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from meshd.model.errors import Failed
+from meshd.programs import install
 from meshd.store.files import write_atomically
 
 
@@ -69,7 +70,7 @@ def find_binary(given: Path | None) -> Path:
     found = next(filter(None, (shutil.which(name, path=folders) for name in ([str(given)] if given else NAMES))), None)
     if found is None:
         raise Failed(
-            f"{given or 'redis-server'} is not installed; a node keeps its state in it", "apt install redis-server"
+            f"{given or 'redis-server'} is not installed; a node keeps its state in it", install("redis-server")
         )
     return Path(found)
 
@@ -110,7 +111,7 @@ def spawn(binary: Path, configuration: Path, lock: int) -> int:
             umask=0o077,
         )
     except OSError as error:
-        raise Failed(f"{binary} can't be started: {error}", "apt install redis-server") from error
+        raise Failed(f"{binary} can't be started: {error}", install("redis-server")) from error
     child.returncode = 0  # it outlives us by design, and `Process` watches and reaps it: Popen must not warn or wait
     return child.pid
 

@@ -14,6 +14,7 @@ from meshd.dataplane.wireguard import kernel
 from meshd.dataplane.wireguard.backend import Backend, DeviceChange, DeviceState
 from meshd.dataplane.wireguard.userspace import find_binary
 from meshd.model.errors import Failed, MeshError
+from meshd.programs import install
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Probes:
 def probe_userspace() -> None:
     """Raises Failed when wireguard-go can't run here. Blocks."""
     if find_binary() is None:
-        raise Failed("wireguard-go is not installed", "apt install wireguard-go", "missing")
+        raise Failed("wireguard-go is not installed", install("wireguard-go"), "missing")
     if not os.path.exists("/dev/net/tun"):
         raise Failed("wireguard-go needs /dev/net/tun, which is missing", "modprobe tun", "missing")
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState
 from meshd.dataplane.wireguard.uapi import GET, check_errno, decode_errno, decode_state, encode_changes
 from meshd.model.errors import Failed
+from meshd.programs import install
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class UserspaceBackend:
         binary = find_binary()
         if binary is None:
             raise Failed(
-                "wireguard-go is not installed, and this kernel has no WireGuard", "apt install wireguard-go", "missing"
+                "wireguard-go is not installed, and this kernel has no WireGuard", install("wireguard-go"), "missing"
             )
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         log_path = self._log_dir / f"wireguard-{interface}.log"
