@@ -10,6 +10,8 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+from meshd.observe.port_unit import unit_of
+
 PROC = Path("/proc")
 
 _LISTEN = "0A"  # TCP_LISTEN, net/tcp_states.h
@@ -39,7 +41,7 @@ def port_owner(address: IPv4Address | IPv6Address, port: int, kind: socket.Socke
     """Who keeps others from listening there, for example "dnsmasq (pid 712)"; "" when nobody does.
 
     An unspecified address asks for the port on any address. In its sandbox meshd may not look into programs of others:
-    then it is "a program of the user dnsmasq".
+    then it is who is alone in the socket's unit, else "a program of dnsmasq.service", else "… of the user dnsmasq".
     """
     users: dict[str, str] = {}
     name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
@@ -57,7 +59,8 @@ def port_owner(address: IPv4Address | IPv6Address, port: int, kind: socket.Socke
                 return f"{(folder / 'comm').read_text().strip()} (pid {folder.name})"
         except OSError:  # it ended, or is not ours to look at
             continue
-    return _hidden(users)
+    inodes = {one.removeprefix("socket:[").removesuffix("]") for one in users} - {"0"}
+    return (unit_of(inodes, port, kind) if inodes else "") or _hidden(users)
 
 
 def _hidden(users: dict[str, str]) -> str:
