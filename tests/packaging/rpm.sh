@@ -24,7 +24,8 @@ in_root getent group mesh || fail "no group"
 begin '"meshes": \[\]'
 in_root meshctl --timeout 60 create home >/dev/null || fail create
 grep -q "home:" "$root/proc/net/dev" || fail "no interface"
-put -U --force "$2" || fail upgrade
+put -U --force "$2" 2>"$root/run/upgrade" || fail "upgrade: $(cat "$root/run/upgrade")"
+grep -q 'end it (SIGTERM) and start it again' "$root/run/upgrade" || fail "an upgrade does not say what to do"
 grep -q "home:" "$root/proc/net/dev" || fail "an upgrade took the interface down"
 in_root meshctl status >/dev/null || fail "an upgrade ended meshd"
 rpm --root "$root" -e meshtui-helper || fail remove

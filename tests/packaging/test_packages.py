@@ -49,7 +49,7 @@ def test_two_builds_are_byte_identical(packages, tmp_path: Path) -> None:  # typ
 def test_the_service_is_locked_up(unpacked: Path) -> None:
     unit = unpacked / "usr/lib/systemd/system/meshd.service"
     output("systemd-analyze", "security", "--offline=true", "--threshold=29", "--no-pager", unit)
-    kept = {"Type=notify", "WatchdogSec=30", "KillMode=process"}
+    kept = {"Type=notify", "WatchdogSec=30", "KillMode=process", "StartLimitIntervalSec=0"}
     kept |= {"RuntimeDirectory=meshd wireguard", "RuntimeDirectoryPreserve=yes"}
     assert kept <= set(unit.read_text().split("\n"))
 
