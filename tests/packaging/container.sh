@@ -27,6 +27,27 @@ end() {
     while [ -d "/proc/$pid" ]; do sleep 0.1; done
 }
 
+# A node's life where there is Valkey instead of Redis.
+on_valkey() {
+    mv /usr/bin/redis-server /usr/bin/redis-server.away
+    begin
+    meshctl --timeout 60 create home >/dev/null || fail "create on Valkey"
+    server=$(pgrep -f 'valkey-server .*:16379') || fail "Valkey does not serve"
+    key=$(meshctl key show) && [ -n "$key" ] || fail "no key on Valkey"
+    end
+    begin
+    writable
+    [ "$(pgrep -f 'valkey-server .*:16379')" = "$server" ] || fail "Valkey was not adopted"
+    kill -KILL "$server"
+    for _ in $(seq 300); do pgrep -f 'valkey-server .*:16379' | grep -qvx "$server" && break; sleep 0.2; done
+    writable
+    [ "$(meshctl key show)" = "$key" ] || fail "Valkey forgot the mesh"
+    meshctl routes add 203.0.113.0/24 >/dev/null || fail "a change on Valkey"
+    meshctl --json routes list | grep -q 203.0.113.0/24 || fail "Valkey lost a change"
+    meshctl doctor | grep -q 'redis-server: .*valkey-server' || fail "doctor does not find Valkey"
+    mv /usr/bin/redis-server.away /usr/bin/redis-server
+}
+
 ip link set lo up
 : >/run/log
 echo 127.0.0.1 localhost >/etc/hosts
@@ -35,6 +56,7 @@ dpkg -i /media/meshtui-helper_"$1"_*.deb || fail install
 begin
 meshctl --timeout 60 create home >/dev/null || fail create
 [ -e /sys/class/net/home ] || fail "no interface"
+pgrep -f 'redis-server .*:16379' >/dev/null || fail "redis-server does not serve"
 echo '# ours' >>/etc/meshd/meshd.toml
 # An upgrade that is cut off while it unpacks, one that stops before it configures, and then the rest of it.
 setsid dpkg -i /media/meshtui-helper_"$2"_*.deb >/run/upgrade 2>&1 &
@@ -65,6 +87,11 @@ dpkg -i /media/meshtui-helper_"$2"_*.deb || fail "install again"
 begin
 writable
 dpkg -P meshtui-helper || fail purge
+if command -v valkey-server >/dev/null; then
+    dpkg -i /media/meshtui-helper_"$2"_*.deb || fail "install once more"
+    on_valkey
+    dpkg -P meshtui-helper || fail "purge on Valkey"
+fi
 getent group mesh && fail "the group is still there"
 look >/run/after
 diff /run/before /run/after || fail "something was left behind"

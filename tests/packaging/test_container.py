@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(1500)
 
 SUITES = {
     "bookworm": f"{IN_A_ROOT},redis-server,libssl3",
-    "trixie": f"{IN_A_ROOT},redis-server,libssl3t64",
+    "trixie": f"{IN_A_ROOT},redis-server,valkey-server,libssl3t64",
 }
 
 INSIDE = """
