@@ -136,7 +136,8 @@ class Dying(grpc.GenericRpcHandler):
             if sys.argv[2] == "killed":
                 os._exit(9)
             threading.Thread(target=lambda: server.stop(None)).start()
-            time.sleep(5)
+            while context.is_active():
+                time.sleep(0.01)
         return grpc.unary_unary_rpc_method_handler(answer)
 
 server = grpc.server(futures.ThreadPoolExecutor(2))
