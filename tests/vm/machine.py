@@ -59,6 +59,10 @@ WantedBy=multi-user.target
 """
 
 
+UNSAFE = "force-unsafe-io"
+UNSAFE_SETTING = "etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+"""Where mmdebstrap writes it, for all that dpkg does in that root later."""
+
 FAST = "mitigations=off no5lvl tsc=reliable clocksource=tsc"
 """For the kernel: time from a register instead of a device, shorter page tables, no cure of processors' faults."""
 
@@ -90,7 +94,10 @@ def _sources() -> Path:
 
 
 def bootstrap(root: Path, packages: str, suite: str = "bookworm") -> None:
-    """Makes a Debian with these packages, separated by commas, besides the least."""
+    """Makes a Debian with these packages, separated by commas, besides the least.
+
+    dpkg does not wait for the disk there, then and later (`UNSAFE_SETTING`): that is most of its time.
+    """
     sources = root.parent / f"{root.name}-{_sources().name}"  # it keeps the form by which mmdebstrap knows the format
     sources.write_text(re.sub(r"\bbookworm\b", suite, _sources().read_text()))
     _run(
@@ -98,6 +105,7 @@ def bootstrap(root: Path, packages: str, suite: str = "bookworm") -> None:
         "--quiet",
         "--mode=root",
         "--variant=minbase",
+        f"--dpkgopt={UNSAFE}",
         f"--include={packages}",
         suite,
         root,
@@ -107,7 +115,7 @@ def bootstrap(root: Path, packages: str, suite: str = "bookworm") -> None:
 
 def _built() -> Path:
     """The folder with root.img, vmlinuz and initrd.img."""
-    key = hashlib.sha256("\n".join([INCLUDED, SHELL, UNIT, "1", _sources().read_text()]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join([INCLUDED, SHELL, UNIT, "2", _sources().read_text()]).encode()).hexdigest()[:16]
     done = CACHE / key
     if done.exists():
         return done
@@ -125,7 +133,6 @@ def _built() -> Path:
         (root / "etc/systemd/system" / name).symlink_to("/dev/null")
     (root / "etc/hostname").write_text("gw-berlin\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 gw-berlin\n")
-    (root / "etc/dpkg/dpkg.cfg.d/emulated").write_text("force-unsafe-io\n")
     for name in ("vmlinuz", "initrd.img"):
         shutil.copyfile(root / name, part / name)
     _disk(root, part / "root.img", "4G")
