@@ -18,7 +18,7 @@ from unittest import mock
 
 from meshd.cluster import turns
 from meshd.cluster.election import leading, lease, machine, standing, state, voter_change, voting, worlds
-from meshd.cluster.election.messages import Effect, HandOver, Look, Send
+from meshd.cluster.election.messages import Effect, HandOver, Look, Received, Send, VoteRequest
 from meshd.cluster.election.state import Attempt, State, Term
 from meshd.model import voters as quorums
 from meshd.model.position import Position
@@ -91,6 +91,10 @@ def _new_voters_at_once(now_state: State, wanted: Sequence[str], now: float) -> 
 
 def _votes_for_anybody_again(now_state: State, sender: str, request: Any) -> bool:
     return not request.trial and request.epoch == now_state.promise.epoch
+
+
+def _hears_everybody(self: Simulation, voter: node.Node, candidate: str, request: VoteRequest) -> None:
+    voter.deliver(Received(candidate, request))
 
 
 def _keeps_no_epoch(self: node.Node, after: State) -> bool:
@@ -213,7 +217,7 @@ WORLD_USERS = (worlds, standing, voting)
 
 CALM = Weather(
     nodes=3, voters=3, wild_clocks=False, damage=False, force=False, ailing=False, paced=False, short_worlds=False,
-    rewrites=False,
+    rewrites=False, mixed=False,
 )  # fmt: skip
 UNCOPIED = dataclasses.replace(CALM, uncopied=True)
 LARGE = dataclasses.replace(CALM, large=True, ailing=False)
@@ -226,6 +230,7 @@ DAMAGING = dataclasses.replace(CALM, damage=True)
 CUTTING = dataclasses.replace(CALM, only=("cut", "cut again", "crash"), gap=0.2, seconds=6.0)
 
 REWRITING = dataclasses.replace(CALM, rewrites=True, seconds=10.0)
+MIXED = dataclasses.replace(CALM, mixed=True, nodes=None, voters=None)
 RESTARTING = dataclasses.replace(CALM, only=("redis",), gap=0.08)
 
 MUTATIONS = {
@@ -249,6 +254,12 @@ MUTATIONS = {
     ),
     "two votes in one epoch": Mutation(
         "7.3: it votes once per epoch", ((voting, "voted_for", _votes_for_anybody_again),), EVEN, 5
+    ),
+    "vote for a node that can't be copied": Mutation(
+        "7.3: only for a candidate whose copies its Redis can read",
+        ((Simulation, "_refuse", _hears_everybody),),
+        MIXED,
+        256,
     ),
     "epoch not stored": Mutation(
         "7.3: a voter stores the promised epoch with fsync", ((node.Node, "save", _keeps_no_epoch),), CALM, 69

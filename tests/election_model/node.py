@@ -287,6 +287,9 @@ class Node:
                 self._report(life, Parked(token, redis.live.position, redis.live.voters))
             case Follow(primary, epoch):
                 redis.revoke()
+                if not simulation.reads(self.id, primary):
+                    redis.park()
+                    return
                 redis.takes_writes = False
                 redis.master = primary, epoch
                 simulation.replicate(self)

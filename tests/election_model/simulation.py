@@ -10,10 +10,11 @@ from itertools import count
 from unittest import mock
 
 from meshd.cluster.election import lease, worlds
-from meshd.cluster.election.messages import Effect, Event, Heartbeat, Message, Received
+from meshd.cluster.election.messages import Effect, Event, Heartbeat, Message, Received, VoteReply, VoteRequest
 from meshd.cluster.election.state import Timing
 from meshd.model.position import Position
 from meshd.model.voters import Voters, quorum_met
+from meshd.store.copy_format import CopyFormat
 
 from election_model.entries import EMPTY, Entry
 from election_model.invariants import Checker, Violation
@@ -43,6 +44,7 @@ class Weather:
     ailing: bool | None = None  # in peace, a minority that stays cut off, dead or paused
     paced: bool | None = None  # the election time-out is set to others
     rewrites: bool | None = None  # append-only files grow and are rewritten
+    mixed: bool | None = None  # redis-servers that can't read one another's copies
     short_worlds: bool | None = None  # epochs are near the end of a world of 64, so that it goes on in the next one
     only: tuple[str, ...] = ()  # faults by name; all when empty
 
@@ -77,6 +79,8 @@ class Simulation:
         if weather.rewrites is not None:
             self.may_rewrite = weather.rewrites
         self.rewrites = 0
+        kinds = random.Random(f"{seed} mixed")
+        self.mixed = kinds.random() < 0.1 if weather.mixed is None else weather.mixed
         worlds_end = random.Random(f"{seed} worlds")
         short = worlds_end.random() < 0.1 if weather.short_worlds is None else weather.short_worlds
         self.world_bits = 6 if short else worlds.SHIFT
@@ -91,6 +95,9 @@ class Simulation:
         self.peace = False
         ids = [f"n{number}" for number in range(size)]
         self.everyone = frozenset(ids)
+        self.formats = {one: CopyFormat(number=kinds.choice((10, 11, 12)) if self.mixed else 10) for one in ids}
+        if self.mixed:  # the only one who has all data may be one that the others can't copy
+            self.may_damage = self.may_leave_ailing = self.may_leave_uncopied = False
         self.wanted = tuple(ids[:voting])
         first = Entry(Position(oldest, 1), EMPTY, Voters(self.wanted))
         self.checker = Checker(self)
@@ -133,7 +140,7 @@ class Simulation:
         self._leave_ailing()
         began = self.now
         before = set(self.checker.entries.values())
-        if not self.recoverable():
+        if not self.recoverable() or (self.mixed and not self._electable()):
             return
         while not self._settled(before):
             self._until(self.now + 0.5)
@@ -214,7 +221,7 @@ class Simulation:
             return all(
                 entry.parent is not None and entry.parent.within(self.nodes[one].redis.live)
                 for one in entry.voters.current
-                if one not in self.ailing
+                if one not in self.ailing and self.reads(one, node.id)
             )
         return False
 
@@ -223,6 +230,23 @@ class Simulation:
         if not self.damaged:
             return True
         return len(self.checker.worlds) == 1 and self._enough(self.everyone - self.damaged - self.ailing)
+
+    def _electable(self) -> bool:
+        """Whether a quorum could vote for somebody and copy what that one has. With servers of several kinds it may be
+        that what one disk alone has by now, uncommitted, is nothing that the others can read: a person has to mend it.
+        """
+        nodes = self.nodes.values()
+        return any(
+            self._enough(
+                frozenset(
+                    one.id
+                    for one in nodes
+                    if self.reads(one.id, node.id)
+                    and max(one.redis.live.position, one.saved.floor) <= node.redis.live.position
+                )
+            )
+            for node in nodes
+        )
 
     # --- network ----------------------------------------------------------------------------------------------------
 
@@ -238,14 +262,25 @@ class Simulation:
                 delay = chance.uniform(0.01, 2.5)
             self.after(delay, lambda: self._arrive(sender.id, to, message, said))
 
+    def reads(self, one: str, other: str) -> bool:
+        """Whether the redis-server of one node can load copies by that of the other."""
+        return self.formats[one].reads(self.formats[other])
+
     def _arrive(self, sender: str, to: str, message: Message, said: object) -> None:
         if (sender, to) not in self.blocked:
             node = self.nodes[to]
+            if isinstance(message, VoteRequest) and not self.reads(to, sender):
+                node.later(0.0, lambda: self._refuse(node, sender, message))
+                return
             node.deliver(Received(sender, message))
             if said is not None and node.upkeep is not None:
                 node.later(0.0, lambda upkeep=node.upkeep: upkeep.hears(sender, message, said))
             if isinstance(message, Heartbeat):
                 node.later(0.0, node.look)
+
+    def _refuse(self, node: Node, candidate: str, request: VoteRequest) -> None:
+        """`Replica.vote`: the machine of this voter hears nothing of it."""
+        self.send(node, candidate, VoteReply(request.epoch, request.trial, node.state.promise.epoch, "format"))
 
     def grown(self, primary: Node) -> None:
         for node in self.nodes.values():

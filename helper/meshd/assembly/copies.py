@@ -4,6 +4,8 @@ it is so. Nothing is lost by that, but there is a copy less than one may think.
 
 from __future__ import annotations
 
+import time
+
 from meshproto import local_pb2
 
 from meshd.assembly.forwarding import SAME_REDIS
@@ -11,6 +13,12 @@ from meshd.assembly.mesh import Mesh
 from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership
 from meshd.cluster.replica import Replica
+
+PATIENCE = 3.0
+"""Seconds without a primary before it is told: mostly one that can be copied is elected by then."""
+
+ASKED = 10.0
+"""Seconds for which a candidate counts after it asked. It asks again every two seconds at least."""
 
 
 class Copies:
@@ -23,6 +31,7 @@ class Copies:
         self._leadership = leadership
         self.problem = ""
         self._fix = ""
+        self._led = time.monotonic()  # when there was a primary last
 
     @property
     def stopped(self) -> bool:
@@ -38,6 +47,7 @@ class Copies:
     def _look(self) -> tuple[str, str]:
         own = self._mesh.choices.member_id
         if self._elector.leading:
+            self._led = time.monotonic()
             unable = self._leadership.not_copying(own)
             here = self._leadership.copy_format
             told = [f"{one.server} on {self._name(node_id)}" for node_id, one in sorted(unable.items())]
@@ -46,6 +56,15 @@ class Copies:
             can = [node_id for node_id in sorted(unable) if not self._leadership.not_copying(node_id)]
             return f"{' and '.join(told)} can't read the copies that {here.server} here makes", self._how(can)
         primary = self._elector.primary()
+        now, refused = time.monotonic(), self._replica.not_voted
+        if primary:
+            self._led = now
+        elif refused is not None and now - refused[0] < ASKED and now - self._led > PATIENCE:
+            name = self._name(refused[1])
+            return (
+                f"no node leads the mesh, and {refused[2]}, so it does not vote for {name}",
+                f"{SAME_REDIS}; {name} may be the only one that has the latest changes, so begin with the others",
+            )
         if not (self.stopped and primary):
             return "", ""
         can = [own] if self._replica.read_by_primary else []

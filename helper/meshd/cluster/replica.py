@@ -7,6 +7,7 @@ confirms nothing, so its vote is worth nothing, and those whom a quorum can copy
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -51,6 +52,7 @@ class Replica:
         self._copy_format = copy_format
         self._formats: dict[str, CopyFormat] = {}  # of the primary that was heard last
         self.unread = ""  # why its copies are not made here; "" when they are
+        self.not_voted: tuple[float, str, str] | None = None  # when (CLOCK_MONOTONIC), for whom, and why not
         self.read_by_primary = True  # whether it could copy from here
         self._applied = applied
         self._presence = presence
@@ -108,7 +110,7 @@ class Replica:
         if source is None:
             raise StoreFailed(f"where the redis of epoch {epoch} is was not said")
         own, theirs = self._copy_format(), self._formats[primary]
-        unread = "" if own.reads(theirs) else f"{own.server} here can't read the copies that {theirs.server} makes"
+        unread = "" if own.reads(theirs) else _unread(own, theirs)
         if unread != self.unread and unread:
             log.error("%s: %s is not followed", unread, primary)
         self.unread, self.read_by_primary = unread, theirs.reads(own)
@@ -130,7 +132,9 @@ class Replica:
     async def vote(self, elector: Elector, caller_id: str, request: node_pb2.VoteRequest) -> node_pb2.VoteReply:
         own, theirs = self._copy_format(), CopyFormat.told(request.redis_server, request.redis_format)
         if not own.reads(theirs):
-            log.info("no vote in epoch %d for %s: %s can't read copies by %s", request.epoch, caller_id, own, theirs)
+            why = _unread(own, theirs)
+            log.info("no vote in epoch %d for %s: %s", request.epoch, caller_id, why)
+            self.not_voted = time.monotonic(), caller_id, why
             return node_pb2.VoteReply(promised_epoch=elector.state.promise.epoch, refusal="format")
         asked = VoteRequest(request.epoch, Position.from_message(request.position), request.trial, request.released)
         reply = await elector.received(caller_id, asked)
@@ -143,6 +147,10 @@ class Replica:
     async def take_over(self, elector: Elector, caller_id: str, request: node_pb2.TakeOverRequest) -> None:
         log.info("%s hands epoch %d over", caller_id, request.epoch)
         await elector.received(caller_id, HandOver(request.epoch))
+
+
+def _unread(own: CopyFormat, theirs: CopyFormat) -> str:
+    return f"{own.server} here can't read the copies that {theirs.server} makes"
 
 
 def _source(request: node_pb2.HeartbeatRequest) -> Source:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from meshd.assembly import copies
 from meshd.assembly.copies import Copies
 from meshd.assembly.forwarding import Forwarding
 from meshd.cluster.leadership import Leadership
@@ -44,7 +45,8 @@ class Node:
             state=SimpleNamespace(voters=Voters(tuple(FORMATS))),
             hand_over=self.hand_over,
         )
-        replica: Any = SimpleNamespace(unread=unread, read_by_primary=True)
+        self.replica: Any = SimpleNamespace(unread=unread, read_by_primary=True, not_voted=None)
+        replica = self.replica
         self.copies = Copies(self.mesh, self.elector, replica, self.leadership)
         self.forwarding = Forwarding(self.mesh, self.elector, self.leadership, None)  # type: ignore[arg-type]  # not called
 
@@ -76,6 +78,22 @@ def test_a_node_without_a_copy_says_so_while_there_is_a_primary() -> None:
     well = Node("c", "c", unread)
     well.copies.look()
     assert (well.copies.problem, well.copies.stopped) == ("", False)
+
+
+def test_a_node_that_could_not_vote_says_so_when_nobody_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, now = Node("c", ""), 1000.0
+    monkeypatch.setattr(copies.time, "monotonic", lambda: now)
+    node.copies._led = now
+    node.replica.not_voted = now, "a", "Redis 7.0.15 here can't read the copies that Redis 8.0.2 makes"
+    node.copies.look()
+    assert node.copies.problem == "", "another one may be elected yet"
+    now += 4
+    node.copies.look()
+    assert node.copies.problem.startswith("no node leads the mesh, and Redis 7.0.15 here can't read")
+    assert "does not vote for gw-a; install the same Redis or Valkey on all nodes; gw-a may be" in node.events[0]
+    now += 7
+    node.copies.look()
+    assert node.copies.problem == "", "gw-a asks no more"
 
 
 async def test_nobody_takes_over_whose_copies_the_others_could_not_read() -> None:
