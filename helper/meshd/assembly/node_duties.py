@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2, state_pb2
+from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2
 
 from meshd import defaults
 from meshd.assembly.copies import Copies
@@ -23,6 +22,7 @@ from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_calls import NodeCalls
 from meshd.assembly.node_dns import NodeDns
 from meshd.assembly.refusals import Refusals
+from meshd.assembly.watching import Watching
 from meshd.assembly.write_limits import WriteLimits
 from meshd.cluster.channels import MemberChannels
 from meshd.cluster.election.state import timing_of
@@ -30,12 +30,12 @@ from meshd.cluster.elector import Elector
 from meshd.cluster.leadership import Leadership, Seat
 from meshd.cluster.replica import Replica
 from meshd.cluster.rewriting import Rewriting
-from meshd.model.errors import MeshError, NotFound, NotPermitted, Unavailable
+from meshd.model.errors import MeshError, NotPermitted, Unavailable
 from meshd.model.members import Member, Role
 from meshd.model.position import Position
 from meshd.model.requests import ID_IN_USE, as_asked_by
 from meshd.model.rights import check_right
-from meshd.model.state import State, filtered_entry
+from meshd.model.state import State
 from meshd.rpc.join_server import JoinServer, Source
 from meshd.rpc.mesh_server import MeshServer
 from meshd.store.database import Database
@@ -47,18 +47,8 @@ from meshd.store.server import RedisServer, StoreServer, socket_path
 
 log = logging.getLogger(__name__)
 
-WATCH_PAUSE = 2.0
-"""Seconds between updates of what grows or wobbles, for members that watch. Who is online and where is told at once."""
-
 SHARE_PAUSE = 0.2
 """Seconds between the primary's looks at who is online; longer where there are so many members that one takes long."""
-
-RECENT = 1000
-"""Committed entries kept for watchers; who needs older ones gets a snapshot."""
-
-
-WATCHES = 16
-"""Of one member at once. It has one, and for a while those whose end was not noticed yet."""
 
 
 class NodeDuties:
@@ -76,13 +66,12 @@ class NodeDuties:
                 mesh.folder / "redis", socket_path(run_dir, choices.mesh), on_exit=self._redis_ended
             )
         self._limits = WriteLimits()
-        self._watching: Counter[str] = Counter()
+        self._watching = Watching(mesh, self)
         self._refusals = Refusals(partial(mesh.event, "audit", severity="warning"))
         self._tasks: list[asyncio.Task[None]] = []
-        self._recent: list[tuple[Position, state_pb2.ChangeEntry]] = []
         self._primary_commits = False
         self._redis_port = 0
-        self._closing = False
+        self.closing = False
         self._dns = NodeDns(mesh) if mesh.machine.dns else None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -144,7 +133,7 @@ class NodeDuties:
         await self._mesh_server.start(own, defaults.MESH_PORT)
         self._join_server = JoinServer(
             identity,
-            JoinService(mesh, self.submit, self.refused, lambda: self._closing, self._limits),
+            JoinService(mesh, self.submit, self.refused, lambda: self.closing, self._limits),
         )
         if mesh.choices.join_port:
             everywhere: list[Source] = [IPv6Address("::")] if mesh.ipv6 else [IPv4Address("0.0.0.0")]
@@ -168,7 +157,7 @@ class NodeDuties:
                 await self._forwarding.hand_over()  # so that nobody has to notice first that this node is gone
             except MeshError as error:
                 log.info("%s: %s", self._mesh.name, error)
-        self._closing = True
+        self.closing = True
         await self._mesh.notify()
         for task in self._tasks:
             task.cancel()
@@ -259,13 +248,13 @@ class NodeDuties:
                     if isinstance(update, Snapshot):
                         mesh.set_state(State.from_view(update.view))
                         await mesh.cluster_keys.follow()
-                        self._recent.clear()
+                        self._watching.replaced()
                         continue
                     state = mesh.state
                     for position, entry in update.entries:
                         if position > state.position:
                             state = state.with_entry(entry, position)
-                    self._recent = [*self._recent, *update.entries][-RECENT:]
+                    self._watching.grown(update.entries)
                     mesh.set_state(state, update.entries)
                     await mesh.cluster_keys.follow()
             except StoreFailed as error:
@@ -346,68 +335,5 @@ class NodeDuties:
         peer = device.peers.get(member.public_key) if device else None
         return node_pb2.ReportReply(observed_endpoint=str(peer.endpoint) if peer and peer.endpoint else "")
 
-    async def watch_view(
-        self, member: Member, request: node_pb2.WatchViewRequest
-    ) -> AsyncIterator[node_pb2.ViewUpdate]:
-        if self._watching[member.id] >= WATCHES:
-            raise NotPermitted(f"{member.name} watches {WATCHES} times already")
-        self._watching[member.id] += 1
-        try:
-            async for update in self._updates(member):
-                yield update
-        finally:
-            self._watching -= Counter({member.id: 1})
-
-    async def _updates(self, member: Member) -> AsyncIterator[node_pb2.ViewUpdate]:
-        mesh = self._mesh
-        sent: Position | None = None
-        presence: dict[str, node_pb2.Presence] = {}
-        version = -1
-        while not self._closing:
-            stored = mesh.state.members.get(member.id) or mesh.admitted.messages.get(member.id)
-            update = node_pb2.ViewUpdate(
-                committed=mesh.committed.message,
-                primary_id=self.primary_id,
-                writable=self.writable,
-                nodes=mesh.node_health.values(),
-            )
-            position = mesh.state.position
-            if sent != position:
-                fresh = self._since(sent, member.id)
-                if stored is None:
-                    update.snapshot.CopyFrom(mesh.state.for_removed())
-                elif fresh is None:
-                    update.snapshot.CopyFrom(mesh.state.for_peer(member.id))
-                else:
-                    update.entries.extend(fresh)
-                update.committed.CopyFrom(position.message)
-                sent = position
-            news = [seen for key, seen in mesh.presence.items() if presence.get(key) is not seen]
-            news += [node_pb2.Presence(member_id=key) for key in presence.keys() - mesh.presence.keys()]
-            presence, reach_changes = dict(mesh.presence), mesh.reach_changes
-            update.presence.extend(news)
-            yield update
-            if stored is None:
-                raise NotFound(f"{member.name} was removed from {mesh.name}")
-            if not stored.enabled:
-                raise NotPermitted(f"{member.name} is disabled")
-            deadline = time.monotonic() + WATCH_PAUSE
-            while (
-                not self._closing
-                and mesh.state.position == sent
-                and mesh.reach_changes == reach_changes
-                and time.monotonic() < deadline
-            ):
-                version = await mesh.wait_changed(version, deadline - time.monotonic())
-
-    def _since(self, sent: Position | None, member_id: str) -> list[state_pb2.ChangeEntry] | None:
-        """The entries after `sent` as a peer may see them; None when it needs a snapshot. Their positions follow on
-        one another, so they are not sent."""
-        present = self._mesh.state.position
-        fresh = [(at, entry) for at, entry in self._recent if sent is not None and sent < at <= present]
-        if sent is None or not fresh or fresh[0][0].revision != sent.revision + 1 or fresh[0][0].epoch != sent.epoch:
-            return None
-        if any(at.epoch != present.epoch for at, _ in fresh) or fresh[-1][0] != present:
-            return None
-        about_itself = any(write.kind == "member" and write.key == member_id for _, e in fresh for write in e.writes)
-        return None if about_itself else [filtered_entry(entry) for _, entry in fresh]
+    def watch_view(self, member: Member, request: node_pb2.WatchViewRequest) -> AsyncIterator[node_pb2.ViewUpdate]:
+        return self._watching.watch(member, Position.from_message(request.known))

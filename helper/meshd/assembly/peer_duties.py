@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 
@@ -42,6 +43,7 @@ class PeerDuties:
         self._heard = 0.0
         self._silence: asyncio.Timeout | None = None
         self._slept = False
+        self._whole = False  # what is known came from a node since the start
 
     redis_port = 0
     store_state = ""
@@ -90,10 +92,12 @@ class PeerDuties:
         return []
 
     def _nodes(self) -> list[Member]:
-        """The ones that answer first, then the rest, oldest first."""
+        """The ones that answer first, then the rest. Each peer has an order of its own: so the peers spread over the
+        nodes, and over those that are left when one dies (rendezvous hashing)."""
         mesh = self._mesh
         nodes = [one for one in mesh.present if one.role is Role.NODE and one.enabled]
-        return sorted(nodes, key=lambda one: (not mesh.sessions.prober.answered(one.ipv4), one.joined_ms, one.id))
+        own = mesh.choices.member_id
+        return sorted(nodes, key=lambda one: (not mesh.sessions.prober.answered(one.ipv4), _rank(own, one.id)))
 
     async def _watch(self) -> None:
         while self._mesh.me is not None:
@@ -124,7 +128,9 @@ class PeerDuties:
     async def _watch_at(self, node: Member) -> None:
         mesh = self._mesh
         request = node_pb2.WatchViewRequest(
-            mesh_id=mesh.choices.mesh_id, known=mesh.state.position.message, protocol_version=PROTOCOL_VERSION
+            mesh_id=mesh.choices.mesh_id,
+            known=mesh.state.position.message if self._whole else None,
+            protocol_version=PROTOCOL_VERSION,
         )
         call = self._channels.stub(node).WatchView(request)
         try:
@@ -135,20 +141,26 @@ class PeerDuties:
                 if not isinstance(update, node_pb2.ViewUpdate):
                     return  # grpc.aio.EOF
                 self._attached, self._heard, mesh.refused = node, boottime(), ""
-                await self._take(update)
+                if not await self._take(update):
+                    self._whole = False
+                    return
         finally:
             self._silence = None
             call.cancel()
 
-    async def _take(self, update: node_pb2.ViewUpdate) -> None:
+    async def _take(self, update: node_pb2.ViewUpdate) -> bool:
+        """Whether it follows on what is known; a node that is behind is none to watch."""
         mesh = self._mesh
         self._node_writable = update.writable
         self._primary_id = update.primary_id
         committed = Position.from_message(update.committed)
         if update.HasField("snapshot"):
             state = State.from_view(update.snapshot)
-            if state.position >= mesh.state.position or state.position.epoch > mesh.state.position.epoch:
-                mesh.set_state(state)
+            if state.position < mesh.state.position:
+                log.info("%s: %s has only %s", mesh.name, self._attached.name if self._attached else "", state.position)
+                return False
+            mesh.set_state(state)
+            self._whole = True
         elif update.entries:
             state = mesh.state
             entries: list[tuple[Position, state_pb2.ChangeEntry]] = []
@@ -156,10 +168,14 @@ class PeerDuties:
                 position = Position(committed.epoch, state.position.revision + 1)
                 state = state.with_entry(entry, position)
                 entries.append((position, entry))
+            if state.position != committed:
+                log.warning("%s: the changes up to %s don't follow on what is known", mesh.name, committed)
+                return False
             mesh.set_state(state, entries)
         mesh.committed = committed
         mesh.take_presence([*mesh.presence.values(), *update.presence], update.nodes)
         await mesh.notify()
+        return True
 
     async def _report(self) -> None:
         mesh = self._mesh
@@ -202,3 +218,7 @@ class PeerDuties:
             if found.outcome != node_pb2.ChangeResult.UNKNOWN:
                 found = result  # one that may have been made stays so, whatever the next node says
         return found
+
+
+def _rank(peer_id: str, node_id: str) -> bytes:
+    return hashlib.sha256(f"{peer_id} {node_id}".encode()).digest()

@@ -37,6 +37,7 @@ class State:
 
     @classmethod
     def from_view(cls, view: state_pb2.View) -> State:
+        """Of an object that is there twice, the later one counts."""
         parsed, problems = _parse_all(view.members)
         return cls(
             position=Position.from_message(view.position),
@@ -80,6 +81,11 @@ class State:
         for request in view.requests:
             request.ClearField("certificate_request")
         return view
+
+    def own_record(self, member_id: str) -> state_pb2.Member | None:
+        """A member as `for_peer` shows it to itself; None when it is not here."""
+        own = self.members.get(member_id)
+        return None if own is None else _public_member(own, member_id)
 
     def for_removed(self) -> state_pb2.View:
         """What somebody who was removed is told last: that it is nobody here any more."""

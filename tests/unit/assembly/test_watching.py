@@ -1,0 +1,287 @@
+"""What watchers hear: all of them the same as if each was told everything, however far they were."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from meshd.assembly import watching
+from meshd.assembly.peer_duties import PeerDuties
+from meshd.assembly.watching import KEPT, WATCHES, History, Watching
+from meshd.model.errors import NotFound, NotPermitted
+from meshd.model.members import Role
+from meshd.model.position import Position
+from meshd.model.state import State
+from meshproto import node_pb2, state_pb2
+
+PEERS = [f"laptop-{number}" for number in range(8)]
+
+
+def member(name: str, number: int = 0, enabled: bool = True) -> state_pb2.Member:
+    return state_pb2.Member(
+        id=name, enabled=enabled, listen_port=number, certificate=b"signed", wrapped_secret=b"for itself"
+    )
+
+
+class Node:
+    """The mesh as `Watching` sees it, and what happens to it."""
+
+    name = "home"
+    closing = False
+    writable = True
+    primary_id = "gw-berlin"
+
+    def __init__(self) -> None:
+        self.state = State(
+            position=Position(1, 10), members={name: member(name) for name in PEERS},
+            settings=state_pb2.MeshSettings(id="home", encrypted_ca_key=b"closed"),
+        )  # fmt: skip
+        self.presence: dict[str, node_pb2.Presence] = {}
+        self.node_health: dict[str, node_pb2.NodeHealth] = {}
+        self.admitted = SimpleNamespace(messages={})
+        self.reach_changes = 0
+        self.watching = Watching(self, self)  # type: ignore[arg-type]  # what it uses of a mesh
+
+    @property
+    def committed(self) -> Position:
+        return self.state.position
+
+    async def wait_changed(self, seen: int, timeout: float) -> int:
+        raise AssertionError("there is no pause in these tests")
+
+    def write(self, *writes: state_pb2.Write) -> None:
+        position = Position(self.state.position.epoch, self.state.position.revision + 1)
+        entry = state_pb2.ChangeEntry(request_id="7", summary=str(position), writes=writes)
+        self.watching.grown([(position, entry)])
+        self.state = self.state.with_entry(entry, position)
+
+    def change_member(self, name: str, number: int, enabled: bool = True) -> None:
+        value = member(name, number, enabled).SerializeToString()
+        self.write(state_pb2.Write(kind="member", key=name, value=value))
+
+    def elect(self) -> None:
+        """The next entries are of another epoch."""
+        position = Position(self.state.position.epoch + 3, self.state.position.revision + 1)
+        entry = state_pb2.ChangeEntry(
+            summary="term", writes=[state_pb2.Write(kind="primary", key="", value=b"gw-oslo")]
+        )
+        self.watching.grown([(position, entry)])
+        self.state = self.state.with_entry(entry, position)
+
+    def see(self, chance: random.Random) -> None:
+        """Some members come, go, or move."""
+        self.presence = dict(self.presence)
+        for name in chance.sample(PEERS, 3):
+            if chance.random() < 0.3:
+                self.presence.pop(name, None)
+            else:
+                self.presence[name] = node_pb2.Presence(
+                    member_id=name, online=True, latest_handshake_ms=chance.randrange(9)
+                )
+
+
+class Peer:
+    """Takes what it hears as `PeerDuties` does."""
+
+    def __init__(self, name: str) -> None:
+        self.choices = SimpleNamespace(member_id=name)
+        self.name = "home"
+        self.state = State()
+        self.presence: dict[str, node_pb2.Presence] = {}
+        self.summaries: list[str] = []
+        self.snapshots = 0
+        self.stream: Any = None
+        self.duties = PeerDuties(self)  # type: ignore[arg-type]  # what `_take` uses of a mesh
+
+    def set_state(self, state: State, entries: Any = None) -> None:
+        self.state = state
+        self.summaries += [entry.summary for _, entry in entries or []]
+        self.snapshots += entries is None
+
+    def take_presence(self, presence: Any, nodes: Any) -> None:
+        last = {seen.member_id: seen for seen in presence}
+        self.presence = {name: seen for name, seen in last.items() if seen != node_pb2.Presence(member_id=name)}
+
+    async def notify(self) -> None: ...
+
+    async def hear(self, node: Node) -> None:
+        if self.stream is None:
+            known = self.state.position if self.duties._whole else Position()
+            self.presence = {}
+            self.stream = node.watching.watch(SimpleNamespace(id=self.choices.member_id, name="it"), known)  # type: ignore[arg-type]
+        while True:
+            assert await self.duties._take(await anext(self.stream))
+            if self.state.position == node.state.position:  # else a snapshot is still to come
+                return
+
+    async def leave(self) -> None:
+        if self.stream is not None:
+            await self.stream.aclose()
+            self.stream = None
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PAUSE", 0.0)
+    monkeypatch.setattr(watching, "SNAPSHOT_PAUSE", 0.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_all_have_in_the_end_what_one_snapshot_would_tell(seed: int) -> None:
+    chance = random.Random(seed)
+    node = Node()
+    peers = [Peer(name) for name in PEERS]
+    for step in range(300):
+        what = chance.random()
+        if what < 0.25:
+            node.change_member(chance.choice(PEERS), step)
+        elif what < 0.35:
+            cidr = f"203.0.113.{chance.randrange(4)}/32"
+            route = state_pb2.Route(cidr=cidr, node_id="gw", created_ms=step).SerializeToString()
+            gone = chance.random() < 0.4
+            node.write(state_pb2.Write(kind="route", key=f"{cidr}|gw", value=None if gone else route))
+        elif what < 0.4:
+            node.elect()
+        elif what < 0.43:
+            node.state = State.from_view(node.state.to_view())
+            node.watching.replaced()
+        elif what < 0.6:
+            node.see(chance)
+        else:
+            peer = chance.choice(peers)
+            await (peer.leave() if what > 0.95 else peer.hear(node))
+    for peer in peers:
+        await peer.hear(node)
+        seen, told = peer.state.to_view(), node.state.for_peer(peer.choices.member_id)
+        for view in (seen, told):
+            view.members.sort(key=lambda one: one.id)
+            view.routes.sort(key=lambda one: one.cidr)
+        assert seen == told
+        assert peer.presence == node.presence
+        await peer.leave()
+
+
+async def test_who_comes_back_hears_the_changes_meanwhile_also_of_another_epoch() -> None:
+    node, ada = Node(), Peer("laptop-1")
+    await ada.hear(node)
+    assert ada.snapshots == 1
+    await ada.leave()
+    node.change_member("laptop-2", 7)
+    node.elect()
+    node.change_member("laptop-3", 8)
+    await ada.hear(node)
+    assert ada.snapshots == 1
+    assert ada.summaries == ["11-1", "term", "13-4"]
+    assert ada.state.position == node.state.position
+    await ada.leave()
+
+
+async def test_who_was_changed_itself_gets_its_own_certificate() -> None:
+    node, ada = Node(), Peer("laptop-1")
+    await ada.hear(node)
+    node.change_member("laptop-1", 7)
+    await ada.hear(node)
+    assert ada.snapshots == 2
+    assert ada.state.members["laptop-1"] == member("laptop-1", 7) or not ada.state.members["laptop-1"].wrapped_secret
+    assert ada.state.members["laptop-1"].certificate == b"signed"
+    assert ada.state.members["laptop-2"].certificate == b""
+    assert not ada.state.settings.encrypted_ca_key
+    await ada.leave()
+
+
+async def test_a_position_of_another_history_gets_a_snapshot() -> None:
+    history = History(Position(1, 10))
+    entry = state_pb2.ChangeEntry(writes=[state_pb2.Write(kind="primary", key="", value=b"gw")])
+    history.add([(Position(1, 11), entry), (Position(3, 12), entry)])
+    assert history.since(Position(3, 12), "ada") == b""
+    assert history.since(Position(1, 11), "ada")
+    assert history.since(Position(1, 10), "ada")
+    for known in ((0, 0), (1, 9), (2, 11), (1, 12), (2, 12), (3, 13), (9, 2**63)):
+        assert history.since(Position(*known), "ada") is None
+
+
+async def test_so_many_changes_are_kept() -> None:
+    history = History(Position(1, 0))
+    entry = state_pb2.ChangeEntry(writes=[state_pb2.Write(kind="primary", key="", value=b"gw")])
+    for revision in range(1, KEPT + 11):
+        history.add([(Position(1, revision), entry)])
+    assert history.since(Position(1, 9), "ada") is None
+    told = node_pb2.ViewUpdate.FromString(history.since(Position(1, 10), "ada") or b"")
+    assert len(told.entries) == KEPT
+
+
+async def test_who_is_removed_or_disabled_hears_that_last() -> None:
+    node, ada, bob = Node(), Peer("laptop-1"), Peer("laptop-2")
+    await ada.hear(node)
+    await bob.hear(node)
+    node.change_member("laptop-1", 7, enabled=False)
+    node.write(state_pb2.Write(kind="member", key="laptop-2"))
+    await ada.hear(node)
+    assert set(ada.state.members) == {"laptop-1"}, "whoever is disabled sees nobody but itself and the nodes"
+    await bob.hear(node)
+    assert not bob.state.members
+    with pytest.raises(NotPermitted, match="is disabled"):
+        await anext(ada.stream)
+    with pytest.raises(NotFound, match="was removed"):
+        await anext(bob.stream)
+
+
+async def test_a_node_that_is_behind_is_not_watched() -> None:
+    node, ada = Node(), Peer("laptop-1")
+    behind = Node()
+    node.change_member("laptop-2", 7)
+    await ada.hear(node)
+    await ada.leave()
+    stream: AsyncIterator[node_pb2.ViewUpdate] = behind.watching.watch(
+        SimpleNamespace(id="laptop-1", name="it"),
+        ada.state.position,  # type: ignore[arg-type]
+    )
+    assert not await ada.duties._take(await anext(stream))
+    assert ada.state.position == Position(1, 11)
+
+
+async def test_a_member_has_some_watches_at_once() -> None:
+    node = Node()
+    ada, bob = (SimpleNamespace(id=name, name=name) for name in PEERS[:2])
+
+    async def watch(who: Any) -> Any:
+        stream: Any = node.watching.watch(who, Position())
+        await anext(stream)
+        return stream
+
+    streams = [await watch(ada) for _ in range(WATCHES)]
+    with pytest.raises(NotPermitted, match="laptop-0 watches 16 times already"):
+        await watch(ada)
+    streams.append(await watch(bob))
+    await streams.pop(0).aclose()
+    streams.append(await watch(ada))
+    for stream in streams:
+        await stream.aclose()
+    assert not node.watching._watching
+
+
+def spread(peers: int, nodes: list[str], answers: set[str]) -> dict[str, str]:
+    """Which node each peer watches first."""
+    found = {}
+    for number in range(peers):
+        mesh = SimpleNamespace(
+            choices=SimpleNamespace(member_id=f"peer-{number}"),
+            present=[SimpleNamespace(id=name, ipv4=name, role=Role.NODE, enabled=True) for name in nodes],
+            sessions=SimpleNamespace(prober=SimpleNamespace(answered=answers.__contains__)),
+        )
+        found[f"peer-{number}"] = PeerDuties(mesh)._nodes()[0].id  # type: ignore[arg-type]  # what `_nodes` uses of it
+    return found
+
+
+def test_peers_spread_over_the_nodes_and_over_those_that_are_left() -> None:
+    three = spread(600, ["a", "b", "c"], {"a", "b", "c"})
+    assert all(150 < list(three.values()).count(name) < 250 for name in "abc")
+    two = spread(600, ["c", "b", "a"], {"b", "c"})
+    assert {peer for peer, node in three.items() if node != two[peer]} == {
+        p for p, node in three.items() if node == "a"
+    }
+    moved = [two[peer] for peer, node in three.items() if node == "a"]
+    assert 60 < moved.count("b") < 140
