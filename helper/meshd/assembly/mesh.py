@@ -37,7 +37,7 @@ from meshd.dataplane.overlap import filter_routes
 from meshd.dataplane.plan import Situation, TemporaryPeer, plan
 from meshd.dataplane.watch import KernelWatch
 from meshd.lasting import keep_running
-from meshd.model.addresses import Pools, ipv6_addresses
+from meshd.model.addresses import MEMBER_BITS, Pools, ipv6_addresses
 from meshd.model.changes.admission import temporary_keys
 from meshd.model.changes.routes import choose_routes
 from meshd.model.errors import MeshError
@@ -90,6 +90,8 @@ class Mesh:
         self._tasks: list[asyncio.Task[None]] = []
         self.starting = Starting(self)
         self._overlays: dict[IPv4Address, str] = {}
+        self._carriers: dict[int, str] = {}
+        self._inside: list[Network] | None = None  # when it is asked for
         self._seen_problems: set[str] = set()
         self._vouched: dict[str, tuple[state_pb2.Member, Member]] = {}  # messages are never changed in place
         self.versions: dict[str, int] = {}  # of the messages, as members spoke here
@@ -133,9 +135,15 @@ class Mesh:
 
     def is_inside(self, address: Address) -> bool:
         """Whether an address belongs to the mesh itself: such a one is never an endpoint."""
-        pools = Pools.from_settings(self.state.settings)
-        inside = [pools.peer_pool, pools.ula, pools.transport, *(one.subnet for one in self.members.values())]
-        return any(one is not None and address.version == one.version and address in one for one in inside)
+        if self._inside is None:
+            pools = Pools.from_settings(self.state.settings)
+            own = {pools.peer_pool, pools.ula, pools.transport, *(member.subnet for member in self.members.values())}
+            self._inside = [network for network in own if network is not None]
+        return any(address.version == one.version and address in one for one in self._inside)
+
+    def carrier(self, address: Address) -> str | None:
+        """The node through which an endpoint with that address, a member's transport address, is relayed."""
+        return self._carriers.get(int(address) >> MEMBER_BITS) if address.version == 6 else None
 
     def event(self, kind: str, text: str, **fields: object) -> None:
         self.machine.journal.add(self.name, kind, text, **fields)  # type: ignore[arg-type]  # fields of Journal.add
@@ -195,6 +203,9 @@ class Mesh:
         self._vouched = vouched
         self.members = {member_id: member for member_id, (_, member) in vouched.items()}
         self._overlays = {member.ipv4: member.id for member in self.members.values()}
+        nodes = [member for member in self.members.values() if member.role is Role.NODE]
+        self._carriers = {int(node.transport) >> MEMBER_BITS: node.id for node in nodes if node.transport is not None}
+        self._inside = None
         self.sessions.prober.forget(self._overlays)
 
     def admit(self, message: state_pb2.Member, position: Position) -> None:
@@ -239,7 +250,7 @@ class Mesh:
             known = before.get(seen.member_id)
             # What is as before stays the same object, which is how `watch_view` knows it.
             self.presence[seen.member_id] = seen if known is None or known != seen else known
-            if known is None or _reach(known) != _reach(seen):
+            if known is None or (known is not seen and _reach(known) != _reach(seen)):
                 changed = True
         if changed or before.keys() - self.presence.keys():
             self.reach_changes += 1

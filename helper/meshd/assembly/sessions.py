@@ -21,7 +21,7 @@ from meshd.assembly.without_nodes import WithoutNodes
 from meshd.clocks import boottime
 from meshd.dataplane.desired import Desired, UdpEndpoint, network
 from meshd.dataplane.wireguard.backend import DeviceChange, DeviceState, PeerChange, PeerState, anew
-from meshd.model.addresses import transport_network, transport_through
+from meshd.model.addresses import transport_through
 from meshd.model.errors import MeshError
 from meshd.model.members import Endpoint, Member, Role
 from meshd.observe.day import Day
@@ -77,6 +77,7 @@ class Sessions:
         self.handshakes = HandshakeTimes()
         self._presence: list[node_pb2.Presence] = []
         self._presence_at = 0.0
+        self._presence_took = 0.0  # seconds
         self._first_relays: dict[str, UdpEndpoint] = {}  # where sessions without a handshake were last sent
         self.renewals = Renewals(mesh, self)
         self._tick = asyncio.Event()
@@ -147,10 +148,7 @@ class Sessions:
         peer = self._peer(member)
         if peer is None or peer.endpoint is None or not self.is_transport(peer.endpoint.address):
             return None
-        for node in self._mesh.members.values():
-            if node.role is Role.NODE and node.transport and peer.endpoint.address in transport_network(node.transport):
-                return node.id
-        return None
+        return self._mesh.carrier(peer.endpoint.address)
 
     def is_straight(self, member: Member) -> bool:
         """Whether the session has an endpoint, and a real one."""
@@ -171,16 +169,17 @@ class Sessions:
         return device
 
     def own_presence(self) -> list[node_pb2.Presence]:
-        """The members that this node reaches or reached itself. Looked for at most every `PRESENCE_KEPT` seconds:
-        heartbeats ask five times a second, and there may be thousands of members."""
+        """The members that this node reaches or reached itself. Looked for at most every `PRESENCE_KEPT` seconds, and
+        in a twentieth of the time: heartbeats ask five times a second, and there may be thousands of members."""
         now = boottime()
-        if now - self._presence_at > PRESENCE_KEPT:
+        if now - self._presence_at > max(PRESENCE_KEPT, 20 * self._presence_took):
             self._presence_at = now
             self._presence = [
                 seen
                 for member in self._mesh.members.values()
                 if member.id != self._mesh.choices.member_id and (seen := self._seen(member)) is not None
             ]
+            self._presence_took = boottime() - now
         return self._presence
 
     def _seen(self, member: Member) -> node_pb2.Presence | None:
