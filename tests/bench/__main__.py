@@ -14,8 +14,8 @@ from typing import Any
 from bench.figures import Figure, machine, table
 
 NAMES = (
-    "start", "throughput", "join", "apply", "memory", "terminal", "failover", "healing", "restarts", "commits", "tray",
-    "packages",
+    "start", "throughput", "join", "apply", "memory", "terminal", "failover", "healing", "restarts", "commits", "large",
+    "tray", "packages",
 )  # fmt: skip
 
 

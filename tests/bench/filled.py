@@ -38,7 +38,7 @@ def writable(host: Host) -> bool:
 
 async def _fill(count: int) -> None:
     from meshd.cluster.authority import CertificateAuthority
-    from meshd.cluster.certificates import new_private_key, signing_request
+    from meshd.cluster.certificates import certificate_pem, new_private_key, private_key_pem, signing_request
     from meshd.cluster.identity import load_identity
     from meshd.model.changes import Context, decide
     from meshd.model.position import Position
@@ -55,7 +55,8 @@ async def _fill(count: int) -> None:
     database = Database(server.connection)
     state = State.from_view(await database.load())
     authority = CertificateAuthority.open(state.settings, identity.cluster_secret)
-    request = signing_request(new_private_key(), "benchmark")  # one key for all: they never connect
+    key = new_private_key()  # one for all
+    request = signing_request(key, "benchmark")
 
     async def carry_out(change: node_pb2.Change) -> None:
         nonlocal state
@@ -90,6 +91,15 @@ async def _fill(count: int) -> None:
         redeem = node_pb2.RedeemInvite(invite_id=INVITE, token=TOKEN, applicant=applicant)
         await carry_out(node_pb2.Change(redeem_invite=redeem))
     save_view(STATE / "view", state.to_view())
+    crowd = {
+        "authority": certificate_pem(state.settings.ca_certificate).decode(),
+        "key": private_key_pem(key).decode(),
+        "members": [
+            {"ipv4": str(one.ipv4), "certificate": certificate_pem(state.members[one.id].certificate).decode()}
+            for one in state.peers[-count:]
+        ],
+    }
+    (STATE.parent / "crowd.json").write_text(json.dumps(crowd))  # for `bench.crowd`
     await database.close()
     await server.detach()
 
