@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab.hosts.host import Host, wait_until
@@ -21,6 +22,9 @@ from chaos.history import Copy
 NAMES = ("gw-berlin", "gw-paris", "gw-oslo", "gw-rome", "gw-wien", "gw-bern", "gw-riga")
 DISK = "48m"
 CLOCK = "/run/clock-offset"
+BEGUN, FAILED = "rewriting the append-only file", "the append-only file was not rewritten"
+CROWD = IPv4Network("203.0.113.0/26")
+TESTS = str(Path(__file__).parents[1])
 REDIS_PID = "$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /var/lib/meshd/home/redis/server.json)"
 
 
@@ -44,6 +48,15 @@ class Cluster:
             host.meshctl("join", "-", self.network.address(first.name), input=key)
         wait_until(lambda: self._voters() == count, 60, f"{count} nodes to vote")
         self.visitor = self.network.host("visitor", ipv6=False)
+        self._crowd(self.visitor)
+
+    def _crowd(self, visitor: Host) -> None:
+        """Whoever comes from there comes from another address each time: strangers are counted by theirs."""
+        self.network.router.run(f"ip route add {CROWD} via {self.network.address(visitor.name)}")
+        addresses = ", ".join(f"{number} : {CROWD[number + 1]}" for number in range(CROWD.num_addresses - 2))
+        visitor.run("nft add table ip crowd; nft 'add chain ip crowd post { type nat hook postrouting priority 100; }'")
+        count = CROWD.num_addresses - 2
+        visitor.run(f"nft 'add rule ip crowd post snat to numgen inc mod {count} map {{ {addresses} }}'")
 
     def start_meshd(self, host: Host) -> None:
         """With a wall clock that `set_clock` moves, which what it starts has, too, but for wireguard-go: that asks the
@@ -52,7 +65,10 @@ class Cluster:
         if not library.exists():
             source = Path(__file__).with_name("clock.c")
             subprocess.run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source], check=True)
-        host.start_meshd(environment={"LD_PRELOAD": str(library), "CHAOS_CLOCK": CLOCK})
+        host.start_meshd(
+            environment={"LD_PRELOAD": str(library), "CHAOS_CLOCK": CLOCK, "PYTHONPATH": TESTS},
+            program=(sys.executable, "-m", "chaos.meshd"),
+        )
 
     def _voters(self) -> int:
         status = next(iter(self.nodes.values())).mesh()
@@ -70,9 +86,21 @@ class Cluster:
         return subprocess.Popen(
             ["nsenter", "-t", str(self.visitor.pid), "-n", sys.executable, "-m", "chaos.clients",
              "--seed", str(seed), "--seconds", str(seconds), "--out", str(out), *targets],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": TESTS},
             stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
+
+    def rewriting(self) -> list[Host]:
+        """Those whose append-only file is being rewritten now."""
+        folder = "root/var/lib/meshd/home/redis"
+        return [
+            host for host in self.nodes.values() if list(Path(f"/proc/{host.pid}/{folder}").glob("temp-rewriteaof-*"))
+        ]
+
+    def rewrites(self) -> tuple[int, int]:
+        """How many were begun because the file had grown, and how many of them failed, as the nodes logged."""
+        logs = [host.log() for host in self.nodes.values()]
+        return tuple(sum(log.count(text) for log in logs) for text in (BEGUN, FAILED))  # type: ignore[return-value]
 
     # --- faults -----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,10 @@ Fault = Callable[[Cluster, random.Random], tuple[str, Cure]]
 
 
 def _victim(cluster: Cluster, dice: random.Random) -> Host:
-    """Often the primary: its loss is what has to be survived."""
+    """Often one whose append-only file is being rewritten, or the primary: its loss is what has to be survived."""
+    rewriting = cluster.rewriting()
+    if rewriting and dice.random() < 0.4:
+        return dice.choice(rewriting)
     primary = cluster.primary() if dice.random() < 0.6 else None
     return primary or dice.choice(list(cluster.nodes.values()))
 

@@ -28,6 +28,7 @@ class Struck:
     text: str
     began: float
     ended: float = math.inf
+    in_rewrite: bool = False  # whether some append-only file was being rewritten when it struck
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Result:
     faults: list[Struck]
     findings: Findings
     healed: list[float] = field(default_factory=list)  # seconds to one view after a cure that was waited for
+    rewrites: tuple[int, int] = (0, 0)  # begun, failed
     pauses: list[tuple[float, float]] = field(default_factory=list)  # two changes that were done, the farthest apart
 
     def text(self) -> str:
@@ -47,6 +49,8 @@ class Result:
             f"{self.findings.epochs} epochs; changes: {outcomes}",
             f"one view after a cure: median {statistics.median(self.healed):.1f} s, worst {max(self.healed):.1f} s "
             f"({len(self.healed)} times)",
+            f"append-only files rewritten {self.rewrites[0]} times, {self.rewrites[1]} of them not to the end; "
+            f"{sum(one.in_rewrite for one in self.faults)} faults struck meanwhile",
             *(f"{until - since:.1f} s without a change: {self._during(since, until)}" for since, until in self.pauses),
         ]
         return "\n".join([*lines, *self.findings.wrong])
@@ -81,6 +85,7 @@ def storm(nodes: int, seconds: float, seed: int, verbose: bool = False) -> Resul
             assert writers.returncode == 0, "the clients failed"
             healed.append(cluster.settle(HEALED_WITHIN, exact=True))
             operations = read(out.read_text())
+            rewrites = cluster.rewrites()
             findings = check(operations, asyncio.run(cluster.copies()))
             findings.wrong += (f"{host.name}: {one}" for host in cluster.nodes.values() for one in host.faults())
             if findings.wrong and verbose:
@@ -91,7 +96,7 @@ def storm(nodes: int, seconds: float, seed: int, verbose: bool = False) -> Resul
             cluster.network.router.destroy()
     ends = sorted(one.ended for one in operations if one.outcome == DONE)
     pauses = sorted(itertools.pairwise(ends), key=lambda pair: pair[0] - pair[1])[:5]
-    return Result(seed, nodes, seconds, faults, findings, healed, pauses)
+    return Result(seed, nodes, seconds, faults, findings, healed, rewrites, pauses)
 
 
 def _faults(cluster: Cluster, dice: random.Random, seconds: float, verbose: bool) -> tuple[list[Struck], list[float]]:
@@ -103,9 +108,9 @@ def _faults(cluster: Cluster, dice: random.Random, seconds: float, verbose: bool
         cures, present = [], len(told)
         chosen = [dice.choice(OF_MACHINES), dice.choice(OF_THE_NETWORK)]
         for fault in chosen if dice.random() < 0.25 else [dice.choice(chosen)]:
-            began = time.monotonic()
+            began, in_rewrite = time.monotonic(), bool(cluster.rewriting())
             text, cure = fault(cluster, dice)
-            told.append(Struck(text, began))
+            told.append(Struck(text, began, in_rewrite=in_rewrite))
             cures.append(cure)
             if verbose:
                 print(f"{until - time.monotonic():6.1f} s left: {text}", flush=True)

@@ -14,4 +14,5 @@ def test_nothing_that_was_reported_done_is_lost(nodes: int, seconds: float, seed
     print(result.text())
     assert result.findings.wrong == []
     assert result.findings.epochs > 3, "nothing happened: the faults did not strike"
+    assert result.rewrites[0] > 10, "files are to be rewritten meanwhile"
     assert result.findings.outcomes["done"] > 50
