@@ -1,7 +1,9 @@
-"""Three gateways whose packets take 300 ms each way: with an election time-out for such links the mesh is calm."""
+"""Three gateways whose packets take 300 ms each way: with an election time-out for such links the mesh is calm. With
+the default the nodes say what to set, and it can be set."""
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 
@@ -46,3 +48,32 @@ def test_a_mesh_over_slow_links_forms_takes_changes_and_elects_nobody(network: N
     wait_until(lambda: cluster.status(others[1])["primary"] not in (None, "gw-berlin"), 60, "another primary")
     print(f"another primary after the first lost power: {time.monotonic() - began:.1f} s")
     wait_until(lambda: cluster.status(others[1])["writable"], 60, "a primary that takes changes")
+
+
+def test_with_the_default_the_nodes_say_what_to_set(network: Network) -> None:
+    hosts = {name: network.host(name, ipv6=False) for name in ("gw-berlin", "gw-paris", "gw-oslo")}
+    first, second, third = hosts.values()
+    network.slow(ONE_WAY)
+    for host in hosts.values():
+        host.start_meshd()
+    key = first.meshctl("create", "home")["cluster_key"]
+    second.meshctl("--timeout", "60", "join", "-", network.address("gw-berlin"), input=key)
+    cluster = Cluster(network, hosts, {})
+
+    def warning() -> dict[str, str] | None:
+        found = [one for one in first.meshctl("doctor") if one["check"] == "links of home"]
+        return found[0] if found else None
+
+    told = wait_until(warning, 60, "gw-berlin to say that the link is slow")
+    assert re.fullmatch(
+        r"round trips to gw-paris take [67]\d\d ms: too long for an election time-out of 1 s", told["found"]
+    )
+    assert told["fix"] == "meshctl nodes timeout 3"
+    assert told["found"] in first.meshctl_raw("events").stdout
+    first.meshctl(*told["fix"].split()[1:])
+    wait_until(lambda: warning() is None, 30, "the warning to end")
+    third.meshctl("--timeout", "60", "join", "-", network.address("gw-berlin"), input=key)
+    wait_until(lambda: cluster.voters(first) == 3, 60, "three to vote")
+    took = cluster.add(second)
+    print(f"a change with the time-out that was said: {took:.1f} s")
+    cluster.check()

@@ -22,6 +22,7 @@ from meshd.assembly.mesh import Mesh
 from meshd.assembly.node_calls import NodeCalls
 from meshd.assembly.node_dns import NodeDns
 from meshd.assembly.refusals import Refusals
+from meshd.assembly.slow_links import SlowLinks
 from meshd.assembly.watching import Watching
 from meshd.assembly.write_limits import WriteLimits
 from meshd.cluster.channels import MemberChannels
@@ -127,6 +128,7 @@ class NodeDuties:
         self._leadership.elector = self._elector
         self._copies = Copies(mesh, self._elector, self._replica, self._leadership)
         self._grown = GrownFile(mesh, rewriting)
+        self._slow = SlowLinks(mesh, lambda: self._nodes().values(), lambda: self._elector.state.timing.timeout)
         self._lost = LostData(mesh, self._elector, self._server, lambda: self._copies.stopped)
         self._forwarding = Forwarding(mesh, self._elector, self._leadership, self._calls)
         self._mesh_server = MeshServer(identity, self, lambda: mesh.admitted.over(mesh.state))
@@ -213,7 +215,7 @@ class NodeDuties:
     def checks(self) -> list[local_pb2.Check]:
         data = []
         if hasattr(self, "_elector"):
-            data = self._lost.checks() + self._copies.checks() + self._grown.checks()
+            data = self._lost.checks() + self._copies.checks() + self._grown.checks() + self._slow.checks()
             data += self._mesh.sessions.other_world.checks()
         return data + (self._dns.checks() if self._dns is not None else [])
 
@@ -283,6 +285,7 @@ class NodeDuties:
             began = time.monotonic()
             self._copies.look()
             self._grown.look()
+            self._slow.look()
             await self._lost.look()
             if self._leadership.primary is not None:
                 heartbeats = self._leadership.heartbeats
