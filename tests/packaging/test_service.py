@@ -92,6 +92,15 @@ def test_a_fresh_install_runs_the_service(machine: Machine, before: dict[str, st
     assert set(shown.split()) == {"Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict", "WatchdogUSec=30s"}
 
 
+def test_doctor_sees_out_of_the_sandbox_who_has_a_port(machine: Machine) -> None:
+    machine.run("systemd-run --unit=squatter redis-server --port 9000 --save '' --dir /run")
+    machine.wait("redis-cli -p 9000 ping")
+    pid = machine.run("systemctl show -P MainPID squatter").output.strip()
+    (found,) = [one["found"] for one in meshctl(machine, "doctor") if one["check"] == "ports"]
+    machine.run("systemctl stop squatter")
+    assert re.search(rf"TCP port 9000 \(.*\) is taken by redis-server \(pid {pid}\)", found), found
+
+
 def test_the_main_job_on_the_kernels_wireguard(machine: Machine, ada: None) -> None:
     meshctl(machine, "create", "home", "--endpoint", "192.0.2.1")
     machine.run("ip -d link show home | grep -q wireguard")
