@@ -77,13 +77,13 @@ def main() -> None:
             root.mkdir()
             put_together(root, package, tree, version)
             payload.settle(root, when)
+        named = payload.package_version(version)
         if given.kind in ("deb", "all"):
             made += [
-                debian.pack(package, root, work, given.out, version, when, given.quick)
-                for package, root in roots.items()
+                debian.pack(package, root, work, given.out, named, when, given.quick) for package, root in roots.items()
             ]
         if given.kind in ("rpm", "all"):
-            made += redhat.pack(roots, work, given.out, version, given.quick)
+            made += redhat.pack(roots, work, given.out, named, given.quick)
     finally:
         shutil.rmtree(work)
     for path in made:

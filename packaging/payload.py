@@ -111,6 +111,11 @@ PACKAGES = (
 )
 
 
+def package_version(version: str) -> str:
+    """Of a Python version, so that dpkg and rpm know 0.2.0.dev1 to come before 0.2.0rc1, and that before 0.2.0."""
+    return re.sub(r"[.-]?(a|b|rc)(?=\d)", r"~\1", re.sub(r"[.-]?dev(?=\d)", "~~dev", version))
+
+
 def run(*command: str | Path, **options: object) -> str:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)  # type: ignore[call-overload]
     if done.returncode:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,27 @@ def output(*command: str | Path) -> str:
     done = subprocess.run([str(one) for one in command], capture_output=True, text=True)
     assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def test_a_release_is_newer_than_what_led_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TOP / "packaging")
+    named = [
+        importlib.import_module("payload").package_version(one)
+        for one in (
+            "0.1.9",
+            "0.2.0.dev1",
+            "0.2.0a1",
+            "0.2.0b2",
+            "0.2.0rc1",
+            "0.2.0rc12",
+            "0.2.0",
+            "0.2.0.post1",
+            "0.10.0",
+        )
+    ]
+    for older, newer in pairwise(named):
+        output("dpkg", "--compare-versions", older, "lt", newer)
+        assert output("rpm", "--eval", f"%{{lua: print(rpm.vercmp('{older}', '{newer}'))}}").strip() == "-1"
 
 
 @pytest.fixture(scope="module")
