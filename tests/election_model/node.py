@@ -60,6 +60,7 @@ class Node:
         self.timing = Timing()  # as the data says that this node knows
         self.life = 0  # of the helper: what an earlier one asked for reaches nobody
         self.writing = False
+        self.unwritten: list[Voters] = []  # records on their way to Redis, which may hang
         self.upkeep: Upkeep | None = None
         self._wake = inf
         self._looking = False
@@ -227,6 +228,7 @@ class Node:
             voters = voter_change.next_voters(self.state, self.simulation.wanted, self.local())
         if voters is not None:
             self.simulation.checker.begins_change(self, voters)
+            self.unwritten.append(voters)
         self.writing = True
         self._operate(Append(term.epoch, term.head, voters))
 
@@ -326,6 +328,8 @@ class Node:
         redis = self.redis
         if life == self.life:
             self.writing = False
+        if write.voters in self.unwritten:
+            self.unwritten.remove(write.voters)
         position = Position(write.epoch, write.expected.revision + 1)
         if not redis.takes_writes or not self.expected(write):
             self._report(life, StoreFailed(f"{position} conflicts with what is in redis"))

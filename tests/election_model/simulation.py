@@ -171,8 +171,10 @@ class Simulation:
         return True
 
     def _enough(self, others: frozenset[str]) -> bool:
-        """Whether these are a quorum, whatever record decides now or is what it will come to."""
+        """Whether these are a quorum, whatever record decides now, is on its way to a Redis that hangs, or is what it
+        will come to."""
         records = {node.redis.live.voters for node in self.nodes.values()} | {self.checker.committed[0].voters}
+        records.update(record for node in self.nodes.values() for record in node.unwritten)
         records.add(Voters(self.wanted))
         return all(
             not one.current or (quorum_met(one, others) and quorum_met(Voters(one.current), others)) for one in records
