@@ -53,8 +53,7 @@ class Copies:
             told = [f"{one.server} on {self._name(node_id)}" for node_id, one in sorted(unable.items())]
             if not told:
                 return "", ""
-            can = [node_id for node_id in sorted(unable) if not self._leadership.not_copying(node_id)]
-            return f"{' and '.join(told)} can't read the copies that {here.server} here makes", self._how(can)
+            return f"{' and '.join(told)} can't read the copies that {here.server} here makes", SAME_REDIS
         primary = self._elector.primary()
         now, refused = time.monotonic(), self._replica.not_voted
         if primary:
@@ -67,14 +66,11 @@ class Copies:
             )
         if not (self.stopped and primary):
             return "", ""
-        can = [own] if self._replica.read_by_primary else []
-        return f"{self._replica.unread}: this node gets no changes from {self._name(primary)}", self._how(can)
-
-    def _how(self, can: list[str]) -> str:
-        if not can:
-            return SAME_REDIS
-        lead = f"meshctl --mesh {self._mesh.name} nodes promote {self._name(can[0])}"
-        return f"{SAME_REDIS}; until then have one lead whose copies all can read: {lead}"
+        name = self._name(primary)
+        return (
+            f"{self._replica.unread}: this node gets no changes from {name}",
+            f"install what {name} has on this node, or a newer one of the same kind",
+        )
 
     def _name(self, node_id: str) -> str:
         member = self._mesh.members.get(node_id)

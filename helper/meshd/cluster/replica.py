@@ -53,7 +53,6 @@ class Replica:
         self._formats: dict[str, CopyFormat] = {}  # of the primary that was heard last
         self.unread = ""  # why its copies are not made here; "" when they are
         self.not_voted: tuple[float, str, str] | None = None  # when (CLOCK_MONOTONIC), for whom, and why not
-        self.read_by_primary = True  # whether it could copy from here
         self._applied = applied
         self._presence = presence
         self._on_heartbeat = on_heartbeat
@@ -113,7 +112,7 @@ class Replica:
         unread = "" if own.reads(theirs) else _unread(own, theirs)
         if unread != self.unread and unread:
             log.error("%s: %s is not followed", unread, primary)
-        self.unread, self.read_by_primary = unread, theirs.reads(own)
+        self.unread = unread
         if unread:  # it would empty this Redis to load what it can't
             await self._replication.park()
             return

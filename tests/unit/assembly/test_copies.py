@@ -45,7 +45,7 @@ class Node:
             state=SimpleNamespace(voters=Voters(tuple(FORMATS))),
             hand_over=self.hand_over,
         )
-        self.replica: Any = SimpleNamespace(unread=unread, read_by_primary=True, not_voted=None)
+        self.replica: Any = SimpleNamespace(unread=unread, not_voted=None)
         replica = self.replica
         self.copies = Copies(self.mesh, self.elector, replica, self.leadership)
         self.forwarding = Forwarding(self.mesh, self.elector, self.leadership, None)  # type: ignore[arg-type]  # not called
@@ -60,7 +60,7 @@ def test_the_primary_says_who_has_no_copy_and_who_should_lead() -> None:
         node.copies.look()
     (told,) = node.events
     assert told.startswith("Valkey 8.1.1 on gw-b and Redis 7.0.15 on gw-c can't read the copies that Redis 8.0.2 here")
-    assert told.endswith("until then have one lead whose copies all can read: meshctl --mesh home nodes promote gw-c")
+    assert told.endswith("; install the same Redis or Valkey on all nodes")
     (check,) = node.copies.checks()
     assert (check.check, check.state) == ("copies of home", local_pb2.ERROR)
     assert node.copies.problem in told
@@ -72,6 +72,7 @@ def test_a_node_without_a_copy_says_so_while_there_is_a_primary() -> None:
     node.copies.look()
     assert node.copies.problem == f"{unread}: this node gets no changes from gw-a"
     assert node.copies.stopped
+    assert node.copies.checks()[0].fix == "install what gw-a has on this node, or a newer one of the same kind"
     alone = Node("c", "", unread)
     alone.copies.look()
     assert (alone.copies.problem, alone.copies.checks()) == ("", [])
