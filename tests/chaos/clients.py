@@ -42,6 +42,9 @@ NOT_KNOWN = {"outcome-unknown", "helper-unreachable"}
 ELSEWHERE = "no-secret"
 """The answer to a repeat at another node than the first: the invite was made, its secret is there."""
 
+MADE = "invite-made"
+"""The invite was made, and no node has its key yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -197,7 +200,7 @@ class Client:
             except grpc.aio.AioRpcError as failure:
                 error = client.error_of(failure, target.socket, "AddRoute")  # any that changes something
                 operation.code = error.code
-                if error.code == ELSEWHERE and operation.attempts > 1:
+                if error.code == MADE or (error.code == ELSEWHERE and operation.attempts > 1):
                     operation.outcome = DONE
                 elif error.code == "unavailable" and operation.attempts > 1:
                     pass  # nobody leads, so nobody knows what became of the first attempt

@@ -26,6 +26,9 @@ NODES_IN_INVITE = 5
 Submit = Callable[[node_pb2.CreateInvite], Awaitable[node_pb2.ChangeResult]]
 """Makes the change. Raises MeshError when it was not made, or nobody knows."""
 
+MADE = "invite-made"
+"""Code of the errors of an invite that is there, but can't be shown yet."""
+
 
 async def make_invite(
     mesh: Mesh, request: local_pb2.CreateInviteRequest, submit: Submit
@@ -65,6 +68,7 @@ async def make_invite(
         raise MeshError(
             f"invite {invite_id} was made, but this machine has not seen it yet",
             f"meshctl --mesh {mesh.name} invites show {invite_id} --qr",
+            MADE,
         )
     return _reply(mesh, stored, key, [mesh.members[one] for one in result.applied_node_ids if one in mesh.members])
 
@@ -110,8 +114,9 @@ def _reply(
     nodes = [one for one in nodes if one.endpoints]
     if not nodes:
         raise MeshError(
-            f"no node that others can reach has the key of invite {stored.id} now",
+            f"invite {stored.id} was made, but no node that others can reach has its key now",
             f"meshctl nodes list; then meshctl --mesh {mesh.name} invites show {stored.id} --qr",
+            MADE,
         )
     invite = Invite(
         id=stored.id,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from meshd.assembly.invite_keys import FOLDER, forget_closed
-from meshd.assembly.invites import make_invite, show_invite
+from meshd.assembly.invites import MADE, make_invite, show_invite
 from meshd.model.errors import Conflict, MeshError, NotFound, OutcomeUnknown
 from meshd.model.members import Endpoint, Role
 from meshproto import local_pb2, node_pb2, state_pb2
@@ -74,6 +74,18 @@ class Mesh:
     def kept(self) -> set[str]:
         folder = self.folder / FOLDER
         return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+async def test_an_invite_that_was_made_and_can_not_be_shown_is_not_refused(tmp_path: Path) -> None:
+    """As just after an election: no node has its key yet, or it was not seen here."""
+    mesh = Mesh(tmp_path)
+    mesh.members["n"].endpoints = []
+    with pytest.raises(MeshError, match=r"invite .* was made, but no node that others can reach has its key") as caught:
+        await mesh.make()
+    assert caught.value.code == MADE
+    (made,) = mesh.state.invites
+    assert mesh.kept == {made}
+    assert f"invites show {made}" in caught.value.fix
 
 
 async def lost(mesh: Mesh, change: node_pb2.CreateInvite) -> node_pb2.ChangeResult:
