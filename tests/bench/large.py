@@ -60,7 +60,12 @@ class Peers:
 def measure() -> list[Figure]:
     network = Network()
     try:
-        return _measure(_grown(network))
+        cluster = _grown(network)
+        try:
+            return _measure(cluster)
+        except AssertionError:
+            print(network.logs(cluster.hosts))
+            raise
     finally:
         network.close()
 
@@ -156,7 +161,7 @@ def _round(cluster: Cluster, there: list[Peers]) -> dict[str, float]:
     there[number].say(f"{after['epoch']} {after['revision']}")
     there[number].answer()
     _settle(cluster)
-    return {
+    found = {
         "calm": calm,
         "killed": killed,
         "moved": max(one["took"] for one in moved),
@@ -164,6 +169,8 @@ def _round(cluster: Cluster, there: list[Peers]) -> dict[str, float]:
         "terms": after["epoch"] - before["epoch"],
         "silence": silence,
     }
+    print(", ".join(f"{name} {value:.2f}" for name, value in found.items()), flush=True)
+    return found
 
 
 def _add(stub: Any, cluster: Cluster) -> float:
