@@ -1124,11 +1124,16 @@ class WatchViewRequest(_message.Message):
     MESH_ID_FIELD_NUMBER: _builtins.int
     KNOWN_FIELD_NUMBER: _builtins.int
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    RESUME_FIELD_NUMBER: _builtins.int
     mesh_id: _builtins.str
     protocol_version: _builtins.int
     @_builtins.property
     def known(self) -> _state_pb2.Position:
-        """the position of the caller's cached view"""
+        """the position of the caller's cached view; it wants a snapshot all the same"""
+
+    @_builtins.property
+    def resume(self) -> _state_pb2.Position:
+        """the caller has this view from a node, and wants what changed since"""
 
     def __init__(
         self,
@@ -1136,10 +1141,11 @@ class WatchViewRequest(_message.Message):
         mesh_id: _builtins.str = ...,
         known: _state_pb2.Position | None = ...,
         protocol_version: _builtins.int = ...,
+        resume: _state_pb2.Position | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["known", b"known"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "resume", b"resume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "mesh_id", b"mesh_id", "protocol_version", b"protocol_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "mesh_id", b"mesh_id", "protocol_version", b"protocol_version", "resume", b"resume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,6 +58,10 @@ PRESENCE_LIFE = 8.0
 """Seconds that what nodes say of members stays true: they say it every 2 s."""
 
 
+LONGEST_REST = 0.5
+"""Seconds."""
+
+
 class Mesh:
     """`state` is what is committed; whoever changes something calls `wake`."""
 
@@ -84,6 +88,7 @@ class Mesh:
         self.ipv6 = True
         self._names = Names(self)
         self._wake = asyncio.Event()
+        self._new_state = asyncio.Event()
         self._reconciling = asyncio.Lock()
         self._last_desired: Desired | None = None
         self._watch = KernelWatch(self._kernel_changed)
@@ -175,6 +180,7 @@ class Mesh:
             )
         if enabled and self.me is not None and not self.me.enabled:
             self.event("state", f"this machine was disabled in {self.name}", severity="warning")
+        self._new_state.set()
         self.wake()
 
     def _verify(self) -> None:
@@ -353,7 +359,19 @@ class Mesh:
             except TimeoutError:
                 pass
             self._wake.clear()
+            began = boottime()
             await self.reconcile()
+            await self._rest(boottime() - began)
+
+    async def _rest(self, seconds: float) -> None:
+        """As long as the last look took, unless there is a change to carry out: with thousands of members somebody
+        comes or goes all the time, each look takes long, and the election needs its share of the processor."""
+        if self.state.position != self.applied:
+            return
+        self._new_state.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, LONGEST_REST)):
+                await self._new_state.wait()
 
     async def reconcile(self) -> None:
         """Brings the machine to the plan once. What fails is kept as `problem` and tried again."""

@@ -51,6 +51,9 @@ log = logging.getLogger(__name__)
 SHARE_PAUSE = 0.2
 """Seconds between the primary's looks at who is online; longer where there are so many members that one takes long."""
 
+LONGEST_PAUSE = 5.0
+"""Seconds: a look that took long because this machine stood still is none that makes the next ones dear."""
+
 
 class NodeDuties:
     """Implements `Duties` and `MeshApi` for one mesh."""
@@ -249,8 +252,8 @@ class NodeDuties:
                 async for update in self._follower:
                     if isinstance(update, Snapshot):
                         mesh.set_state(State.from_view(update.view))
-                        await mesh.cluster_keys.follow()
                         self._watching.replaced()
+                        await mesh.cluster_keys.follow()
                         continue
                     state = mesh.state
                     for position, entry in update.entries:
@@ -290,7 +293,7 @@ class NodeDuties:
             if self._leadership.primary is not None:
                 heartbeats = self._leadership.heartbeats
                 self._mesh.take_presence(heartbeats.presence(), self._leadership.health())
-            await asyncio.sleep(max(SHARE_PAUSE, 20 * (time.monotonic() - began)))
+            await asyncio.sleep(min(max(SHARE_PAUSE, 20 * (time.monotonic() - began)), LONGEST_PAUSE))
 
     async def submit(self, change: node_pb2.Change, timeout: float) -> node_pb2.ChangeResult:
         """Carries the change out here, or has the primary do it."""
@@ -339,4 +342,4 @@ class NodeDuties:
         return node_pb2.ReportReply(observed_endpoint=str(peer.endpoint) if peer and peer.endpoint else "")
 
     def watch_view(self, member: Member, request: node_pb2.WatchViewRequest) -> AsyncIterator[node_pb2.ViewUpdate]:
-        return self._watching.watch(member, Position.from_message(request.known))
+        return self._watching.watch(member, Position.from_message(request.resume))

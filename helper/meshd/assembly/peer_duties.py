@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 
 import grpc.aio
 from meshproto import PROTOCOL_VERSION, local_pb2, node_pb2, state_pb2
@@ -30,6 +31,16 @@ PAUSE = 0.5
 SILENCE = 8.0
 """Seconds without an update after which a stream is given up: a node sends one every 2 s."""
 
+BEHIND = 30.0
+"""Seconds in which a node does not tell what it knows to be committed, after which another one is watched: its Redis
+can't follow. It has to send much, and in turn, after other nodes died."""
+
+BEHIND_KEPT = 300.0
+"""Seconds for which such a node is the last one to be watched."""
+
+PRESENCE_KEPT = 6.0
+"""Seconds for which what another node said of who is online counts: a node that has just begun hears it from others."""
+
 
 class PeerDuties:
     """Implements `Duties`."""
@@ -44,6 +55,9 @@ class PeerDuties:
         self._silence: asyncio.Timeout | None = None
         self._slept = False
         self._whole = False  # what is known came from a node since the start
+        self._told: set[str] = set()  # members that the node which is watched told of
+        self._began = 0.0  # watching there
+        self._behind: dict[str, float] = {}  # when nodes were left for it
 
     redis_port = 0
     store_state = ""
@@ -97,7 +111,13 @@ class PeerDuties:
         mesh = self._mesh
         nodes = [one for one in mesh.present if one.role is Role.NODE and one.enabled]
         own = mesh.choices.member_id
-        return sorted(nodes, key=lambda one: (not mesh.sessions.prober.answered(one.ipv4), _rank(own, one.id)))
+        recently = boottime() - BEHIND_KEPT
+
+        def order(node: Member) -> tuple[bool, bool, bytes]:
+            behind = self._behind.get(node.id, recently) > recently
+            return not mesh.sessions.prober.answered(node.ipv4), behind, _rank(own, node.id)
+
+        return sorted(nodes, key=order)
 
     async def _watch(self) -> None:
         while self._mesh.me is not None:
@@ -129,10 +149,13 @@ class PeerDuties:
         mesh = self._mesh
         request = node_pb2.WatchViewRequest(
             mesh_id=mesh.choices.mesh_id,
-            known=mesh.state.position.message if self._whole else None,
+            known=mesh.state.position.message,
+            resume=mesh.state.position.message if self._whole else None,
             protocol_version=PROTOCOL_VERSION,
         )
         call = self._channels.stub(node).WatchView(request)
+        self._told, self._began = set(), boottime()
+        on_time = boottime()  # when it had last told all that is committed
         try:
             while True:
                 async with asyncio.timeout(SILENCE) as self._silence:
@@ -142,39 +165,52 @@ class PeerDuties:
                     return  # grpc.aio.EOF
                 self._attached, self._heard, mesh.refused = node, boottime(), ""
                 if not await self._take(update):
-                    self._whole = False
+                    return
+                if mesh.committed <= mesh.state.position:
+                    on_time = boottime()
+                elif boottime() - on_time > BEHIND:
+                    log.warning("%s: %s does not tell what is committed", mesh.name, node.name)
+                    self._behind[node.id] = boottime()
                     return
         finally:
             self._silence = None
             call.cancel()
 
     async def _take(self, update: node_pb2.ViewUpdate) -> bool:
-        """Whether it follows on what is known; a node that is behind is none to watch."""
+        """Whether it follows on what is known; else all is wanted anew. A node that is behind tells who is online."""
         mesh = self._mesh
         self._node_writable = update.writable
         self._primary_id = update.primary_id
         committed = Position.from_message(update.committed)
+        whole, self._whole = self._whole, False  # until it is taken
         if update.HasField("snapshot"):
             state = State.from_view(update.snapshot)
-            if state.position < mesh.state.position:
-                log.info("%s: %s has only %s", mesh.name, self._attached.name if self._attached else "", state.position)
-                return False
-            mesh.set_state(state)
-            self._whole = True
-        elif update.entries:
-            state = mesh.state
-            entries: list[tuple[Position, state_pb2.ChangeEntry]] = []
-            for entry in update.entries:
-                position = Position(committed.epoch, state.position.revision + 1)
-                state = state.with_entry(entry, position)
-                entries.append((position, entry))
-            if state.position != committed:
-                log.warning("%s: the changes up to %s don't follow on what is known", mesh.name, committed)
-                return False
-            mesh.set_state(state, entries)
-        mesh.committed = committed
-        mesh.take_presence([*mesh.presence.values(), *update.presence], update.nodes)
+            if state.position >= mesh.state.position:
+                mesh.set_state(state)
+                whole = True
+        elif update.entries and committed > mesh.state.position and not self._take_entries(update.entries, committed):
+            return False
+        self._whole = whole
+        mesh.committed = max(mesh.committed, committed)
+        self._told.update(seen.member_id for seen in update.presence)
+        known = mesh.presence
+        if boottime() - self._began > PRESENCE_KEPT:  # what an earlier node said, and this one does not
+            known = {key: seen for key, seen in known.items() if key in self._told}
+        mesh.take_presence([*known.values(), *update.presence], update.nodes)
         await mesh.notify()
+        return True
+
+    def _take_entries(self, entries: Sequence[state_pb2.ChangeEntry], committed: Position) -> bool:
+        mesh = self._mesh
+        if mesh.state.position.revision + len(entries) != committed.revision:
+            log.warning("%s: the changes up to %s don't follow on %s", mesh.name, committed, mesh.state.position)
+            return False
+        state, taken = mesh.state, []
+        for entry in entries:
+            position = Position(committed.epoch, state.position.revision + 1)
+            state = state.with_entry(entry, position)
+            taken.append((position, entry))
+        mesh.set_state(state, taken)
         return True
 
     async def _report(self) -> None:

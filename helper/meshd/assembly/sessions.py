@@ -43,6 +43,9 @@ HANDSHAKE_FRESH = 180.0
 
 PRESENCE_KEPT = 0.4
 
+PRESENCE_KEPT_LONGEST = 5.0
+"""Seconds: a look that took long because this machine stood still is none that makes the next ones dear."""
+
 SLEPT = 3.0
 """Seconds by which the loop must be late for that to mean that this machine slept, or was frozen. logind tells sooner;
 not every machine has it."""
@@ -172,7 +175,7 @@ class Sessions:
         """The members that this node reaches or reached itself. Looked for at most every `PRESENCE_KEPT` seconds, and
         in a twentieth of the time: heartbeats ask five times a second, and there may be thousands of members."""
         now = boottime()
-        if now - self._presence_at > max(PRESENCE_KEPT, 20 * self._presence_took):
+        if now - self._presence_at > min(max(PRESENCE_KEPT, 20 * self._presence_took), PRESENCE_KEPT_LONGEST):
             self._presence_at = now
             self._presence = [
                 seen

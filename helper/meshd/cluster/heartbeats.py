@@ -9,13 +9,14 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from meshproto import PROTOCOL_VERSION, node_pb2
 
 from meshd.cluster.election.messages import Heartbeat, HeartbeatReply
 from meshd.cluster.election.state import Timing
-from meshd.cluster.turns import Want, next_turn
+from meshd.cluster.turns import BEGUN_KEPT, Want, next_turn
 from meshd.model.members import Member
 from meshd.model.position import Position
 from meshd.store.copy_format import CopyFormat
@@ -69,6 +70,7 @@ class Heartbeats:
         self._replies: dict[str, node_pb2.HeartbeatReply] = {}
         self._answered: dict[str, float] = {}
         self._wants: dict[str, Want] = {}  # of every node that was sent a heartbeat
+        self._begun: dict[str, float] = {}  # since when each is at its rewriting
         self._calls: dict[str, int] = {}
         self._told: dict[str, float] = {}  # when it was told who is online
         self._last_online: dict[str, float] = {}
@@ -101,7 +103,7 @@ class Heartbeats:
         if sent >= self._answered.get(member.id, sent):  # else the answer to a later one was here first
             self._replies[member.id] = reply
             self._answered[member.id] = sent
-            self._wants[member.id] = Want(sent, reply.outgrown, reply.rewriting)
+            self._wants[member.id] = self._judged(member.id, Want(sent, reply.outgrown, reply.rewriting), sent)
         if request.presence:
             self._told[member.id] = sent
         self._new_answer.set()
@@ -110,7 +112,7 @@ class Heartbeats:
     def keep_only(self, nodes: Iterable[str]) -> None:
         """Forgets nodes that are gone."""
         for node_id in self._wants.keys() - set(nodes):
-            for table in (self._replies, self._answered, self._told, self._wants):
+            for table in (self._replies, self._answered, self._told, self._wants, self._begun):
                 table.pop(node_id, None)
 
     def answering(self) -> set[str]:
@@ -131,8 +133,16 @@ class Heartbeats:
     def turn(self) -> str:
         """Id of the node that may rewrite its append-only file now, until it has. "" for nobody."""
         now, lease = time.monotonic(), self._timing().lease
-        self._turn = next_turn(self._turn, self._self_id, self._own_want(), self._wants, self._began, now, lease)
+        own = self._judged(self._self_id, self._own_want(), now)
+        self._turn = next_turn(self._turn, self._self_id, own, self._wants, self._began, now, lease)
         return self._turn
+
+    def _judged(self, node_id: str, want: Want, now: float) -> Want:
+        """With whether it is late."""
+        if not want.begun:
+            self._begun.pop(node_id, None)
+            return want
+        return replace(want, late=now - self._begun.setdefault(node_id, now) > BEGUN_KEPT)
 
     async def next_answer(self, timeout: float) -> None:
         """Returns when a node answered, or after `timeout` seconds."""

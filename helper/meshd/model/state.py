@@ -82,11 +82,6 @@ class State:
             request.ClearField("certificate_request")
         return view
 
-    def own_record(self, member_id: str) -> state_pb2.Member | None:
-        """A member as `for_peer` shows it to itself; None when it is not here."""
-        own = self.members.get(member_id)
-        return None if own is None else _public_member(own, member_id)
-
     def for_removed(self) -> state_pb2.View:
         """What somebody who was removed is told last: that it is nobody here any more."""
         view = state_pb2.View(position=self.position.message, settings=self.settings)
@@ -186,6 +181,11 @@ def with_members(view: state_pb2.View, *members: state_pb2.Member) -> state_pb2.
 
 def route_key(cidr: str, node_id: str) -> str:
     return f"{cidr}|{node_id}"
+
+
+def own_record(member: state_pb2.Member) -> state_pb2.Member:
+    """A member as `State.for_peer` shows it to itself."""
+    return _public_member(member, member.id)
 
 
 def _public_member(member: state_pb2.Member, for_id: str) -> state_pb2.Member:

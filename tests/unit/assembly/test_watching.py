@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import AsyncIterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from meshd.assembly import watching
+from meshd.assembly import peer_duties, watching
 from meshd.assembly.peer_duties import PeerDuties
-from meshd.assembly.watching import KEPT, WATCHES, History, Watching
+from meshd.assembly.watching import KEPT, STEPS, WATCHES, History, Watching
 from meshd.model.errors import NotFound, NotPermitted
 from meshd.model.members import Role
 from meshd.model.position import Position
@@ -90,8 +91,10 @@ class Peer:
         self.choices = SimpleNamespace(member_id=name)
         self.name = "home"
         self.state = State()
+        self.committed = Position()
         self.presence: dict[str, node_pb2.Presence] = {}
         self.summaries: list[str] = []
+        self.positions: list[Position] = []
         self.snapshots = 0
         self.stream: Any = None
         self.duties = PeerDuties(self)  # type: ignore[arg-type]  # what `_take` uses of a mesh
@@ -99,6 +102,7 @@ class Peer:
     def set_state(self, state: State, entries: Any = None) -> None:
         self.state = state
         self.summaries += [entry.summary for _, entry in entries or []]
+        self.positions += [position for position, _ in entries or []]
         self.snapshots += entries is None
 
     def take_presence(self, presence: Any, nodes: Any) -> None:
@@ -175,6 +179,7 @@ async def test_who_comes_back_hears_the_changes_meanwhile_also_of_another_epoch(
     await ada.hear(node)
     assert ada.snapshots == 1
     assert ada.summaries == ["11-1", "term", "13-4"]
+    assert ada.positions == [Position(1, 11), Position(4, 12), Position(4, 13)], "as the events will say"
     assert ada.state.position == node.state.position
     await ada.leave()
 
@@ -195,12 +200,22 @@ async def test_who_was_changed_itself_gets_its_own_certificate() -> None:
 async def test_a_position_of_another_history_gets_a_snapshot() -> None:
     history = History(Position(1, 10))
     entry = state_pb2.ChangeEntry(writes=[state_pb2.Write(kind="primary", key="", value=b"gw")])
-    history.add([(Position(1, 11), entry), (Position(3, 12), entry)])
-    assert history.since(Position(3, 12), "ada") == b""
-    assert history.since(Position(1, 11), "ada")
-    assert history.since(Position(1, 10), "ada")
-    for known in ((0, 0), (1, 9), (2, 11), (1, 12), (2, 12), (3, 13), (9, 2**63)):
-        assert history.since(Position(*known), "ada") is None
+    history.add([(Position(1, 11), entry), (Position(3, 12), entry), (Position(3, 13), entry)])
+    for has, leads_to in (((1, 10), (1, 11)), ((1, 11), (3, 13)), ((3, 12), (3, 13))):
+        step = history.after(Position(*has), "ada")
+        assert step is not None
+        assert step.position == Position(*leads_to), "a step is of one epoch"
+        assert len(node_pb2.ViewUpdate.FromString(step.update).entries) == leads_to[1] - has[1]
+    for has in ((0, 0), (1, 9), (2, 11), (1, 12), (2, 12), (3, 13), (3, 14), (9, 2**63)):
+        assert history.after(Position(*has), "ada") is None
+
+
+async def test_what_follows_is_kept_for_few_positions() -> None:
+    history = History(Position(1, 0))
+    entry = state_pb2.ChangeEntry(writes=[state_pb2.Write(kind="primary", key="", value=b"gw")])
+    history.add([(Position(1, revision), entry) for revision in range(1, 101)])
+    assert all(history.after(Position(1, revision), "ada") for revision in range(1, 100))
+    assert len(history._steps) == STEPS
 
 
 async def test_so_many_changes_are_kept() -> None:
@@ -208,9 +223,10 @@ async def test_so_many_changes_are_kept() -> None:
     entry = state_pb2.ChangeEntry(writes=[state_pb2.Write(kind="primary", key="", value=b"gw")])
     for revision in range(1, KEPT + 11):
         history.add([(Position(1, revision), entry)])
-    assert history.since(Position(1, 9), "ada") is None
-    told = node_pb2.ViewUpdate.FromString(history.since(Position(1, 10), "ada") or b"")
-    assert len(told.entries) == KEPT
+    assert history.after(Position(1, 9), "ada") is None
+    step = history.after(Position(1, 10), "ada")
+    assert step is not None
+    assert len(node_pb2.ViewUpdate.FromString(step.update).entries) == KEPT
 
 
 async def test_who_is_removed_or_disabled_hears_that_last() -> None:
@@ -229,18 +245,108 @@ async def test_who_is_removed_or_disabled_hears_that_last() -> None:
         await anext(bob.stream)
 
 
-async def test_a_node_that_is_behind_is_not_watched() -> None:
-    node, ada = Node(), Peer("laptop-1")
-    behind = Node()
-    node.change_member("laptop-2", 7)
-    await ada.hear(node)
+async def test_a_node_that_is_behind_tells_who_is_online_and_goes_on_when_it_has_caught_up() -> None:
+    ahead, behind, ada = Node(), Node(), Peer("laptop-1")
+    for node in (ahead, behind):
+        node.change_member("laptop-3", 6)
+    ahead.change_member("laptop-2", 7)
+    await ada.hear(ahead)
     await ada.leave()
-    stream: AsyncIterator[node_pb2.ViewUpdate] = behind.watching.watch(
-        SimpleNamespace(id="laptop-1", name="it"),
-        ada.state.position,  # type: ignore[arg-type]
-    )
-    assert not await ada.duties._take(await anext(stream))
-    assert ada.state.position == Position(1, 11)
+    stream: Any = behind.watching.watch(SimpleNamespace(id="laptop-1", name="it"), ada.state.position)  # type: ignore[arg-type]
+    behind.presence = {"laptop-5": node_pb2.Presence(member_id="laptop-5", online=True)}
+    for _ in range(3):
+        update = await anext(stream)
+        assert not update.HasField("snapshot")
+        assert await ada.duties._take(update)
+    assert ada.presence.keys() == {"laptop-5"}
+    assert ada.state.position == Position(1, 12)
+    behind.change_member("laptop-2", 7)
+    behind.change_member("laptop-2", 8)
+    assert await ada.duties._take(await anext(stream))
+    assert ada.state.position == Position(1, 13)
+    assert ada.state.members["laptop-2"].listen_port == 8
+    assert ada.snapshots == 1
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("epoch", [1, 9])
+async def test_an_older_snapshot_and_what_follows_on_it_change_nothing_that_is_newer(epoch: int) -> None:
+    """A node does not know what a peer has that asks it after a start of its own."""
+    node, ada = Node(), Peer("laptop-1")
+    ada.state = State.from_view(node.state.to_view())
+    for number in (1, 2):
+        ada.state = ada.state.with_entry(state_pb2.ChangeEntry(summary=f"{number}"), Position(1, 10 + number))
+    stream: Any = node.watching.watch(SimpleNamespace(id="laptop-1", name="it"), Position())  # type: ignore[arg-type]
+    assert await ada.duties._take(await anext(stream))
+    assert ada.state.position == Position(1, 12)
+    assert not ada.duties._whole
+    node.state = replace(node.state, position=Position(epoch, 10))
+    node.watching.replaced()
+    node.change_member("laptop-2", 7)
+    for _ in range(3):  # a snapshot may have to wait for its turn
+        assert await ada.duties._take(await anext(stream))
+    if epoch == 1:
+        assert ada.state.position == Position(1, 12), "it has that already"
+    else:
+        assert ada.state.position == Position(9, 11), "another world, from a snapshot"
+        assert ada.state.members["laptop-2"].listen_port == 7
+    await stream.aclose()
+
+
+async def test_changes_that_do_not_follow_are_not_taken() -> None:
+    ada = Peer("laptop-1")
+    ada.state = State(position=Position(1, 10))
+    ada.duties._whole = True
+    entry = state_pb2.ChangeEntry(summary="too late")
+    update = node_pb2.ViewUpdate(entries=[entry], committed=Position(1, 13).message)
+    assert not await ada.duties._take(update)
+    assert ada.state.position == Position(1, 10)
+    assert not ada.duties._whole, "it asks for all"
+
+
+async def test_who_begins_shares_what_is_told_of_who_is_online() -> None:
+    node = Node()
+    node.see(random.Random(1))
+    for name in PEERS:
+        await anext(node.watching.watch(SimpleNamespace(id=name, name=name), node.state.position))  # type: ignore[arg-type]
+    assert len(node.watching._news._made) == 1
+
+
+async def test_who_was_just_admitted_has_its_own_record_in_a_view_that_lacks_it() -> None:
+    node, ada = Node(), Peer("laptop-9")
+    node.admitted.messages["laptop-9"] = member("laptop-9", 7)
+    await ada.hear(node)
+    assert ada.state.members["laptop-9"].certificate == b"signed"
+    await ada.leave()
+
+
+async def test_who_is_removed_while_it_waits_for_a_snapshot_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PAUSE", 5.0)
+    node, ada = Node(), Peer("laptop-1")
+    await node.watching._turn.acquire()
+    stream: Any = node.watching.watch(SimpleNamespace(id="laptop-1", name="it"), Position())  # type: ignore[arg-type]
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    node.write(state_pb2.Write(kind="member", key="laptop-1"))
+    node.watching._turn.release()
+    assert await ada.duties._take(await waiting)
+    assert not ada.state.members
+    with pytest.raises(NotFound):
+        await anext(stream)
+
+
+async def test_what_only_an_earlier_node_said_of_who_is_online_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(peer_duties, "boottime", lambda: now)
+    ada = Peer("laptop-1")
+    ada.presence = {name: node_pb2.Presence(member_id=name, online=True) for name in PEERS[:2]}
+    ada.duties._began = now
+    told = node_pb2.ViewUpdate(presence=[node_pb2.Presence(member_id=PEERS[1], online=True)])
+    assert await ada.duties._take(told)
+    assert set(ada.presence) == set(PEERS[:2]), "the node may have begun just now, too"
+    now += peer_duties.PRESENCE_KEPT + 1
+    assert await ada.duties._take(node_pb2.ViewUpdate())
+    assert set(ada.presence) == {PEERS[1]}
 
 
 async def test_a_member_has_some_watches_at_once() -> None:

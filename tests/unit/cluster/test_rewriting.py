@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from meshd.assembly.grown_file import GrownFile
-from meshd.cluster import rewriting
+from meshd.cluster import heartbeats, rewriting
 from meshd.cluster.election.messages import Heartbeat
 from meshd.cluster.heartbeats import Heartbeats
-from meshd.cluster.turns import TURN_KEPT, Want, next_turn
+from meshd.cluster.turns import BEGUN_KEPT, TURN_KEPT, Want, next_turn
 from meshd.model.errors import Failed
 from meshd.model.position import Position
 from meshd.model.state import State
@@ -219,6 +219,31 @@ def test_whose_turn_it_is() -> None:
     own = Want(outgrown=True, begun=True)
     seen["b"] = Want(now, outgrown=True)
     assert next_one() == "a", "but not when it is at it already, since it was a replica"
+
+
+async def test_who_does_not_come_to_the_end_keeps_others_from_theirs_for_a_while_only(monkeypatch: Any) -> None:
+    """Without room on its disk it may never."""
+
+    class Caller:
+        async def heartbeat(self, member: Any, request: Any, timeout: float) -> node_pb2.HeartbeatReply:
+            return node_pb2.HeartbeatReply(outgrown=True, rewriting=member.id == "b")
+
+    now = 1000.0
+    monkeypatch.setattr(heartbeats.time, "monotonic", lambda: now)
+    beats = Heartbeats("a", Caller(), node_pb2.HeartbeatRequest, list)  # type: ignore[arg-type]  # all that is called
+
+    async def turn_after(seconds: float, *nodes: str) -> str:
+        nonlocal now
+        now += seconds
+        for name in nodes:
+            await beats.send(SimpleNamespace(id=name), Heartbeat(3, 1.0, Position(3, 5), open=True))  # type: ignore[arg-type]
+        return beats.turn()
+
+    assert await turn_after(0, "b", "c") == "b"
+    assert await turn_after(BEGUN_KEPT - 1, "b", "c") == "b"
+    assert await turn_after(2, "b", "c") == "c"
+    beats.keep_only(["b"])
+    assert await turn_after(1, "b") == "b", "it tries again when nobody else wants to"
 
 
 def test_a_new_primary_waits_for_those_that_it_has_not_heard_yet() -> None:
