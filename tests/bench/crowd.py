@@ -104,7 +104,7 @@ class Crowd:
         ]
         async with grpc.aio.secure_channel(f"unix:{path}", credentials, options=options) as channel:
             request = node_pb2.WatchViewRequest(
-                mesh_id=self.mesh_id, protocol_version=PROTOCOL_VERSION, known=self.known.message
+                mesh_id=self.mesh_id, protocol_version=PROTOCOL_VERSION, resume=self.known.message
             )
             stub: Any = MeshNodeStub(channel)
             metadata = (("mesh-protocol", str(PROTOCOL_VERSION)),)
@@ -120,7 +120,7 @@ class Crowd:
                         self.updates += 1
                         self.size += update.ByteSize()
                         self.snapshots += update.HasField("snapshot")
-                        request.known.CopyFrom(update.committed)
+                        request.resume.CopyFrom(update.committed)
                 except grpc.aio.AioRpcError as error:
                     self.broken += 1
                     if self.broken == 1:

@@ -54,7 +54,8 @@ class Peers:
         return found
 
     def end(self) -> None:
-        self._process.kill()
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # `nsenter` hands no signal on
 
 
 def measure() -> list[Figure]:
