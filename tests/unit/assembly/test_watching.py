@@ -391,3 +391,40 @@ def test_peers_spread_over_the_nodes_and_over_those_that_are_left() -> None:
     }
     moved = [two[peer] for peer, node in three.items() if node == "a"]
     assert 60 < moved.count("b") < 140
+
+
+async def test_a_node_that_does_not_tell_what_is_committed_is_left_and_comes_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its Redis can't follow the primary any more."""
+    now = 1000.0
+    monkeypatch.setattr(peer_duties, "boottime", lambda: now)
+    read = 0
+
+    async def tells(committed: int) -> node_pb2.ViewUpdate:
+        nonlocal now, read
+        now += 2.0
+        read += 1
+        assert read < 100, "it is never left"
+        return node_pb2.ViewUpdate(committed=Position(1, committed).message)
+
+    def watched(committed: int) -> Any:
+        call = SimpleNamespace(read=lambda: tells(committed), cancel=lambda: None)
+        return SimpleNamespace(stub=lambda node: SimpleNamespace(WatchView=lambda request: call))
+
+    nodes = [SimpleNamespace(id=name, name=name, ipv4=name, role=Role.NODE, enabled=True) for name in "abc"]
+    ada = Peer("laptop-1")
+    ada.choices.mesh_id = "home"
+    ada.present = nodes  # type: ignore[attr-defined]  # what `_nodes` uses of a mesh
+    ada.sessions = SimpleNamespace(prober=SimpleNamespace(answered=lambda address: True))  # type: ignore[attr-defined]
+    ada.state = State(position=Position(1, 10))
+    first = ada.duties._nodes()[0]
+    ada.duties._channels = watched(11)
+    await ada.duties._watch_at(first)  # type: ignore[arg-type]
+    assert read * 2.0 == pytest.approx(peer_duties.BEHIND, abs=3)
+    assert ada.duties._nodes()[-1] is first
+    now += peer_duties.BEHIND_KEPT + 1
+    assert ada.duties._nodes()[0] is first
+    read, ada.committed, ada.duties._channels = 0, Position(), watched(10)
+    with pytest.raises(AssertionError, match="it is never left"):
+        await ada.duties._watch_at(first)  # type: ignore[arg-type]
