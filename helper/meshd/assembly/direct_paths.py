@@ -186,7 +186,9 @@ class DirectPaths:
                 return
             offered = [*reply.candidates, *self._offered_by(member)]
             own = await asyncio.to_thread(kernel_network.local_addresses, frozenset())
-            endpoints = usable_candidates(offered, lambda one: one not in own and not self._mesh.is_inside(one))
+            endpoints = usable_candidates(
+                offered, lambda one: one not in own and not self._mesh.addresses.is_inside(one)
+            )
             trips = await try_endpoints(key, member.public_key, endpoints, TEST_TIME)
             if not trips:
                 tried = ", ".join(str(UdpEndpoint(*one)) for one in endpoints) or "it named no endpoint"
@@ -275,7 +277,7 @@ class DirectPaths:
 
     def received(self, source: IPv4Address, datagram: paths_pb2.PathDatagram) -> None:
         """A datagram about paths from the member with that overlay address."""
-        member = self._mesh.member_at(source)
+        member = self._mesh.addresses.member_at(source)
         me = self._mesh.me
         if member is None or me is None or not member.enabled:
             return

@@ -57,7 +57,7 @@ class JoinService:
         self._floods = Refusals(self._tell_flood, kept=FLOODS_KEPT)
 
     def is_inside(self, source: Source) -> bool:
-        return self._mesh.is_inside(source)
+        return self._mesh.addresses.is_inside(source)
 
     def flooded(self, error: MeshError) -> None:
         """Told and logged once in a while: a line for each call would be a flood of its own."""

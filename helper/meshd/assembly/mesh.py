@@ -23,6 +23,7 @@ from meshd.assembly.admitted import Admitted
 from meshd.assembly.cluster_keys import ClusterKeys
 from meshd.assembly.kept_view import keep_view
 from meshd.assembly.machine import Duties, Machine
+from meshd.assembly.member_addresses import MemberAddresses
 from meshd.assembly.names import Names
 from meshd.assembly.own_endpoints import OwnEndpoints
 from meshd.assembly.sessions import Sessions
@@ -31,13 +32,13 @@ from meshd.clocks import boottime
 from meshd.cluster.certificates import verify_member
 from meshd.cluster.identity import Choices, Identity, delete_identity, save_choices
 from meshd.dataplane import kernel_network
-from meshd.dataplane.desired import Address, Desired, Network
+from meshd.dataplane.desired import Desired, Network
 from meshd.dataplane.difference import is_repair
 from meshd.dataplane.overlap import filter_routes
 from meshd.dataplane.plan import Situation, TemporaryPeer, plan
 from meshd.dataplane.watch import KernelWatch
 from meshd.lasting import keep_running
-from meshd.model.addresses import MEMBER_BITS, Pools, ipv6_addresses
+from meshd.model.addresses import Pools, ipv6_addresses
 from meshd.model.changes.admission import temporary_keys
 from meshd.model.changes.routes import choose_routes
 from meshd.model.errors import MeshError
@@ -94,9 +95,7 @@ class Mesh:
         self._watch = KernelWatch(self._kernel_changed)
         self._tasks: list[asyncio.Task[None]] = []
         self.starting = Starting(self)
-        self._overlays: dict[IPv4Address, str] = {}
-        self._carriers: dict[int, str] = {}
-        self._inside: list[Network] | None = None  # when it is asked for
+        self.addresses = MemberAddresses(self.state.settings, self.members)
         self._seen_problems: set[str] = set()
         self._vouched: dict[str, tuple[state_pb2.Member, Member]] = {}  # messages are never changed in place
         self.versions: dict[str, int] = {}  # of the messages, as members spoke here
@@ -130,25 +129,6 @@ class Mesh:
     def present(self) -> list[Member]:
         """The members without those that were removed and only carry what is under way."""
         return [one for key, one in self.members.items() if key not in self.leaving or key in self.state.members]
-
-    def is_overlay(self, address: IPv4Address) -> bool:
-        """Whether that is a member's overlay address."""
-        return address in self._overlays
-
-    def member_at(self, address: IPv4Address) -> Member | None:
-        return self.members.get(self._overlays.get(address, ""))
-
-    def is_inside(self, address: Address) -> bool:
-        """Whether an address belongs to the mesh itself: such a one is never an endpoint."""
-        if self._inside is None:
-            pools = Pools.from_settings(self.state.settings)
-            own = {pools.peer_pool, pools.ula, pools.transport, *(member.subnet for member in self.members.values())}
-            self._inside = [network for network in own if network is not None]
-        return any(address.version == one.version and address in one for one in self._inside)
-
-    def carrier(self, address: Address) -> str | None:
-        """The node through which an endpoint with that address, a member's transport address, is relayed."""
-        return self._carriers.get(int(address) >> MEMBER_BITS) if address.version == 6 else None
 
     def event(self, kind: str, text: str, **fields: object) -> None:
         self.machine.journal.add(self.name, kind, text, **fields)  # type: ignore[arg-type]  # fields of Journal.add
@@ -208,11 +188,8 @@ class Mesh:
             vouched[member_id] = (message, member)
         self._vouched = vouched
         self.members = {member_id: member for member_id, (_, member) in vouched.items()}
-        self._overlays = {member.ipv4: member.id for member in self.members.values()}
-        nodes = [member for member in self.members.values() if member.role is Role.NODE]
-        self._carriers = {int(node.transport) >> MEMBER_BITS: node.id for node in nodes if node.transport is not None}
-        self._inside = None
-        self.sessions.prober.forget(self._overlays)
+        self.addresses = MemberAddresses(self.state.settings, self.members)
+        self.sessions.prober.forget(self.addresses.overlays)
 
     def admit(self, message: state_pb2.Member, position: Position) -> None:
         """Serves a member that the primary just admitted, by the change at `position`, before our own Redis has it."""

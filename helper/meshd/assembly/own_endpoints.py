@@ -80,7 +80,10 @@ class OwnEndpoints:
         """As `find_endpoints`, for this mesh."""
         mesh = self._mesh
         return await find_endpoints(
-            mesh.choices.endpoints, mesh.choices.listen_port, frozenset(mesh.machine.interfaces), mesh.is_inside
+            mesh.choices.endpoints,
+            mesh.choices.listen_port,
+            frozenset(mesh.machine.interfaces),
+            mesh.addresses.is_inside,
         )
 
     async def run(self) -> None:

@@ -63,7 +63,9 @@ class Sessions:
         self.direct = DirectPaths(mesh, self)
         self._without_nodes = WithoutNodes(mesh, self)
         self.other_world = self._without_nodes.other_world
-        self.prober = Prober(mesh.is_overlay, os.urandom, self.direct.received, self._heard)
+        self.prober = Prober(
+            lambda source: mesh.addresses.is_overlay(source), os.urandom, self.direct.received, self._heard
+        )
         self.returning = Returning(self)
         self.ways: dict[str, Way] = {}
         self.device: DeviceState | None = None
@@ -151,7 +153,7 @@ class Sessions:
         peer = self._peer(member)
         if peer is None or peer.endpoint is None or not self.is_transport(peer.endpoint.address):
             return None
-        return self._mesh.carrier(peer.endpoint.address)
+        return self._mesh.addresses.carrier(peer.endpoint.address)
 
     def is_straight(self, member: Member) -> bool:
         """Whether the session has an endpoint, and a real one."""

@@ -131,4 +131,4 @@ class WithoutNodes:
         found: list[UdpEndpoint] = []
         for endpoint in member.endpoints:
             found += await self._sessions.usable(endpoint)
-        return [one for one in dict.fromkeys(found) if not self._mesh.is_inside(one.address)]
+        return [one for one in dict.fromkeys(found) if not self._mesh.addresses.is_inside(one.address)]
