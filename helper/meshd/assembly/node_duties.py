@@ -285,11 +285,11 @@ class NodeDuties:
 
     async def _share_presence(self) -> None:
         while True:
-            began = time.monotonic()
             self._copies.look()
             self._grown.look()
             self._slow.look()
             await self._lost.look()
+            began = time.monotonic()
             if self._leadership.primary is not None:
                 heartbeats = self._leadership.heartbeats
                 self._mesh.take_presence(heartbeats.presence(), self._leadership.health())

@@ -39,7 +39,8 @@ BEHIND_KEPT = 300.0
 """Seconds for which such a node is the last one to be watched."""
 
 PRESENCE_KEPT = 6.0
-"""Seconds for which what another node said of who is online counts: a node that has just begun hears it from others."""
+"""Seconds for which what another node said of who is online counts: a node that has just begun hears it from others. As
+long as nobody leads, it may hear nothing."""
 
 
 class PeerDuties:
@@ -168,13 +169,17 @@ class PeerDuties:
                     return
                 if mesh.committed <= mesh.state.position:
                     on_time = boottime()
-                elif boottime() - on_time > BEHIND:
+                elif boottime() - on_time > BEHIND and self._another_answers(node):
                     log.warning("%s: %s does not tell what is committed", mesh.name, node.name)
                     self._behind[node.id] = boottime()
                     return
         finally:
             self._silence = None
             call.cancel()
+
+    def _another_answers(self, node: Member) -> bool:
+        answered = self._mesh.sessions.prober.answered
+        return any(answered(one.ipv4) for one in self._nodes() if one.id != node.id)
 
     async def _take(self, update: node_pb2.ViewUpdate) -> bool:
         """Whether it follows on what is known; else all is wanted anew. A node that is behind tells who is online."""
@@ -194,7 +199,7 @@ class PeerDuties:
         mesh.committed = max(mesh.committed, committed)
         self._told.update(seen.member_id for seen in update.presence)
         known = mesh.presence
-        if boottime() - self._began > PRESENCE_KEPT:  # what an earlier node said, and this one does not
+        if update.primary_id and boottime() - self._began > PRESENCE_KEPT:  # an earlier node said it, this one does not
             known = {key: seen for key, seen in known.items() if key in self._told}
         mesh.take_presence([*known.values(), *update.presence], update.nodes)
         await mesh.notify()

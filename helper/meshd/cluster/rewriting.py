@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from meshd.cluster.turns import Want
 from meshd.model.errors import MeshError
@@ -59,4 +60,5 @@ class Rewriting:
                 elif need.wanted:
                     pause = TURN_EVERY
             except (MeshError, OSError) as error:  # the turn stays ours: others' files have to count meanwhile
+                self.want = replace(self.want, begun=self.want.outgrown)  # and not for ever
                 log.warning("the append-only file was not rewritten: %s", error)

@@ -341,11 +341,13 @@ async def test_what_only_an_earlier_node_said_of_who_is_online_is_forgotten(monk
     ada = Peer("laptop-1")
     ada.presence = {name: node_pb2.Presence(member_id=name, online=True) for name in PEERS[:2]}
     ada.duties._began = now
-    told = node_pb2.ViewUpdate(presence=[node_pb2.Presence(member_id=PEERS[1], online=True)])
+    told = node_pb2.ViewUpdate(presence=[node_pb2.Presence(member_id=PEERS[1], online=True)], primary_id="gw-oslo")
     assert await ada.duties._take(told)
     assert set(ada.presence) == set(PEERS[:2]), "the node may have begun just now, too"
     now += peer_duties.PRESENCE_KEPT + 1
     assert await ada.duties._take(node_pb2.ViewUpdate())
+    assert set(ada.presence) == set(PEERS[:2]), "nobody leads, and the node hears of nobody from others"
+    assert await ada.duties._take(node_pb2.ViewUpdate(primary_id="gw-oslo"))
     assert set(ada.presence) == {PEERS[1]}
 
 
@@ -416,7 +418,8 @@ async def test_a_node_that_does_not_tell_what_is_committed_is_left_and_comes_las
     ada = Peer("laptop-1")
     ada.choices.mesh_id = "home"
     ada.present = nodes  # type: ignore[attr-defined]  # what `_nodes` uses of a mesh
-    ada.sessions = SimpleNamespace(prober=SimpleNamespace(answered=lambda address: True))  # type: ignore[attr-defined]
+    answering = set("abc")
+    ada.sessions = SimpleNamespace(prober=SimpleNamespace(answered=answering.__contains__))  # type: ignore[attr-defined]
     ada.state = State(position=Position(1, 10))
     first = ada.duties._nodes()[0]
     ada.duties._channels = watched(11)
@@ -427,4 +430,9 @@ async def test_a_node_that_does_not_tell_what_is_committed_is_left_and_comes_las
     assert ada.duties._nodes()[0] is first
     read, ada.committed, ada.duties._channels = 0, Position(), watched(10)
     with pytest.raises(AssertionError, match="it is never left"):
+        await ada.duties._watch_at(first)  # type: ignore[arg-type]
+    read, ada.duties._channels = 0, watched(11)
+    answering.clear()
+    answering.add(first.id)
+    with pytest.raises(AssertionError, match="it is never left"):  # there is nobody else to ask
         await ada.duties._watch_at(first)  # type: ignore[arg-type]

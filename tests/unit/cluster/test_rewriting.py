@@ -313,3 +313,24 @@ async def test_a_rewrite_that_goes_on_over_a_restart_of_the_helper_is_told_at_on
         await again.wait()
     assert turns.want == Want(outgrown=True, begun=True)
     running.cancel()
+
+
+async def test_a_redis_that_does_not_answer_counts_as_at_it(monkeypatch: Any) -> None:
+    """It may be; and so it keeps others from theirs for a while only."""
+    monkeypatch.setattr(rewriting, "TURN_EVERY", 0.0)
+    answers = [rewrite.Need(wanted=True, possible=True)]
+    failed = asyncio.Event()
+
+    async def need() -> rewrite.Need:
+        if answers:
+            return answers.pop()
+        failed.set()
+        raise Failed("redis does not answer")
+
+    turns = rewriting.Rewriting(SimpleNamespace(rewrite_need=need))  # type: ignore[arg-type]  # all that is asked
+    running = asyncio.create_task(turns.run(lambda: False))
+    async with asyncio.timeout(10):
+        await failed.wait()
+    await asyncio.sleep(0)
+    assert turns.want == Want(outgrown=True, begun=True)
+    running.cancel()
