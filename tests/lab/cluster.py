@@ -71,15 +71,15 @@ class Cluster:
         self.done[cidr] = host.name
         return time.monotonic() - began
 
-    def check(self, *hosts: Host) -> None:
-        """Everybody has everything that was reported done, at one revision, within ten seconds."""
+    def check(self, *hosts: Host, within: float = 10) -> None:
+        """Everybody has everything that was reported done, at one revision, within so many seconds."""
         asked = hosts or tuple(self.hosts.values())
 
         def same() -> bool:
             revisions = {self.status(host)["revision"] for host in asked}
             return len(revisions) == 1
 
-        wait_until(same, 10, "all to have one view")
+        wait_until(same, within, "all to have one view")
         for host in asked:
             known = {route["cidr"] for route in host.meshctl("routes", "list")}
             assert self.done.keys() <= known, f"{host.name} lacks {self.done.keys() - known}"

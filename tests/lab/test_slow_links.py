@@ -76,4 +76,4 @@ def test_with_the_default_the_nodes_say_what_to_set(network: Network) -> None:
     wait_until(lambda: cluster.voters(first) == 3, 60, "three to vote")
     took = cluster.add(second)
     print(f"a change with the time-out that was said: {took:.1f} s")
-    cluster.check()
+    cluster.check(within=60)  # the third has only just joined: a full copy takes many round trips

@@ -217,6 +217,21 @@ def test_nothing_is_written_during_a_change_of_voters_without_a_quorum_of_each_s
     assert Committed(Position(3, 12)) in one.hear("d", ConfirmReply(3, Position(3, 12)))
 
 
+def test_what_was_confirmed_before_it_was_known_to_be_written_is_committed_all_the_same():
+    """A voter that was asked for the entry before confirms what it has by then. With the record of fewer voters that is
+    the next entry, nobody is left to be asked."""
+    one = leader()
+    joint, after = Voters(("a", "b", "c"), ("b",)), Voters(("b",))
+    one.take(Appended(Position(3, 12), joint))
+    one.take(StoreSeen(Position(3, 12), joint, True))
+    one.hear("c", ConfirmReply(3, Position(3, 12)))
+    assert Committed(Position(3, 12)) in one.hear("b", ConfirmReply(3, Position(3, 13)))
+    effects = one.take(Appended(Position(3, 13), after))
+    assert Committed(Position(3, 13)) in effects
+    effects = one.hear("b", HeartbeatReply(3, one.now, Position(3, 13))) + effects
+    assert Send("b", HandOver(3)) in effects, "and who votes no longer leaves"
+
+
 def test_returning_primary_follows_the_new_one():
     one = leader()
     effects = one.hear("b", Heartbeat(4, 5.0, open=True))

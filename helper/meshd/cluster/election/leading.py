@@ -152,7 +152,13 @@ def appended(state: State, event: Appended, now: float) -> Step:
     state = replace(state, term=term, position=event.position, voters=event.voters)
     if term.forced and first:
         state = replace(state, promise=voting.vote(state.promise, term.epoch, state.self_id))
-    return beat(state, term, now) if first else ask_confirmations(state, term)
+    if first:
+        return beat(state, term, now)
+    state, effects = ask_confirmations(state, term)
+    # Who was asked for an earlier entry may have confirmed this one before we heard that it is written. It is not asked
+    # again, and with a record of fewer voters that may be all that was missing.
+    state, more = advance(state, now)
+    return state, effects + more
 
 
 def confirmed(state: State, sender: str, reply: ConfirmReply, now: float) -> Step:
@@ -160,11 +166,17 @@ def confirmed(state: State, sender: str, reply: ConfirmReply, now: float) -> Ste
     if term is None or not counts(term, reply):
         return state, []
     position = max(term.confirmed.get(sender, Position()), reply.confirmed)
-    term = replace(term, confirmed={**term.confirmed, sender: position})
+    return advance(replace(state, term=replace(term, confirmed={**term.confirmed, sender: position})), now)
+
+
+def advance(state: State, now: float) -> Step:
+    """Commits what a quorum has confirmed by now."""
+    term = state.term
+    if term is None:
+        return state, []
     position = committed(term.voters, term.confirmed)
-    state = replace(state, term=term)
     if position <= term.committed:
-        return hand_over(state, now)
+        return hand_over(retiring(state, term, now), now)
     behind_since = math.inf if position == term.head else now
     term = replace(term, committed=position, behind_since=behind_since, next_beat=now)  # the others learn at once
     state, more = hand_over(retiring(replace(state, term=term), term, now), now)
