@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ from meshtui.actions import invites
 from meshtui.app import MeshtuiApp
 from meshtui.screens.ask_screen import AskScreen
 from meshtui.screens.columns_screen import ColumnsScreen
-from meshtui.screens.form_screen import FormScreen
+from meshtui.screens.form_screen import Field, FormScreen
 from meshtui.screens.help_screen import HelpScreen
 from meshtui.screens.progress_screen import ProgressScreen
 from meshtui.screens.secret_screen import SecretScreen
@@ -94,17 +95,43 @@ async def test_a_small_terminal_says_what_the_code_needs(make_app: MakeApp, make
         await shows(app, "The QR code needs", "mesh1-")
 
 
-@pytest.mark.parametrize(
+FIELDS = [Field("role", "Role", choices=("peer", "node")), Field("name", "Name")]
+DIALOGS = pytest.mark.parametrize(
     "dialog",
     [
         lambda app: AskScreen("Remove?", "", "remove", "keep it"),
         lambda app: SecretScreen("Invite", LINES, INVITE),
         lambda app: ProgressScreen("Joining"),
         lambda app: ColumnsScreen(app._main.pane),
-        lambda app: FormScreen("New", "", [], "do it", lambda values: ("", "")),
+        lambda app: FormScreen("New", "", FIELDS, "do it", lambda values: ("", "")),
     ],
     ids=["question", "secret", "progress", "columns", "form"],
 )
+
+
+@DIALOGS
+@pytest.mark.parametrize("leave", [MeshtuiApp.pop_screen, MeshtuiApp.exit], ids=["the dialog", "meshtui"])
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_leaving_while_a_dialog_comes_up(
+    make_app: MakeApp,
+    make_meshd: MakeMeshd,
+    dialog: Callable[[MeshtuiApp], Screen[object]],
+    leave: Callable[[MeshtuiApp], object],
+    turns: int,
+) -> None:
+    """`turns` of the event loop after it was opened. A fault of the app comes out of run_test."""
+    make_meshd(recordings.status(recordings.mesh()))
+    app = make_app()
+    async with app.run_test(size=(100, 60)) as pilot:
+        await settled(pilot)
+        app.push_screen(dialog(app))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leave(app)
+        await pilot.pause()
+
+
+@DIALOGS
 @pytest.mark.parametrize("key", ["question_mark", "f1"])
 async def test_help_is_everywhere(
     make_app: MakeApp, make_meshd: MakeMeshd, dialog: Callable[[MeshtuiApp], Screen[object]], key: str

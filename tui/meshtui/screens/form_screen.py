@@ -54,6 +54,16 @@ class FormScreen(ModalScreen[Values | None]):
         super().__init__()
         self._title, self._text, self._yes, self._judge = title, text, yes, judge
         self._fields = fields
+        self._entries = {field.name: self._entry(field) for field in fields}
+        self._reason = Static(classes="reason", markup=False)
+
+    def _entry(self, field: Field) -> Choice | Entry:
+        if field.choices:
+            return Choice(field.choices, field.value, id=field.name)
+        return Entry(
+            field.value, placeholder=field.hint, password=field.hidden, max_length=field.longest, compact=True,
+            suggester=SuggestFromList(field.suggestions) if field.suggestions else None, id=field.name,
+        )  # fmt: skip
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog", can_focus=False):
@@ -62,15 +72,8 @@ class FormScreen(ModalScreen[Values | None]):
             for field in self._fields:
                 with Horizontal(classes="field"):
                     yield Static(content([Cell(field.label)]), classes="label")
-                    if field.choices:
-                        yield Choice(field.choices, field.value, id=field.name)
-                    else:
-                        suggester = SuggestFromList(field.suggestions) if field.suggestions else None
-                        yield Entry(
-                            field.value, placeholder=field.hint, password=field.hidden, max_length=field.longest,
-                            suggester=suggester, compact=True, id=field.name,
-                        )  # fmt: skip
-            yield Static(classes="reason", markup=False)
+                    yield self._entries[field.name]
+            yield self._reason
 
     def on_mount(self) -> None:
         self._check()
@@ -78,10 +81,8 @@ class FormScreen(ModalScreen[Values | None]):
     @property
     def values(self) -> dict[str, str]:
         return {
-            field.name: self.query_one(f"#{field.name}", Choice).value
-            if field.choices
-            else self.query_one(f"#{field.name}", Input).value.strip()
-            for field in self._fields
+            name: entry.value if isinstance(entry, Choice) else entry.value.strip()
+            for name, entry in self._entries.items()
         }
 
     @on(Input.Changed)
@@ -90,7 +91,7 @@ class FormScreen(ModalScreen[Values | None]):
         wrong, known = self._judge(self.values)
         cells = [Cell(wrong, Tone.CAUTION)] if wrong else [Cell(known)] if known else []
         keys = Cell(f"{'' if wrong else f'enter: {self._yes}   '}escape: back, nothing is done", Tone.DIM)
-        self.query_one(".reason", Static).update(content([*cells, Cell("\n" if cells else ""), keys]))
+        self._reason.update(content([*cells, Cell("\n" if cells else ""), keys]))
 
     @on(Input.Submitted)
     def action_done(self) -> None:

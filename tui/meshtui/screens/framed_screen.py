@@ -34,6 +34,8 @@ class FramedScreen(ModalScreen[T]):
 
     def __init__(self) -> None:
         super().__init__()
+        # Kept: a screen that is left while it is mounted draws itself once more, when a query finds them no longer.
+        self._dialog = Vertical(classes="dialog")
         self._body = VerticalScroll(can_focus=False)
         self._foot = Static(classes="reason", markup=False)
 
@@ -45,7 +47,7 @@ class FramedScreen(ModalScreen[T]):
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
+        with self._dialog:
             with self._body:
                 yield from self.body()
             yield self._foot

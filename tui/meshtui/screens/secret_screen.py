@@ -29,6 +29,7 @@ class SecretScreen(FramedScreen[None]):
     def __init__(self, title: str, lines: Sequence[str], secret: str, code: str = "") -> None:
         super().__init__()
         self._title, self._text, self._secret, self._code = title, "\n".join(lines), secret, code
+        self._picture = Static(Content.styled(code, "#ffffff on #000000"), classes="code", markup=False)
         self._wide = max((len(line) for line in code.splitlines()), default=0)
         self._high = len(code.splitlines())
         self._said = ""
@@ -38,7 +39,7 @@ class SecretScreen(FramedScreen[None]):
         yield Static(content([Cell(self._title, Tone.STRONG)]), classes="text")
         yield Static(content([Cell(self._text)]), classes="above below text")
         yield Static(Content.styled(self._secret, "$accent"), classes="secret text")
-        yield Static(Content.styled(self._code, "#ffffff on #000000"), classes="code", markup=False)
+        yield self._picture
 
     def inner(self) -> tuple[int, int]:
         columns, lines = super().inner()
@@ -83,12 +84,11 @@ class SecretScreen(FramedScreen[None]):
     def draw(self) -> None:
         below = self._fits_below()
         self._alone = self._alone and not below and self._fits_alone()
-        dialog = self.query_one(".dialog")
-        dialog.set_class(self._alone, "bare")
-        self.query_one(".code").display = below or self._alone
+        self._dialog.set_class(self._alone, "bare")
+        self._picture.display = below or self._alone
         for one in self.query(".text"):
             one.display = not self._alone
-        dialog.styles.width = self._wide if self._alone else max(WIDE, self._wide + SIDES) if below else WIDE
+        self._dialog.styles.width = self._wide if self._alone else max(WIDE, self._wide + SIDES) if below else WIDE
         super().draw()
         if self._alone:
             self._body.styles.max_height = self._high
