@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from dataclasses import replace
+
 import pytest
 from meshproto import local_pb2
+from meshtray.appearance import appearance
+from meshtray.state import State
+from meshtray.values import Icon
+from meshtray.x11_icon import X11Icon, tray_owner
 from tray.desktop import BIN, Desktop, Panel, until
 from tray.test_dialogs import invite
 from tray.test_panel import push
@@ -39,7 +47,7 @@ async def test_pystray_shows_the_state_and_a_click_opens_meshtui(
             return screen.find(screen.picture(), colour)
 
         at = await until(lambda: sees("green"), "a green icon", 30, desktop.log)
-        assert "the tray is one of X11, through pystray (xorg)" in desktop.log()
+        assert "the tray is one of X11, through pystray" in desktop.log()
         push(meshd, state=local_pb2.STALE, reason="no answer from gw-berlin for 8 s")
         await until(lambda: sees("amber"), "an amber icon", 10)
         assert sees("green") is None
@@ -82,6 +90,35 @@ async def test_a_panel_that_starts_late_gets_the_icon_with_its_menu(
         await until(lambda: sees("green") is None, "the icon of X11 to be gone", log=desktop.log)
         assert await desktop.stop(tray) == 0
         await late.stop()
+    finally:
+        elsewhere.close()
+
+
+async def test_what_changes_while_the_icon_comes_up_is_shown(
+    desktop: Desktop, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any moment of its coming up, and it goes when it is told to."""
+    elsewhere = Desktop()
+    try:
+        await elsewhere.start_bus()
+        own = {**screen.environment(), "DBUS_SESSION_BUS_ADDRESS": elsewhere.address}
+        desktop.start("xfce4-panel", "--disable-wm-check", log="panel.log", environment=own)
+        for name, value in screen.environment().items():
+            monkeypatch.setenv(name, value)
+        await until(tray_owner, "the panel", 30)
+        shown = appearance(State("ada", "1", 0, 0))
+
+        def sees(colour: str) -> bool:
+            return screen.find(screen.picture(), colour) is not None
+
+        for milliseconds in range(0, 48, 2):
+            with X11Icon(asyncio.get_running_loop()) as icon:
+                icon.present(replace(shown, icon=Icon.CONNECTING))
+                await asyncio.sleep(milliseconds / 1000)  # not for anything: the moment is what is tried
+                icon.present(replace(shown, icon=Icon.CONNECTED))
+                await until(lambda: sees("green"), f"a green icon after {milliseconds} ms", 10)
+            await until(lambda: not sees("green"), "the icon to be gone", 10)
+        await until(lambda: "pystray" not in [one.name for one in threading.enumerate()], "its threads to end")
     finally:
         elsewhere.close()
 

@@ -1,7 +1,7 @@
 """The icon in a system tray of X11 (XEmbed), through pystray, where there is no host for StatusNotifierItems.
 
 pystray's own backend for X11 knows a click but no menu, and needs nothing else installed; so a click opens meshtui,
-which can do all that the menu can. With PYSTRAY_BACKEND=gtk, where the system has GTK, there is the menu, too.
+which can do all that the menu can.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from meshtray import pictures
 from meshtray.appearance import Appearance
 from meshtray.deeds import Deed, OpenMeshtui
-from meshtray.menu import Item
 from meshtray.values import Icon
 
 log = logging.getLogger(__name__)
@@ -48,36 +47,73 @@ def tray_owner() -> bool:
 
 
 class Docked:
-    """One icon of pystray's in one panel, shown by a thread of its own: pystray may wait for ever for a panel that is
-    gone, and only that thread does."""
+    """One icon of pystray's in one panel, with a thread of its own: pystray may wait for ever for a panel that is gone,
+    and only that thread does.
+
+    Nothing else calls pystray or its connection to X11. python-xlib forgets to wake a thread that waits for an answer
+    when another one was sending (0.33, `send_and_recv` where it returns early), and pystray shows nothing of what
+    changes while another thread makes its icon visible. So its thread waits for our changes, too.
+    """
 
     def __init__(self, icon: Any, show: Callable[[Any, Appearance], None]) -> None:
         self._icon = icon
         self._show = show
-        self._worker = ThreadPoolExecutor(1, "icon")
         self._lock = threading.Lock()
         self._next: Appearance | None = None
+        self._over = False
+        self._wake: int | None = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        icon._events = self._events
+        threading.Thread(target=icon.run, args=(lambda _: None,), name="pystray", daemon=True).start()
 
     def present(self, new: Appearance) -> None:
         """What was not shown yet of earlier ones never will be: a panel that hangs finds the last one only."""
         with self._lock:
-            waiting, self._next = self._next, new
-        if waiting is None:
-            self._worker.submit(self._present)
+            self._next = new
+            self._wake_up()
 
-    def _present(self) -> None:
+    def stop(self) -> None:
+        """Without waiting. The process ends without that thread, too."""
+        with self._lock:
+            self._over = True
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None:
+            os.eventfd_write(self._wake, 1)
+
+    def _events(self) -> Iterator[Any]:
+        """In pystray's thread, instead of its own, which hears X11 alone. It ends when the window is gone."""
+        assert self._wake is not None
+        display = self._icon._display
+        try:
+            self._icon.visible = True
+            while self._carry_out():
+                display.sync()
+                if not display.pending_events():
+                    ready, _, _ = select.select([display, self._wake], [], [])
+                    if self._wake in ready:
+                        os.eventfd_read(self._wake)
+                while display.pending_events():
+                    yield display.next_event()
+        finally:
+            with self._lock:
+                os.close(self._wake)
+                self._wake = None
+
+    def _carry_out(self) -> bool:
+        """False when the icon was stopped."""
         with self._lock:
             new, self._next = self._next, None
+            over = self._over
+        if over:
+            self._icon.stop()
+            return False
         try:
             if new is not None:
                 self._show(self._icon, new)
         except Exception as error:  # of pystray, or of the panel's X11 window
             log.warning("the icon can't be shown: %s", error)
-
-    def stop(self) -> None:
-        """Without waiting. The process ends without that thread, too."""
-        self._worker.submit(self._icon.stop)
-        self._worker.shutdown(wait=False)
+        return True
 
 
 class X11Icon:
@@ -88,7 +124,7 @@ class X11Icon:
         if not tray_owner():
             raise NoX11Tray("no system tray of X11 is there")
         # Importing it without DISPLAY raises, and without this it would try GTK first.
-        os.environ.setdefault("PYSTRAY_BACKEND", "xorg")
+        os.environ["PYSTRAY_BACKEND"] = "xorg"
         import pystray
         from PIL import Image
 
@@ -99,7 +135,7 @@ class X11Icon:
         self._last: Appearance | None = None
         self._docked: Docked | None = None
         self._panels = self._watch_panels()
-        log.debug("the tray is one of X11, through pystray (%s)", pystray.Icon.__module__.rpartition("_")[2])
+        log.debug("the tray is one of X11, through pystray")
 
     def __enter__(self) -> X11Icon:
         self._dock()
@@ -115,20 +151,20 @@ class X11Icon:
     def _dock(self) -> None:
         if self._docked is not None:
             self._docked.stop()
-        icon = self._pystray.Icon("meshtray", self._picture(Icon.DISCONNECTED.value), "meshtray", self._menu(()))
+        click = self._pystray.MenuItem("Open meshtui", self._clicked, default=True, visible=False)
+        picture = self._picture(Icon.DISCONNECTED.value)
+        icon = self._pystray.Icon("meshtray", picture, "meshtray", self._pystray.Menu(click))
         self._ask_for_clicks(icon)
-        icon.run_detached()
         self._docked = Docked(icon, self._show)
         if self._last is not None:
             self._docked.present(self._last)
 
     def _ask_for_clicks(self, icon: Any) -> None:
         """pystray 0.19 has a handler for clicks on X11, and never tells X11 that it wants them."""
-        window = getattr(icon, "_window", None)
-        if window is not None:
-            from Xlib import X
+        from Xlib import X
 
-            window.change_attributes(event_mask=X.ExposureMask | X.StructureNotifyMask | X.ButtonPressMask)
+        mask = X.ExposureMask | X.StructureNotifyMask | X.ButtonPressMask
+        icon._window.change_attributes(event_mask=mask)
 
     def _watch_panels(self) -> Any:
         """A display that hears of each new one, by the message MANAGER to the root window (ICCCM, section 2.8)."""
@@ -164,8 +200,6 @@ class X11Icon:
     def _show(self, icon: Any, new: Appearance) -> None:
         icon.icon = self._picture(f"{new.icon.value}{'-symbolic' if new.symbolic else ''}")
         icon.title = new.title
-        if self._pystray.Icon.HAS_MENU:
-            icon.menu = self._menu(new.menu)
 
     def _picture(self, name: str) -> Any:
         """On a tile: pystray's X11 knows no transparency. What the library has for reading files is large: left out."""
@@ -176,25 +210,5 @@ class X11Icon:
         tile.paste(self._image.merge("RGB", (red, green, blue)), mask=alpha)
         return tile
 
-    def _menu(self, items: Iterable[Item]) -> Any:
-        click = self._pystray.MenuItem("Open meshtui", self._choosing(OpenMeshtui()), default=True, visible=False)
-        return self._pystray.Menu(click, *map(self._item, items))
-
-    def _item(self, item: Item) -> Any:
-        if not item.label:
-            return self._pystray.Menu.SEPARATOR
-        if item.children:
-            return self._pystray.MenuItem(
-                item.label, self._pystray.Menu(*map(self._item, item.children)), enabled=item.enabled
-            )
-        checked = None if item.checked is None else (lambda _: bool(item.checked))
-        return self._pystray.MenuItem(
-            item.label, self._choosing(item.deed), checked=checked, enabled=item.enabled and item.deed is not None
-        )
-
-    def _choosing(self, deed: Deed | None) -> Callable[[Any, Any], None]:
-        def choose(_icon: Any, _item: Any) -> None:
-            if deed is not None:
-                self._loop.call_soon_threadsafe(self.chosen, deed)
-
-        return choose
+    def _clicked(self, _icon: Any, _item: Any) -> None:
+        self._loop.call_soon_threadsafe(self.chosen, OpenMeshtui())
