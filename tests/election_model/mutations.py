@@ -446,6 +446,11 @@ MUTATIONS = {
         ((standing, "forced", _promises_a_world_first),),
         dataclasses.replace(FORCING, only=("force", "redis", "hang", "crash")),
     ),
+    "promise a world in memory": Mutation(
+        "7.8: and on disk it is once the append-only file is in force",
+        ((leading, "promised", lambda state, term: term.head is not None),),
+        scene=scenes.world_in_memory,
+    ),
     "any data for any world": Mutation(
         "7.8: nobody leads a forced world with data of another",
         everywhere("continues", lambda epoch, data: True, *WORLD_USERS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshd.cluster.election import lease, machine, worlds
 from meshd.cluster.election.messages import (
+    Appended,
     Committed,
     ConfirmReply,
     ConfirmRequest,
@@ -162,7 +163,22 @@ def forced_again() -> None:
         raise Violation("one entry a position", f"the worlds of two forces are {led}")
 
 
+def world_in_memory() -> None:
+    """Its Redis was at its append-only file when it was forced: what it wrote since may be gone with the power."""
+    state, _ = machine.step(_voter(5), ForceWanted(1), 100.0)
+    state, effects = machine.step(state, Parked(state.token, AT, VOTERS), 100.0)
+    (lead,) = (one for one in effects if isinstance(one, Lead))
+    first, alone = Position(lead.epoch, AT.revision + 1), Voters(("b",))
+    for event in (Appended(first, alone), StoreSeen(first, alone, False), Tick()):
+        state, effects = machine.step(state, event, 101.0)
+        if state.promise.epoch == lead.epoch or any(isinstance(one, Send) for one in effects):
+            raise Violation("somebody is elected and commits", f"a world is told of that no disk has: {effects}")
+    state, effects = machine.step(state, StoreSeen(first, alone, True), 102.0)
+    if Committed(first) not in effects or not any(isinstance(one, Send) for one in effects):
+        raise Violation("somebody is elected and commits", f"its disk has it, and it does not lead: {effects}")
+
+
 SCENES = (
     released_long_ago, refused_again_and_again, long_lease, longer_lease, not_on_disk, old_primary_asks, old_entries,
-    parks_first, term_ends, neighbouring_worlds, forced_again,
+    parks_first, term_ends, neighbouring_worlds, forced_again, world_in_memory,
 )  # fmt: skip

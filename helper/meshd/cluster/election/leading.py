@@ -16,6 +16,7 @@ from meshd.cluster.election.messages import (
     Heartbeat,
     HeartbeatReply,
     Lead,
+    Look,
     Refused,
     Send,
     StepDown,
@@ -80,11 +81,21 @@ def tick(state: State, now: float) -> Step:
     return beat(state, term, now) if now >= term.next_beat else (state, [])
 
 
+def promised(state: State, term: Term) -> bool:
+    """Not yet in a term that was forced, until its first entry is on disk. So nobody else hears of it either: with the
+    data of a world lost, whoever promised it could follow nobody any more."""
+    return state.promise.epoch == term.epoch
+
+
+def first_on_disk(state: State, term: Term, now: float) -> Step:
+    return beat(replace(state, promise=voting.vote(state.promise, term.epoch, state.self_id)), term, now)
+
+
 def beat(state: State, term: Term, now: float) -> Step:
     term = replace(term, next_beat=now + state.timing.heartbeat)
     state = replace(state, term=term)
-    if term.forced and term.head is None:
-        return state, []
+    if not promised(state, term):
+        return state, [Look(term.head)] if term.head else []
     message = Heartbeat(term.epoch, now, term.committed, term.head is not None, state.timing.timeout)
     effects: list[Effect] = [
         Send(one, message) for one in sorted(state.nodes.union(term.voters.everyone)) if one != state.self_id
@@ -150,8 +161,6 @@ def appended(state: State, event: Appended, now: float) -> Step:
     first = term.head is None
     term = replace(term, head=event.position, voters=event.voters, behind_since=min(term.behind_since, now))
     state = replace(state, term=term, position=event.position, voters=event.voters)
-    if term.forced and first:
-        state = replace(state, promise=voting.vote(state.promise, term.epoch, state.self_id))
     if first:
         return beat(state, term, now)
     state, effects = ask_confirmations(state, term)

@@ -126,10 +126,12 @@ def raised_floor(promise: Promise, position: Position) -> Promise:
 
 def store_seen(state: State, seen: StoreSeen, now: float) -> Step:
     state = replace(state, loaded=True, copying=seen.copying, position=seen.position, voters=seen.voters)
+    effects: list[Effect] = []
+    if state.term is not None and seen.in_force and seen.position.epoch == state.term.epoch > state.promise.epoch:
+        state, effects = leading.first_on_disk(state, state.term, now)
     ready = [one for one, wanted in state.pending.items() if wanted <= seen.position]
     if not ready or not confirmable(state, seen):
-        return state, []
-    effects: list[Effect] = []
+        return state, effects
     promise = raised_floor(state.promise, seen.position)
     state = replace(state, promise=promise, pending={one: at for one, at in state.pending.items() if one not in ready})
     for one in ready:
