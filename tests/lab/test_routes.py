@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from lab.conftest import Lab, make_lab
+from lab.hosts.flood import Flood
 from lab.hosts.host import CommandFailed, Host, wait_until
 from lab.hosts.network import Network
 
@@ -71,9 +72,18 @@ def test_of_two_that_offer_a_route_one_carries_it_until_it_fails(lab: Lab) -> No
     assert chosen(ada) == "gw-paris"  # kept: it has not failed
     with pytest.raises(CommandFailed, match=r"gw-paris offers 203\.0\.113\.0/24 already"):
         paris.meshctl("routes", "add", OFFICE)
-    paris.meshctl("routes", "remove", OFFICE)
-    wait_until(lambda: chosen(ada) == "gw-berlin", 5, "ada to choose gw-berlin")
-    wait_until(lambda: ada.ping(PRINTER, 1), 5, "the printer to answer")
+    with Flood(ada, PRINTER, 0.01) as flood:
+        wait_until(lambda: len(flood.answers()) > 50, 10, "pings")
+        paris.meshctl("routes", "remove", OFFICE)
+        wait_until(lambda: {chosen(host) for host in lab.hosts} == {"gw-berlin"}, 10, "all to choose gw-berlin")
+        done = len(flood.answers())
+        wait_until(lambda: len(flood.answers()) > done + 50, 10, "pings by gw-berlin")
+    assert flood.lost == []
+    seen = pings(lab, "gw-paris")
+    for host in lab.laptops:
+        wait_until(lambda h=host: h.ping(PRINTER, 1), 5, f"{host.name} to reach the printer behind gw-berlin")
+    assert pings(lab, "gw-paris") == seen
+    wait_until(lambda: OFFICE not in paris.run("nft list table inet meshd-home").stdout, 5, "gw-paris to carry no more")
 
 
 @pytest.mark.parametrize("cidr", ["10.11.5.0/24", "10.51.0.0/24", "10.0.0.0/8"])

@@ -20,6 +20,7 @@ from meshproto.keys import PublicKey
 
 from meshd import defaults
 from meshd.assembly.admitted import Admitted
+from meshd.assembly.carried_routes import CarriedRoutes
 from meshd.assembly.cluster_keys import ClusterKeys
 from meshd.assembly.kept_view import keep_view
 from meshd.assembly.machine import Duties, Machine
@@ -81,6 +82,7 @@ class Mesh:
         self.applied = Position()
         self.committed = Position()
         self.routes: dict[Network, str] = {}
+        self._carried = CarriedRoutes(self.wake_after)
         self.refused_routes: dict[Network, str] = {}
         self.problem = ""  # why the machine does not follow the plan
         self.version = 0  # grows with everything that is worth showing
@@ -221,7 +223,7 @@ class Mesh:
             self.leaving[member_id] = (message, until)
             # Looked at several times: packets under way may draw a session that moved back to its old relay.
             for after in (*(one for one in (0.1, 0.3, 0.6) if one < seconds), seconds + 0.05):
-                asyncio.get_running_loop().call_later(after, self.wake)
+                self.wake_after(after)
 
     def take_presence(self, presence: Iterable[node_pb2.Presence], nodes: Iterable[node_pb2.NodeHealth]) -> None:
         """Who is online and where, as the nodes see it. `reach_changes` grows when that opens or closes a way."""
@@ -245,6 +247,9 @@ class Mesh:
 
     def wake(self) -> None:
         self._wake.set()
+
+    def wake_after(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self.wake)
 
     def _kernel_changed(self) -> None:
         self.wake()
@@ -407,9 +412,7 @@ class Mesh:
             member.id for member in members.values() if member.role is Role.NODE and sessions.is_online(member)
         )
         self.routes = choose_routes(self.state, online | {me.id} if self.is_node else online, self.routes)
-        offered = {
-            ip_network(route.cidr): route.masquerade for route in self.state.routes.values() if route.node_id == me.id
-        }
+        offered = self._carried.of(self.state, me.id, boottime())
         wanted = {network: node for network, node in self.routes.items() if network not in offered}
         installed = await self._installable(wanted)
         temporary = tuple(
