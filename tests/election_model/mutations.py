@@ -332,6 +332,11 @@ MUTATIONS = {
         ((voting, "patience", lambda heartbeat: 0.0),),
         scene=scenes.long_lease,
     ),
+    "the last heartbeat counts": Mutation(
+        "7.2 and 11: of a primary's heartbeats the one that was sent last says how long its lease may be",
+        ((voting, "overtaken", lambda now_state, heartbeat: False),),
+        scene=scenes.overtaken_heartbeat,
+    ),
     "a lease of heartbeats that said less": Mutation(
         "7.5 and 11: when the time-out is set, the primary's lease begins anew",
         ((leading, "timing_changed", lambda now_state, timing, now: dataclasses.replace(now_state, timing=timing)),),

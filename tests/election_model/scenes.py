@@ -94,6 +94,19 @@ def longer_lease() -> None:
         raise Violation("one lease at a time", "a long lease of heartbeats that spoke of a short one")
 
 
+def overtaken_heartbeat() -> None:
+    """A heartbeat of before the time-out was raised comes in after one that speaks of the longer lease."""
+    state = replace(_voter(6), primary="a")
+    for sent_at, timeout in ((100.1, 4.0), (100.0, 1.0)):
+        state, _ = machine.step(state, Received("a", Heartbeat(6, sent_at, AT, True, timeout)), 100.2)
+    state, effects = machine.step(state, Received("c", VoteRequest(7, AT, True)), 102.0)
+    if not any(isinstance(one, Send) and isinstance(one.message, VoteReply) and one.message.refusal for one in effects):
+        raise Violation("one lease at a time", "a vote while the primary has a long lease")
+    state, _ = machine.step(state, Received("a", Heartbeat(6, 102.1, AT, True, 1.0)), 102.1)
+    if state.patience != 1.0:
+        raise Violation("somebody is elected and commits", "it waits longer than the last heartbeat said")
+
+
 def not_on_disk() -> None:
     """While Redis rewrites its file, what is in its memory is not confirmed."""
     at = Position(6, 11)
@@ -179,6 +192,6 @@ def world_in_memory() -> None:
 
 
 SCENES = (
-    released_long_ago, refused_again_and_again, long_lease, longer_lease, not_on_disk, old_primary_asks, old_entries,
-    parks_first, term_ends, neighbouring_worlds, forced_again, world_in_memory,
+    released_long_ago, refused_again_and_again, long_lease, longer_lease, overtaken_heartbeat, not_on_disk,
+    old_primary_asks, old_entries, parks_first, term_ends, neighbouring_worlds, forced_again, world_in_memory,
 )  # fmt: skip

@@ -107,6 +107,7 @@ class State:
     voters: Voters = Voters()  # the latest record in that data
     primary: str = ""  # who was heard last
     heard: float = -math.inf  # when
+    latest: tuple[int, float] = (0, -math.inf)  # epoch of the latest heartbeat, and when it was sent there
     wait_from: float = -math.inf
     pause: float = 0.0  # after wait_from, before it asks for votes
     refusals: int = 0  # in a row

@@ -89,13 +89,22 @@ def patience(heartbeat: Heartbeat) -> float:
     return heartbeat.timeout if heartbeat.timeout > Timing().timeout else 0.0
 
 
+def overtaken(state: State, heartbeat: Heartbeat) -> bool:
+    """Whether a later one was heard before it: its primary may have a longer lease by now than it says."""
+    return (heartbeat.epoch, heartbeat.sent_at) < state.latest
+
+
 def heartbeat_heard(state: State, sender: str, heartbeat: Heartbeat, now: float) -> Step:
     if not accepts(state, heartbeat) or (state.term is not None and state.term.epoch == heartbeat.epoch):
         return state, [Send(sender, HeartbeatReply(state.promise.epoch, heartbeat.sent_at))]
     effects: list[Effect] = []
     if state.leading:
         state, effects = leading.step_down(state, now, f"epoch {heartbeat.epoch} has another primary")
-    promise = replace(state.promise, patience=patience(heartbeat))
+    if overtaken(state, heartbeat):
+        promise = state.promise
+    else:
+        promise = replace(state.promise, patience=patience(heartbeat))
+        state = replace(state, latest=(heartbeat.epoch, heartbeat.sent_at))
     if heartbeat.epoch > state.promise.epoch:
         promise = replace(promise, epoch=heartbeat.epoch, vote="")
         state = replace(state, pending={})
