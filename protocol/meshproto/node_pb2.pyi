@@ -39,6 +39,7 @@ class HeartbeatRequest(_message.Message):
     REWRITE_FIELD_NUMBER: _builtins.int
     REDIS_FORMAT_FIELD_NUMBER: _builtins.int
     REDIS_SERVER_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     mesh_id: _builtins.str
     primary_id: _builtins.str
     epoch: _builtins.int
@@ -55,6 +56,8 @@ class HeartbeatRequest(_message.Message):
     """RDB version in which the primary's Redis writes full copies; 0: not known"""
     redis_server: _builtins.str
     """what that is, such as `Redis 7.0.15`"""
+    number: _builtins.int
+    """of this heartbeat in its term; 0: not known"""
     @_builtins.property
     def committed(self) -> _state_pb2.Position: ...
     @_builtins.property
@@ -83,10 +86,11 @@ class HeartbeatRequest(_message.Message):
         rewrite: _builtins.bool = ...,
         redis_format: _builtins.int = ...,
         redis_server: _builtins.str = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "election_timeout_ms", b"election_timeout_ms", "epoch", b"epoch", "mesh_id", b"mesh_id", "nodes", b"nodes", "presence", b"presence", "primary_id", b"primary_id", "protocol_version", b"protocol_version", "redis_format", b"redis_format", "redis_host", b"redis_host", "redis_password", b"redis_password", "redis_port", b"redis_port", "redis_server", b"redis_server", "redis_user", b"redis_user", "rewrite", b"rewrite"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "election_timeout_ms", b"election_timeout_ms", "epoch", b"epoch", "mesh_id", b"mesh_id", "nodes", b"nodes", "number", b"number", "presence", b"presence", "primary_id", b"primary_id", "protocol_version", b"protocol_version", "redis_format", b"redis_format", "redis_host", b"redis_host", "redis_password", b"redis_password", "redis_port", b"redis_port", "redis_server", b"redis_server", "redis_user", b"redis_user", "rewrite", b"rewrite"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

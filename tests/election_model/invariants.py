@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 TURN_KEPT = 10.0
 """Seconds that a node may be at it without being heard (`turns`)."""
 
-COPIED_LATELY = 4.0
-"""Seconds in which a turn that was given for a full copy is over."""
-
 
 class Violation(Exception):
     """Raised when an invariant does not hold."""
@@ -68,10 +65,13 @@ class Checker:
         self.entries[entry.position] = entry
 
     def begins_rewrite(self, node: Node) -> None:
-        """Its own append-only file: no other one that its primary may know of is being rewritten. A full copy has one
-        written without asking anybody, and whoever got one lately was taken for somebody who is at it."""
+        """Its own append-only file: no other is being rewritten, or was not to the end, that its primary may know of.
+
+        One that was not does not count already: nothing is lost by writing it again, and nobody has to be waited for.
+        A full copy has one written without asking anybody.
+        """
         simulation = self._simulation
-        if simulation.now - node.redis.copied_at < COPIED_LATELY:
+        if node.redis.failed:
             return
         term = node.state.term
         leader = node if term is not None else simulation.nodes.get(node.state.primary)
@@ -81,7 +81,7 @@ class Checker:
             return
         upkeep, long_ago = leader.upkeep, leader.local() - TURN_KEPT
         for other in simulation.nodes.values():
-            if other is node or not other.redis.rewriting or not other.redis.alive:
+            if other is node or not (other.redis.rewriting or other.redis.failed) or not other.redis.alive:
                 continue
             said = upkeep.seen.get(other.id)
             if other is leader or upkeep.since > long_ago or (said is not None and said.at > long_ago):

@@ -204,13 +204,6 @@ def _at_once(
     return _NEXT_TURN(turn, self_id, own, seen, -math.inf, now, lease)
 
 
-def _nobody_who_failed(
-    turn: str, self_id: str, own: turns.Want, seen: Mapping[str, turns.Want], since: float, now: float, lease: float
-) -> str:
-    given = _NEXT_TURN(turn, self_id, own, seen, since, now, lease)
-    return "" if {**seen, self_id: own}.get(given, own).begun else given
-
-
 _NEXT_TURN = turns.next_turn
 
 WORLD_USERS = (worlds, standing, voting)
@@ -301,7 +294,7 @@ MUTATIONS = {
     ),
     "pass over a file that could not be rewritten": Mutation(
         "6.2: one that was not rewritten to the end is tried again",
-        ((turns, "next_turn", _nobody_who_failed),),
+        ((turns, "may_begin", lambda begun, ours: ours and not begun),),
         REWRITING,
     ),
     "confirm for an old primary": Mutation(

@@ -19,7 +19,6 @@ class Redis:
         self.takes_writes = False
         self.account = 0  # epoch of the replication account; 0: none
         self.copies = 0
-        self.copied_at = -1.0
         self.outgrown = False  # the file is to be rewritten
         self.rewriting = False  # because it has grown
         self.failed = False  # it was not rewritten to the end

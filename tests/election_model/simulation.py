@@ -320,7 +320,6 @@ class Simulation:
         """A full copy is here; the append-only file is written anew a little later."""
         redis, run = node.redis, node.redis.run
         redis.copy_all(source)
-        redis.copied_at = self.now
         copies = redis.copies
         self.after(
             self.chance.uniform(0.05, 0.4),

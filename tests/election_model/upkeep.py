@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from meshd.cluster import turns
 from meshd.cluster.election.messages import Heartbeat, HeartbeatReply
@@ -27,6 +28,8 @@ class Upkeep:
         self.want = UNKNOWN
         self._ours_until = -inf
         self._turn = ""
+        self._number = 0  # of the last heartbeat that it sent
+        self._last = (0, 0)  # epoch and number of the last one that it heard
         self._epoch = 0  # of the term that the next two are of
         self._since = 0.0
         self.seen: dict[str, Want] = {}
@@ -38,7 +41,8 @@ class Upkeep:
         if redis.alive and redis.hung_until <= simulation.now:
             begun = not redis.in_force
             self.want = Want(outgrown=begun or redis.outgrown, begun=begun)
-            if self.want.outgrown and (redis.in_force or redis.failed) and self._ours():
+            possible = redis.in_force or redis.failed
+            if self.want.outgrown and possible and turns.may_begin(begun, self._ours()):
                 self._rewrite()
                 return
             if self.want.outgrown:
@@ -48,7 +52,7 @@ class Upkeep:
     def _ours(self) -> bool:
         node = self._node
         if node.state.term is not None:
-            return self.turn() == node.id
+            return node.simulation.answer(node) is not None and self.turn() == node.id
         return node.local() < self._ours_until
 
     def _rewrite(self) -> None:
@@ -95,19 +99,25 @@ class Upkeep:
             return self.want
         if isinstance(message, Heartbeat) and self._node.state.term is not None:
             self.turn()
-            self.seen.setdefault(to, Want())
-            return self.turn() == to
+            known, ours = self.seen.setdefault(to, Want()), self.turn() == to
+            if ours:
+                self.seen[to] = replace(known, told=message.sent_at)
+            self._number += 1
+            return ours, self._number
         return None
 
     def hears(self, sender: str, message: object, said: object) -> None:
         node = self._node
         if isinstance(message, Heartbeat) and message.epoch == node.state.promise.epoch:
-            self._ours_until = node.local() + node.state.timing.lease if said else -inf
+            ours, number = cast("tuple[bool, int]", said)
+            if (message.epoch, number) >= self._last:
+                self._last = message.epoch, number
+                self._ours_until = node.local() + node.state.timing.lease if ours else -inf
         if isinstance(message, HeartbeatReply) and isinstance(said, Want) and node.state.term is not None:
             self.turn()
             known = self.seen.get(sender, Want())
             if message.promised_epoch == self._epoch and message.sent_at >= max(known.at, self._since):
-                self.seen[sender] = Want(message.sent_at, said.outgrown, said.begun)
+                self.seen[sender] = replace(known, at=message.sent_at, outgrown=said.outgrown, begun=said.begun)
 
     @property
     def since(self) -> float:

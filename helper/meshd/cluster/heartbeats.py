@@ -63,6 +63,7 @@ class Heartbeats:
         self._timing = timing
         self._own_want = own_want
         self._turn = ""
+        self._number = 0  # of the last heartbeat
         self._self_id = self_id
         self._caller = caller
         self._request = request
@@ -86,11 +87,15 @@ class Heartbeats:
         request.committed.CopyFrom(beat.committed.message)
         request.protocol_version = PROTOCOL_VERSION
         request.election_timeout_ms = round(beat.timeout * 1000)
+        sent = time.monotonic()
+        self._number += 1
+        request.number = self._number
         self._wants.setdefault(member.id, Want())
         request.rewrite = self.turn() == member.id
+        if request.rewrite:
+            self._wants[member.id] = replace(self._wants[member.id], told=sent)
         if not beat.open:
             request.redis_user = request.redis_password = ""
-        sent = time.monotonic()
         if sent - self._told.get(member.id, -math.inf) < PRESENCE_INTERVAL:
             request.ClearField("presence")
         self._calls[member.id] = self._calls.get(member.id, 0) + 1
@@ -103,7 +108,9 @@ class Heartbeats:
         if sent >= self._answered.get(member.id, sent):  # else the answer to a later one was here first
             self._replies[member.id] = reply
             self._answered[member.id] = sent
-            self._wants[member.id] = self._judged(member.id, Want(sent, reply.outgrown, reply.rewriting), sent)
+            known = self._wants.get(member.id, Want())
+            want = Want(sent, reply.outgrown, reply.rewriting, told=known.told)
+            self._wants[member.id] = self._judged(member.id, want, sent)
         if request.presence:
             self._told[member.id] = sent
         self._new_answer.set()

@@ -94,9 +94,10 @@ class Leadership:
         return self._replica.rewriting.want
 
     def may_rewrite(self) -> bool:
-        """Whether it is this node's turn to rewrite its append-only file: the primary says so, to itself, too."""
-        if self.primary is not None:
-            return self.heartbeats.turn() == self._seat.member_id
+        """Whether it is this node's turn to rewrite its append-only file: the primary says so, to itself, too. Not when
+        it was paused, and another one may have given a turn since."""
+        if self.primary is not None and self.elector is not None:
+            return self.elector.answerable() and self.heartbeats.turn() == self._seat.member_id
         return self._replica.rewriting.our_turn
 
     def _timing(self) -> Timing:

@@ -81,7 +81,7 @@ class Replica:
         state = elector.store_state
         if reply.promised_epoch == request.epoch:
             self._on_heartbeat(request)
-            self.rewriting.told(request.rewrite, elector.state.timing.lease)
+            self.rewriting.told(request.rewrite, elector.state.timing.lease, request.epoch, request.number)
             if reply.stored < committed:
                 state = f"{max(committed.revision - reply.stored.revision, 0)} changes behind"
             state = self.unread or state

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from meshd.cluster.turns import Want
+from meshd.cluster.turns import Want, may_begin
 from meshd.model.errors import MeshError
 from meshd.store.rewrite import Need
 from meshd.store.server import StoreServer
@@ -32,10 +32,15 @@ class Rewriting:
         self.short: Need | None = None  # of room on the disk: it waits for that
         self._now = now
         self._ours_until = -math.inf
+        self._last = (0, 0)  # epoch and number of the last heartbeat
         self.want = Want(outgrown=True, begun=True)  # until it was looked at: Redis may be at it since before a restart
 
-    def told(self, ours: bool, lease: float) -> None:
-        """A heartbeat said whether it is this node's turn: for as long as the primary may have its lease."""
+    def told(self, ours: bool, lease: float, epoch: int = 0, number: int = 0) -> None:
+        """A heartbeat said whether it is this node's turn: for as long as the primary may have its lease. One that a
+        later one overtook says nothing any more: another node may have got the turn since."""
+        if (epoch, number) < self._last:
+            return
+        self._last = epoch, number
         self._ours_until = self._now() + lease if ours else -math.inf
 
     @property
@@ -53,7 +58,7 @@ class Rewriting:
                 need = await self._server.rewrite_need()
                 self.want = Want(outgrown=need.wanted, begun=need.begun)
                 self.short = None if need.free is None else need
-                if need.wanted and need.possible and is_our_turn():
+                if need.wanted and need.possible and may_begin(need.begun, is_our_turn()):
                     self.want = Want(outgrown=True, begun=True)
                     await self._server.rewrite()
                     self.want = Want()

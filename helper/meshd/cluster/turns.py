@@ -22,6 +22,19 @@ class Want:
     outgrown: bool = False  # its file is to be rewritten
     begun: bool = False  # is rewritten, or was not to the end
     late: bool = False  # and has been so for `BEGUN_KEPT`
+    told: float = -inf  # when a heartbeat that says it is its turn was sent last
+
+    @property
+    def at_it(self) -> bool:
+        """Whether it may be: as it says, or since it heard that it is its turn. The primary tells itself nothing."""
+        return self.begun or (self.outgrown and self.told >= self.at > -inf)
+
+
+def may_begin(begun: bool, ours: bool) -> bool:
+    """Whether a node rewrites its file, when it can. `begun`: it was not rewritten to the end. Then it does not count,
+    so that nothing is lost by writing it again, whoever else is at it; waiting would keep it from counting for longer.
+    """
+    return begun or ours
 
 
 def next_turn(
@@ -29,18 +42,16 @@ def next_turn(
 ) -> str:
     """Id of the node whose turn it is, "" when it is nobody's. `turn`: whose it was; `since`: when the term began.
 
-    Who is at it already, since the primary before this one, or failed, goes first, unless it is late; this node goes
-    last. Who does not answer may be at it still, so everybody waits for a while.
+    Nobody begins while another one may be at it, since the primary before this one, too, or failed, unless that one is
+    late; this node goes last. Who does not answer may be at it still, so everybody waits for a while.
     """
-    here = {one: want for one, want in seen.items() if want.at >= now - lease}
-    wanting = {one: want for one, want in (here | {self_id: own}).items() if want.outgrown}
-    begun = sorted(one for one, want in wanting.items() if want.begun and not want.late)
-    if begun:
-        return turn if turn in begun else begun[0]
-    if turn in seen and turn not in here and seen[turn].at > now - TURN_KEPT:
-        return turn
     if now - since < TURN_KEPT and any(want.at == -inf for want in seen.values()):
         return ""
+    known = {one: want for one, want in seen.items() if want.at > now - TURN_KEPT} | {self_id: own}
+    at_it = [one for one, want in known.items() if want.at_it and not want.late]
+    if at_it:
+        return at_it[0] if len(at_it) == 1 else ""
+    wanting = {one: want for one, want in known.items() if want.outgrown and (one == self_id or want.at >= now - lease)}
     if turn in wanting and not wanting[turn].late:
         return turn
     return min(wanting, key=lambda one: (wanting[one].late, one == self_id, one), default="")

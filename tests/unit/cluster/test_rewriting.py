@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import uuid
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -193,6 +194,8 @@ def test_whose_turn_it_is() -> None:
     def next_one() -> str:
         nonlocal turn
         turn = next_turn(turn, "a", own, seen, 0.0, now, LEASE)
+        if turn in seen:
+            seen[turn] = replace(seen[turn], told=now)
         return turn
 
     seen["c"] = Want(now, outgrown=True)
@@ -203,7 +206,10 @@ def test_whose_turn_it_is() -> None:
     seen["d"] = Want(now)
     assert next_one() == "b"
     seen["d"] = Want(now, outgrown=True, begun=True)
-    assert next_one() == "d", "it began since, or came back from elsewhere: who has not begun waits"
+    assert next_one() == "", "it began since, or came back from elsewhere: and the other one may have begun, too"
+    now += 0.1
+    seen["b"] = replace(seen["b"], at=now)
+    assert next_one() == "d", "who has not begun waits"
     seen["d"] = Want(now)
     assert next_one() == "b"
     now += TURN_KEPT / 2
@@ -219,6 +225,93 @@ def test_whose_turn_it_is() -> None:
     own = Want(outgrown=True, begun=True)
     seen["b"] = Want(now, outgrown=True)
     assert next_one() == "a", "but not when it is at it already, since it was a replica"
+
+
+def test_who_said_that_it_is_at_it_and_fell_silent_is_not_forgotten_for_another_one() -> None:
+    """It was paused or cut off; the other one wrote its file for a full copy, without a turn."""
+    seen = {"b": Want(20.0, outgrown=True, begun=True), "c": Want(20.0, outgrown=True, begun=True)}
+    own = Want(outgrown=True)
+    assert next_turn("b", "a", own, seen, 0.0, 20.1, LEASE) == ""
+    seen["c"] = Want(21.0, outgrown=True, begun=True)
+    assert next_turn("b", "a", own, seen, 0.0, 21.1, LEASE) == ""
+    seen["c"] = Want(22.0)
+    assert next_turn("", "a", own, seen, 0.0, 22.1, LEASE) == "b"
+    assert next_turn("", "a", own, seen, 0.0, 20.0 + TURN_KEPT, LEASE) == "a"
+
+
+async def test_who_was_told_that_it_is_its_turn_and_fell_silent_is_not_forgotten_for_another_one(
+    monkeypatch: Any,
+) -> None:
+    """It may have begun, and could not say so. The other one writes its file for a full copy, without a turn."""
+    answers: dict[str, node_pb2.HeartbeatReply | None] = {"b": node_pb2.HeartbeatReply(outgrown=True), "c": None}
+
+    class Caller:
+        async def heartbeat(self, member: Any, request: Any, timeout: float) -> node_pb2.HeartbeatReply | None:
+            told[member.id] = request.rewrite
+            numbers.append(request.number)
+            return answers[member.id]
+
+    now, told, numbers = 1000.0, dict[str, bool](), list[int]()
+    monkeypatch.setattr(heartbeats.time, "monotonic", lambda: now)
+    own = Want()
+    beats = Heartbeats("a", Caller(), node_pb2.HeartbeatRequest, list, own_want=lambda: own)  # type: ignore[arg-type]  # all that is called
+
+    async def turn() -> str:
+        nonlocal now
+        now += 0.2
+        for name in ("b", "c"):
+            await beats.send(SimpleNamespace(id=name), Heartbeat(3, 1.0, Position(3, 5), open=True))  # type: ignore[arg-type]
+        return beats.turn()
+
+    answers["c"] = node_pb2.HeartbeatReply()
+    assert await turn() == "b"
+    assert (await turn(), told) == ("b", {"b": True, "c": False})
+    answers |= {"b": None, "c": node_pb2.HeartbeatReply(outgrown=True, rewriting=True)}
+    assert await turn() == "", "two may be at it"
+    own = Want(outgrown=True)
+    answers["c"] = node_pb2.HeartbeatReply()
+    for _ in range(5):
+        assert await turn() == "b"
+    answers["b"] = node_pb2.HeartbeatReply(outgrown=True, rewriting=True)
+    assert await turn() == "b"
+    answers["b"] = node_pb2.HeartbeatReply()
+    assert await turn() == "a"
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_new_primary_that_was_paused_knows_who_is_at_it() -> None:
+    """Its answers are older than the lease, and all that it has."""
+    seen = {"b": Want(10.0, outgrown=True, begun=True), "c": Want(10.0)}
+    assert next_turn("", "a", Want(outgrown=True), seen, 10.0, 10.0 + 2 * LEASE, LEASE) == "b"
+
+
+async def test_a_primary_that_was_paused_has_no_turn_of_its_own(cluster: Any, monkeypatch: Any) -> None:
+    """Another one may lead by now, and have told a third one that it is its turn."""
+    primary = await cluster.all_vote()
+    monkeypatch.setattr(primary.rewriting, "want", Want(outgrown=True))
+    await cluster.until(primary.leadership.may_rewrite)
+    monkeypatch.setattr(primary.elector, "_now", lambda: 1e12)  # as it reads after the pause
+    assert not primary.leadership.may_rewrite()
+
+
+async def test_a_file_that_does_not_count_is_tried_again_whoever_is_at_it() -> None:
+    """Nothing is lost by that: waiting would keep it from counting for longer. Nobody else begins meanwhile."""
+    need = [rewrite.Need(wanted=True, possible=True, begun=True)]
+    again = asyncio.Event()
+
+    async def told() -> rewrite.Need:
+        return need.pop() if need else rewrite.Need(wanted=False, possible=True)
+
+    async def carry_out() -> None:
+        again.set()
+
+    server = SimpleNamespace(rewrite_need=told, rewrite=carry_out)
+    running = asyncio.create_task(rewriting.Rewriting(server).run(lambda: False))  # type: ignore[arg-type]  # all that is called
+    async with asyncio.timeout(5):
+        await again.wait()
+    running.cancel()
+    seen = {"b": Want(100.0, outgrown=True), "c": Want(100.0, outgrown=True, begun=True)}
+    assert next_turn("", "a", Want(outgrown=True, begun=True), seen, 0.0, 100.0, LEASE) == ""
 
 
 async def test_who_does_not_come_to_the_end_keeps_others_from_theirs_for_a_while_only(monkeypatch: Any) -> None:
@@ -292,6 +385,19 @@ async def test_a_turn_that_was_told_long_ago_is_over() -> None:
     assert not turns.our_turn, "the primary may be another one, and have another one's turn"
     turns.told(True, LEASE)
     turns.told(False, LEASE)
+    assert not turns.our_turn
+
+
+async def test_a_turn_that_was_told_by_a_heartbeat_that_comes_late_is_over() -> None:
+    """Another node may have got it since."""
+    turns = rewriting.Rewriting(SimpleNamespace(), lambda: 100.0)  # type: ignore[arg-type]  # not asked
+    turns.told(False, LEASE, epoch=3, number=8)
+    turns.told(True, LEASE, epoch=3, number=7)
+    assert not turns.our_turn
+    turns.told(True, LEASE, epoch=3, number=9)
+    turns.told(False, LEASE, epoch=3, number=7)
+    assert turns.our_turn
+    turns.told(False, LEASE, epoch=4, number=1)
     assert not turns.our_turn
 
 
