@@ -74,7 +74,8 @@ class Replica:
             self._sources = {(caller_id, request.epoch): source}
             self._formats = {caller_id: CopyFormat.told(request.redis_server, request.redis_format)}
         told = min(request.election_timeout_ms, LONGEST_TIMEOUT_MS) / 1000
-        beat = Heartbeat(request.epoch, 0.0, committed, bool(request.redis_user), told)
+        # Its number says in which order they were sent, which is all that the machine asks of the time here.
+        beat = Heartbeat(request.epoch, float(request.number), committed, bool(request.redis_user), told)
         reply = await elector.received(caller_id, beat)
         if not isinstance(reply, HeartbeatReply):
             raise Unavailable("this node is stopping")

@@ -279,3 +279,20 @@ async def test_others_hear_how_the_redis_of_the_primary_is(cluster: Any) -> None
     own = next(one for one in request.nodes if one.member_id == primary.id)
     assert (own.store_state, own.reachable) == ("ok", True)
     assert Position.from_message(own.stored) == primary.elector.committed
+
+
+async def test_a_heartbeat_that_was_overtaken_shortens_no_lease(cluster: Any) -> None:
+    primary = await cluster.all_vote()
+    voter = next(one for one in cluster.nodes.values() if one is not primary)
+    epoch, late = primary.elector.epoch, 1_000_000
+
+    async def hears(number: int, timeout_ms: int) -> float:
+        beat = node_pb2.HeartbeatRequest(
+            primary_id=primary.id, epoch=epoch, number=number, election_timeout_ms=timeout_ms
+        )
+        await voter.replica.heartbeat(voter.elector, primary.id, beat)
+        return float(voter.elector.state.patience)
+
+    assert await hears(late, 4000) == 4.0
+    assert await hears(late - 1, 1000) == 4.0
+    assert await hears(late + 1, 1000) == voter.elector.state.timing.timeout
