@@ -173,6 +173,13 @@ def _next_number(epoch: int, slot: int) -> int:
     return epoch + 1
 
 
+def _with_what_is_in_memory(now_state: State, epoch: int, position: Position, voters: Voters) -> bool:
+    return _MAY_LEAD(dataclasses.replace(now_state, in_force=True), epoch, position, voters)
+
+
+_MAY_LEAD = standing.may_lead
+
+
 def _leads_with_whatever(now_state: State, attempt: Attempt, now: float) -> tuple[State, list[Effect]]:
     epoch = worlds.forced_epoch(max(now_state.promise.epoch, now_state.highest), attempt.slot)
     forced = dataclasses.replace(attempt, epoch=epoch, voters=Voters((now_state.self_id,)))
@@ -447,6 +454,16 @@ MUTATIONS = {
     "promise a world in memory": Mutation(
         "7.8: and on disk it is once the append-only file is in force",
         ((leading, "promised", lambda state, term: term.head is not None),),
+        scene=scenes.world_in_memory,
+    ),
+    "promise a world of data of before": Mutation(
+        "7.8: and it is the first entry of that world, not what was there before",
+        ((voting, "has_first", lambda term, seen: seen.in_force),),
+        scene=scenes.world_in_memory,
+    ),
+    "stand with a world in memory": Mutation(
+        "7.8: nor does anybody stand with data of a world that is not on disk",
+        ((standing, "may_lead", _with_what_is_in_memory),),
         scene=scenes.world_in_memory,
     ),
     "any data for any world": Mutation(

@@ -182,10 +182,20 @@ def world_in_memory() -> None:
     state, effects = machine.step(state, Parked(state.token, AT, VOTERS), 100.0)
     (lead,) = (one for one in effects if isinstance(one, Lead))
     first, alone = Position(lead.epoch, AT.revision + 1), Voters(("b",))
-    for event in (Appended(first, alone), StoreSeen(first, alone, False), Tick()):
+    before = StoreSeen(AT, VOTERS, True)  # looked at before it was written
+    for event in (before, Appended(first, alone), before, StoreSeen(first, alone, False), Tick()):
         state, effects = machine.step(state, event, 101.0)
         if state.promise.epoch == lead.epoch or any(isinstance(one, Send) for one in effects):
             raise Violation("somebody is elected and commits", f"a world is told of that no disk has: {effects}")
+    again = starting("b", state.promise, 101.0, nodes=state.nodes)  # its helper is started again, and its Redis goes on
+    for at in range(102, 120):
+        again, effects = machine.step(again, StoreSeen(first, alone, False), float(at))
+        again, more = machine.step(again, Tick(), at + 0.5)
+        if any(isinstance(one, Park | Send) for one in effects + more):
+            raise Violation("somebody is elected and commits", f"it stands with a world that no disk has: {more}")
+    again, _ = machine.step(again, StoreSeen(first, alone, True), 120.0)
+    if not any(isinstance(one, Park) for one in machine.step(again, Tick(), 130.0)[1]):
+        raise Violation("somebody is elected and commits", "its disk has that world, and it does not stand")
     state, effects = machine.step(state, StoreSeen(first, alone, True), 102.0)
     if Committed(first) not in effects or not any(isinstance(one, Send) for one in effects):
         raise Violation("somebody is elected and commits", f"its disk has it, and it does not lead: {effects}")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from meshd.cluster import forcing
 from meshd.cluster.election import lease, machine, worlds
 from meshd.cluster.election.messages import (
     Appended,
@@ -44,7 +45,7 @@ from meshd.cluster.election.messages import (
 from meshd.cluster.election.state import State, Timing, starting, wake_at
 from meshd.cluster.links import Links
 from meshd.cluster.store_health import HANG_LIMIT, StoreHealth
-from meshd.model.errors import Conflict, MeshError, Unavailable
+from meshd.model.errors import MeshError, Unavailable
 from meshd.model.position import Position
 from meshd.model.voters import Voters
 from meshd.store.database import Database
@@ -59,9 +60,6 @@ LOOK_AGAIN = 0.05
 
 GROWTH_WAIT = 0.25
 """Seconds that one wait for an entry lasts."""
-
-FORCE_LIMIT = 5.0
-"""Seconds for a node that is forced to lead to write its first entry."""
 
 WATCHED_LIMIT = 1.5
 """Election time-outs after which the primary that was heard last is not called the primary any more."""
@@ -203,20 +201,14 @@ class Elector:
         _, effects = machine.step(self.state, ForceWanted(0, self.state.position), self._now())
         for effect in effects:
             if isinstance(effect, Refused):
-                raise _not_forced(effect.reason)
+                raise forcing.not_forced(effect.reason)
 
     async def force(self, accepted: Position = Position()) -> None:
         """Has this node lead alone, whatever the others hold, with data from `accepted` on even where it confirmed more
-        than that. Returns when it does. Raises Conflict and Unavailable."""
+        than that. Returns when it does. Raises Conflict, OutcomeUnknown and Unavailable."""
         self._refusal = ""
         await self._take(ForceWanted(secrets.randbelow(worlds.SLOTS), accepted))
-        try:
-            async with asyncio.timeout(FORCE_LIMIT), self.changed:
-                await self.changed.wait_for(lambda: self._refusal or self.writable())
-        except TimeoutError:
-            raise Unavailable("redis on this node did not take the first change in time", "try again") from None
-        if self._refusal:
-            raise _not_forced(self._refusal)
+        await forcing.until_it_leads(self, lambda: self._refusal)
 
     async def wait_committed(self, position: Position, timeout: float) -> bool:
         """Whether that entry of this node's term is committed in time. False at once when the term ends."""
@@ -487,7 +479,3 @@ def _give_up(done: asyncio.Future[list[Message]] | None) -> None:
     """What was not answered by now never will be."""
     if done is not None and not done.done():
         done.set_exception(Unavailable("this node is stopping"))
-
-
-def _not_forced(reason: str) -> Conflict:
-    return Conflict(f"this node can't be made the primary: {reason}", "see `meshctl nodes list`")

@@ -7,17 +7,19 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from meshd.cluster import store_health
+from meshd.cluster import elector, forcing, store_health
 from meshd.cluster.election import machine
 from meshd.cluster.election.messages import Appended, StoreSeen
 from meshd.cluster.election.state import Timing
-from meshd.model.errors import Conflict
+from meshd.model.errors import Conflict, OutcomeUnknown, Unavailable
 from meshd.model.position import Position
-from meshd.store.durability import Promise
+from meshd.store import durability
+from meshd.store.durability import Promise, Sight
 from meshproto import node_pb2, state_pb2
 
 DONE = node_pb2.ChangeResult.DONE
@@ -125,6 +127,52 @@ async def test_a_node_that_is_forced_leads_alone_and_who_comes_back_follows_it(c
         (aside,) = node.folder.glob("replaced-*")
         assert any(path.stat().st_size for path in aside.iterdir())
     await cluster.all_vote()
+
+
+async def test_a_node_that_is_forced_while_it_rewrites_its_file_leads_once_that_is_done(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await cluster.all_vote()
+    alone, dead = (node for node in cluster.nodes.values() if node is not old)
+    await old.stop()
+    await dead.stop()
+    await cluster.until(lambda: alone.elector.primary() == "")
+    epoch, busy = alone.elector.state.promise.epoch, "redis is rewriting its append-only file"
+
+    async def look(database: Any) -> Sight:
+        return replace(await durability.look(database), in_force=False, state=busy)
+
+    with monkeypatch.context() as rewriting:
+        rewriting.setattr(elector, "look", look)
+        rewriting.setattr(forcing, "LIMIT", 2.0)
+        with pytest.raises(OutcomeUnknown, match=f"not on the disk of this node yet: {busy}"):
+            await alone.elector.force()
+        with pytest.raises(Conflict, match="it was forced to lead already"):
+            await alone.elector.force()
+        assert not alone.elector.writable()
+        assert Promise.load(alone.folder / "promise.json").epoch == epoch
+    await cluster.until(alone.elector.writable)
+    assert Promise.load(alone.folder / "promise.json").epoch == alone.elector.epoch >= 1 << 20
+
+
+async def test_a_forced_node_that_steps_down_says_so_at_once(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = await cluster.all_vote()
+    alone, dead = (node for node in cluster.nodes.values() if node is not old)
+    await old.stop()
+    await dead.stop()
+    await cluster.until(lambda: alone.elector.primary() == "")
+
+    async def look(database: Any) -> Sight:
+        return replace(await durability.look(database), in_force=False)
+
+    monkeypatch.setattr(elector, "look", look)
+    forced = asyncio.create_task(alone.elector.force())
+    await cluster.until(lambda: alone.elector.state.term is not None and alone.elector.state.term.head is not None)
+    await alone.elector.store_failed("it failed a write")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="stepped down before its first change was confirmed"):
+        await forced
+    assert time.monotonic() - began < forcing.LIMIT / 2
 
 
 async def test_a_promise_that_is_being_written_is_on_disk_when_the_election_has_ended(

@@ -17,7 +17,7 @@ from meshd.cluster.election.messages import (
 )
 from meshd.cluster.election.state import Attempt, Stage, State, stand_at, waiting
 from meshd.cluster.election.values import replace
-from meshd.cluster.election.worlds import continues, forced_epoch
+from meshd.cluster.election.worlds import continues, forced_epoch, world
 from meshd.model.position import Position
 from meshd.model.voters import Voters, quorum_met
 
@@ -35,9 +35,11 @@ def may_lead(state: State, epoch: int, position: Position, voters: Voters) -> bo
     """Whether this node may stand with this data: nothing it confirmed is missing, and no newer world is known.
 
     Also one that votes no longer, or not yet: while the entry that says so is not committed, it may be the only one
-    that the others must not lack. It wins with their votes, commits the entry, and hands over.
+    that the others must not lack. It wins with their votes, commits the entry, and hands over. Not with data of a world
+    that is not promised here as it was not on disk: what a forced term left in memory, whose votes would promise it.
     """
-    return bool(voters.current) and position >= state.promise.floor and continues(epoch, position.epoch)
+    kept = state.in_force or world(position.epoch) <= world(state.promise.epoch)
+    return bool(voters.current) and position >= state.promise.floor and kept and continues(epoch, position.epoch)
 
 
 def abandoned(state: State) -> State:
@@ -152,6 +154,8 @@ def handed_over(state: State, message: HandOver, now: float) -> Step:
 
 def force(state: State, wanted: ForceWanted, now: float) -> Step:
     """A person decided that this node leads alone, whatever the others hold."""
+    if state.term is not None and not leading.promised(state, state.term):
+        return state, [Refused("it was forced to lead already, and does once its data is on its disk")]
     if state.leading:
         return state, [Refused("this node is the primary already")]
     if not state.loaded:

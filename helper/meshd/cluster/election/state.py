@@ -104,6 +104,7 @@ class State:
     loaded: bool = False  # whether the local Redis answers
     copying: bool = False  # whether it is getting a full copy
     position: Position = Position()  # of the local Redis, as it was seen last
+    in_force: bool = False  # whether all of that was on disk
     voters: Voters = Voters()  # the latest record in that data
     primary: str = ""  # who was heard last
     heard: float = -math.inf  # when

@@ -16,7 +16,7 @@ from meshd.cluster.election.messages import (
     VoteReply,
     VoteRequest,
 )
-from meshd.cluster.election.state import State, Timing, waiting
+from meshd.cluster.election.state import State, Term, Timing, waiting
 from meshd.cluster.election.values import replace
 from meshd.cluster.election.worlds import continues
 from meshd.model.position import Position
@@ -133,10 +133,17 @@ def raised_floor(promise: Promise, position: Position) -> Promise:
     return replace(promise, floor=max(promise.floor, position))
 
 
+def has_first(term: Term, seen: StoreSeen) -> bool:
+    """Whether the first entry of that term is on disk."""
+    return seen.in_force and seen.position.epoch == term.epoch
+
+
 def store_seen(state: State, seen: StoreSeen, now: float) -> Step:
-    state = replace(state, loaded=True, copying=seen.copying, position=seen.position, voters=seen.voters)
+    state = replace(
+        state, loaded=True, copying=seen.copying, position=seen.position, in_force=seen.in_force, voters=seen.voters
+    )
     effects: list[Effect] = []
-    if state.term is not None and seen.in_force and seen.position.epoch == state.term.epoch > state.promise.epoch:
+    if state.term is not None and not leading.promised(state, state.term) and has_first(state.term, seen):
         state, effects = leading.first_on_disk(state, state.term, now)
     ready = [one for one, wanted in state.pending.items() if wanted <= seen.position]
     if not ready or not confirmable(state, seen):
