@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import threading
 from dataclasses import replace
 
@@ -17,6 +19,7 @@ from tray.test_dialogs import invite
 from tray.test_panel import push
 from tray.xvfb import Screen, free_display
 from tui.recorded_meshd import INVITE, RecordedMeshd
+from Xlib.display import Display
 
 from tui import recordings
 
@@ -111,6 +114,7 @@ async def test_what_changes_while_the_icon_comes_up_is_shown(
         def sees(colour: str) -> bool:
             return screen.find(screen.picture(), colour) is not None
 
+        files = len(os.listdir("/proc/self/fd"))
         for milliseconds in range(0, 48, 2):
             with X11Icon(asyncio.get_running_loop()) as icon:
                 icon.present(replace(shown, icon=Icon.CONNECTING))
@@ -119,6 +123,36 @@ async def test_what_changes_while_the_icon_comes_up_is_shown(
                 await until(lambda: sees("green"), f"a green icon after {milliseconds} ms", 10)
             await until(lambda: not sees("green"), "the icon to be gone", 10)
         await until(lambda: "pystray" not in [one.name for one in threading.enumerate()], "its threads to end")
+        assert len(os.listdir("/proc/self/fd")) <= files
+    finally:
+        elsewhere.close()
+
+
+async def test_a_panel_that_destroys_the_icon_gets_another_one(
+    desktop: Desktop, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Desktop()
+    try:
+        await elsewhere.start_bus()
+        own = {**screen.environment(), "DBUS_SESSION_BUS_ADDRESS": elsewhere.address}
+        desktop.start("xfce4-panel", "--disable-wm-check", log="panel.log", environment=own)
+        for name, value in screen.environment().items():
+            monkeypatch.setenv(name, value)
+        await until(tray_owner, "the panel", 30)
+        shown = replace(appearance(State("ada", "1", 0, 0)), icon=Icon.CONNECTED)
+        with X11Icon(asyncio.get_running_loop()) as icon:
+            icon.present(shown)
+            await until(lambda: screen.find(screen.picture(), "green"), "a green icon", 10)
+            first = icon._docked
+            assert first is not None
+            panel = Display()
+            panel.create_resource_object("window", first._icon._window.id).destroy()
+            panel.sync()
+            panel.close()
+            await until(lambda: icon._docked is not first, "another icon", 10)
+            await until(lambda: screen.find(screen.picture(), "green"), "it to be green", 10)
+            first = None
+            gc.collect()  # pystray's finalizer waits for ever for a loop that it believes to run
     finally:
         elsewhere.close()
 

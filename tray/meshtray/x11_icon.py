@@ -7,6 +7,7 @@ which can do all that the menu can.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -22,6 +23,9 @@ from meshtray.values import Icon
 log = logging.getLogger(__name__)
 
 TILE = "#2b2e33"
+
+AGAIN_S = 1.0
+"""After which an icon that is gone is made again."""
 
 
 class NoX11Tray(Exception):
@@ -50,20 +54,40 @@ class Docked:
     """One icon of pystray's in one panel, with a thread of its own: pystray may wait for ever for a panel that is gone,
     and only that thread does.
 
-    Nothing else calls pystray or its connection to X11. python-xlib forgets to wake a thread that waits for an answer
-    when another one was sending (0.33, `send_and_recv` where it returns early), and pystray shows nothing of what
-    changes while another thread makes its icon visible. So its thread waits for our changes, too.
+    While it runs nothing else calls pystray or its connection to X11. python-xlib forgets to wake a thread that waits
+    for an answer when another one was sending (0.33, `send_and_recv` where it returns early), and pystray shows nothing
+    of what changes while another thread makes its icon visible. So its thread waits for our changes, too. `ended` is
+    called there when it ends without being told to: the panel destroyed the window, or pystray failed.
     """
 
-    def __init__(self, icon: Any, show: Callable[[Any, Appearance], None]) -> None:
+    def __init__(self, icon: Any, show: Callable[[Any, Appearance], None], ended: Callable[[Docked], None]) -> None:
         self._icon = icon
         self._show = show
+        self._ended = ended
         self._lock = threading.Lock()
         self._next: Appearance | None = None
         self._over = False
-        self._wake: int | None = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake: Any = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # None when its thread is over
         icon._events = self._events
-        threading.Thread(target=icon.run, args=(lambda _: None,), name="pystray", daemon=True).start()
+        threading.Thread(target=self._run, name="pystray", daemon=True).start()
+
+    def _run(self) -> None:
+        from Xlib import error
+
+        icon = self._icon
+        try:
+            icon.run(lambda _: None)
+        finally:
+            with self._lock:
+                os.close(self._wake)
+                self._wake, over = None, self._over
+            # Else its finalizer would ask this thread to stop it, and wait for the answer for ever.
+            icon._running = False
+            with contextlib.suppress(error.ConnectionClosedError, OSError):
+                icon._display.close()
+            icon._display.close = lambda: None  # which its finalizer calls again
+            if not over:
+                self._ended(self)
 
     def present(self, new: Appearance) -> None:
         """What was not shown yet of earlier ones never will be: a panel that hangs finds the last one only."""
@@ -83,22 +107,16 @@ class Docked:
 
     def _events(self) -> Iterator[Any]:
         """In pystray's thread, instead of its own, which hears X11 alone. It ends when the window is gone."""
-        assert self._wake is not None
-        display = self._icon._display
-        try:
-            self._icon.visible = True
-            while self._carry_out():
-                display.sync()
-                if not display.pending_events():
-                    ready, _, _ = select.select([display, self._wake], [], [])
-                    if self._wake in ready:
-                        os.eventfd_read(self._wake)
-                while display.pending_events():
-                    yield display.next_event()
-        finally:
-            with self._lock:
-                os.close(self._wake)
-                self._wake = None
+        display, wake = self._icon._display, self._wake
+        self._icon.visible = True
+        while self._carry_out():
+            display.sync()
+            if not display.pending_events():
+                ready, _, _ = select.select([display, wake], [], [])
+                if wake in ready:
+                    os.eventfd_read(wake)
+            while display.pending_events():
+                yield display.next_event()
 
     def _carry_out(self) -> bool:
         """False when the icon was stopped."""
@@ -147,6 +165,7 @@ class X11Icon:
         self._panels.close()
         if self._docked is not None:
             self._docked.stop()
+        self._docked = None
 
     def _dock(self) -> None:
         if self._docked is not None:
@@ -155,9 +174,24 @@ class X11Icon:
         picture = self._picture(Icon.DISCONNECTED.value)
         icon = self._pystray.Icon("meshtray", picture, "meshtray", self._pystray.Menu(click))
         self._ask_for_clicks(icon)
-        self._docked = Docked(icon, self._show)
+        self._docked = Docked(icon, self._show, self._undocked)
         if self._last is not None:
             self._docked.present(self._last)
+
+    def _undocked(self, docked: Docked) -> None:
+        log.debug("the icon of X11 is gone from its panel")
+        with contextlib.suppress(RuntimeError):  # the loop is over
+            self._loop.call_soon_threadsafe(self._loop.call_later, AGAIN_S, self._dock_again, docked)
+
+    def _dock_again(self, docked: Docked) -> None:
+        from Xlib import error
+
+        if self._docked is not docked:
+            return  # another panel has come, or nobody wants it any more
+        try:
+            self._dock()
+        except (error.DisplayError, error.ConnectionClosedError, OSError) as failure:
+            log.warning("the icon can't be shown: %s", failure)
 
     def _ask_for_clicks(self, icon: Any) -> None:
         """pystray 0.19 has a handler for clicks on X11, and never tells X11 that it wants them."""
