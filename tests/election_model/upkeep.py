@@ -112,7 +112,7 @@ class Upkeep:
             ours, number = cast("tuple[bool, int]", said)
             if (message.epoch, number) >= self._last:
                 self._last = message.epoch, number
-                self._ours_until = node.local() + node.state.timing.lease if ours else -inf
+                self._ours_until = node.local() + node.state.timing.lease if ours and self.want.outgrown else -inf
         if isinstance(message, HeartbeatReply) and isinstance(said, Want) and node.state.term is not None:
             self.turn()
             known = self.seen.get(sender, Want())

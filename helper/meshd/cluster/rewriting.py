@@ -37,11 +37,12 @@ class Rewriting:
 
     def told(self, ours: bool, lease: float, epoch: int = 0, number: int = 0) -> None:
         """A heartbeat said whether it is this node's turn: for as long as the primary may have its lease. One that a
-        later one overtook says nothing any more: another node may have got the turn since."""
+        later one overtook says nothing any more: another node may have got the turn since. Nor does one whose answer
+        is that nothing has to be rewritten here: another node gets the turn then."""
         if (epoch, number) < self._last:
             return
         self._last = epoch, number
-        self._ours_until = self._now() + lease if ours else -math.inf
+        self._ours_until = self._now() + lease if ours and self.want.outgrown else -math.inf
 
     @property
     def our_turn(self) -> bool:

@@ -375,6 +375,20 @@ async def test_an_answer_that_comes_late_does_not_take_a_turn_away() -> None:
     assert beats.turn() == "b"
 
 
+def test_a_turn_that_was_answered_with_nothing_to_do_is_gone() -> None:
+    """The primary gave it to another node when it heard that; the file may grow again right after."""
+    turns = rewriting.Rewriting(SimpleNamespace(), lambda: 100.0)  # type: ignore[arg-type]  # not asked
+    turns.want = Want(outgrown=True)
+    turns.told(True, 0.75, 1, 1)
+    assert turns.our_turn
+    turns.want = Want()
+    turns.told(True, 0.75, 1, 2)
+    turns.want = Want(outgrown=True)
+    assert not turns.our_turn
+    turns.told(True, 0.75, 1, 3)
+    assert turns.our_turn
+
+
 async def test_a_turn_that_was_told_long_ago_is_over() -> None:
     now = 100.0
     turns = rewriting.Rewriting(SimpleNamespace(), lambda: now)  # type: ignore[arg-type]  # not asked
