@@ -40,8 +40,10 @@ class Returning:
         self._expected.add(member_id)
         self._sessions.give_time(member_id)
 
-    def greet(self, members: Mapping[str, Member]) -> None:
-        """After the plan was applied. A packet makes WireGuard start the session, and tells a peer that it may."""
-        expected, self._expected = self._expected, set()
-        for member_id in expected & members.keys():
+    def greet(self, members: Mapping[str, Member], device: DeviceState) -> None:
+        """After a plan was applied. A packet makes WireGuard start the session, and tells a peer that it may. Whom the
+        interface does not have yet, as the plan was made before it was enabled, is greeted after the next one."""
+        self._expected &= members.keys()
+        for member_id in [one for one in self._expected if members[one].public_key in device.peers]:
+            self._expected.discard(member_id)
             self._sessions.prober.ping(members[member_id].ipv4)

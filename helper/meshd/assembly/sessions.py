@@ -310,7 +310,7 @@ class Sessions:
         """Moves the sessions whose way changed between straight and relayed, or between relays. Moves to a straight
         path between peers, and back from a relay, belong to `direct_paths`, which tests first."""
         device = await self.read()
-        self.returning.greet(self._mesh.members)
+        self.returning.greet(self._mesh.members, device)
         self._first_relays = {key: endpoint for key, endpoint in self._first_relays.items() if key in self.ways}
         moves = []
         for member_id in self.ways:
