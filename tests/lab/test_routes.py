@@ -38,6 +38,10 @@ def pings(lab: Lab, gateway: str) -> int:
     return int(values.split()[names.split().index("InEchos")])
 
 
+def is_online(lab: Lab, seen_by: Host, name: str) -> bool:
+    return bool(next(one for one in lab.status(seen_by)["members"] if one["name"] == name)["online"])
+
+
 def test_every_member_reaches_what_is_behind_a_node(lab: Lab) -> None:
     oslo, berlin, _ = lab.gateways
     berlin.meshctl("routes", "add", OFFICE)
@@ -66,19 +70,20 @@ def test_of_two_that_offer_a_route_one_carries_it_until_it_fails(lab: Lab) -> No
     lab.network.add_lan_host("gw-berlin", OFFICE, PRINTER)
     berlin.start_meshd()
     wait_until(lambda: lab.status(berlin)["state"] == "connected", 20, "gw-berlin to be back")
-    wait_until(
-        lambda: next(one for one in lab.status(ada)["members"] if one["name"] == "gw-berlin")["online"], 10, "ada"
-    )
+    for host in (oslo, paris, *lab.laptops):
+        wait_until(lambda h=host: is_online(lab, h, "gw-berlin"), 20, f"{host.name} to see gw-berlin")
     assert chosen(ada) == "gw-paris"  # kept: it has not failed
     with pytest.raises(CommandFailed, match=r"gw-paris offers 203\.0\.113\.0/24 already"):
         paris.meshctl("routes", "add", OFFICE)
+    counted = {gateway: pings(lab, gateway) for gateway in ("gw-berlin", "gw-paris")}
     with Flood(ada, PRINTER, 0.01) as flood:
         wait_until(lambda: len(flood.answers()) > 50, 10, "pings")
         paris.meshctl("routes", "remove", OFFICE)
         wait_until(lambda: {chosen(host) for host in lab.hosts} == {"gw-berlin"}, 10, "all to choose gw-berlin")
         done = len(flood.answers())
         wait_until(lambda: len(flood.answers()) > done + 50, 10, "pings by gw-berlin")
-    assert flood.lost == []
+    by = {gateway: pings(lab, gateway) - count for gateway, count in counted.items()}
+    assert flood.lost == [], f"{flood.story()}; reached the printers: {by}"
     seen = pings(lab, "gw-paris")
     for host in lab.laptops:
         wait_until(lambda h=host: h.ping(PRINTER, 1), 5, f"{host.name} to reach the printer behind gw-berlin")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from ipaddress import ip_network
 
 from meshd.dataplane.desired import Network
@@ -10,7 +10,7 @@ from meshd.model.state import State
 
 LINGER = 2.0
 """Seconds, or election time-outs where these are longer, for which it carries a route that it offers no longer and
-another node that is online does: members send their packets to it until they have heard."""
+another node does: members send their packets to it until they have heard."""
 
 
 class CarriedRoutes:
@@ -21,11 +21,10 @@ class CarriedRoutes:
         self._offered: dict[Network, bool] = {}
         self._lingering: dict[Network, tuple[bool, float]] = {}
 
-    def of(self, state: State, node_id: str, online: Set[str], now: float) -> dict[Network, bool]:
-        """With whether each is masqueraded. `online`: ids of nodes; `now`: seconds of CLOCK_BOOTTIME."""
+    def of(self, state: State, node_id: str, now: float) -> dict[Network, bool]:
+        """With whether each is masqueraded. `now`: seconds of CLOCK_BOOTTIME."""
         own = {ip_network(one.cidr): one.masquerade for one in state.routes.values() if one.node_id == node_id}
-        others = online - {node_id}
-        elsewhere = {ip_network(one.cidr) for one in state.routes.values() if one.node_id in others}
+        elsewhere = {ip_network(one.cidr) for one in state.routes.values() if one.node_id != node_id}
         seconds = LINGER * max(1.0, state.settings.election_timeout_ms / 1000)
         for network, masquerade in self._offered.items():
             if network not in own and network in elsewhere:

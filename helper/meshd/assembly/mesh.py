@@ -412,7 +412,7 @@ class Mesh:
             member.id for member in members.values() if member.role is Role.NODE and sessions.is_online(member)
         )
         self.routes = choose_routes(self.state, online | {me.id} if self.is_node else online, self.routes)
-        offered = self._carried.of(self.state, me.id, online, boottime())
+        offered = self._carried.of(self.state, me.id, boottime())
         wanted = {network: node for network, node in self.routes.items() if network not in offered}
         installed = await self._installable(wanted)
         temporary = tuple(

@@ -9,7 +9,6 @@ from meshd.model.state import State
 from meshproto import state_pb2
 
 OFFICE = ip_network("203.0.113.0/24")
-ALL = {"paris", "berlin"}
 
 
 def offered_by(*nodes: str) -> State:
@@ -22,38 +21,32 @@ def offered_by(*nodes: str) -> State:
 def test_it_is_carried_until_all_have_heard() -> None:
     asked: list[float] = []
     carried = CarriedRoutes(asked.append)
-    assert carried.of(offered_by("paris", "berlin"), "paris", ALL, 10.0) == {OFFICE: True}
-    assert carried.of(offered_by("berlin"), "paris", ALL, 20.0) == {OFFICE: True}
-    assert carried.of(offered_by("berlin"), "paris", ALL, 20.0 + LINGER / 2) == {OFFICE: True}
-    assert carried.of(offered_by("berlin"), "paris", ALL, 20.0 + asked[0]) == {}
+    assert carried.of(offered_by("paris", "berlin"), "paris", 10.0) == {OFFICE: True}
+    assert carried.of(offered_by("berlin"), "paris", 20.0) == {OFFICE: True}
+    assert carried.of(offered_by("berlin"), "paris", 20.0 + LINGER / 2) == {OFFICE: True}
+    assert carried.of(offered_by("berlin"), "paris", 20.0 + asked[0]) == {}
     assert len(asked) == 1
 
 
 def test_nobody_else_offers_it() -> None:
     carried = CarriedRoutes(lambda _: None)
-    carried.of(offered_by("paris"), "paris", ALL, 10.0)
-    assert carried.of(offered_by(), "paris", ALL, 10.1) == {}
-    assert carried.of(offered_by("berlin"), "paris", ALL, 10.2) == {}
-
-
-def test_whoever_else_offers_it_is_away() -> None:
-    carried = CarriedRoutes(lambda _: None)
-    carried.of(offered_by("paris", "berlin"), "paris", {"paris"}, 10.0)
-    assert carried.of(offered_by("berlin"), "paris", {"paris"}, 10.1) == {}
+    carried.of(offered_by("paris"), "paris", 10.0)
+    assert carried.of(offered_by(), "paris", 10.1) == {}
+    assert carried.of(offered_by("berlin"), "paris", 10.2) == {}
 
 
 def test_a_mesh_of_slow_links_hears_later() -> None:
     carried, state = CarriedRoutes(lambda _: None), offered_by("berlin")
     state.settings.election_timeout_ms = 4000
-    carried.of(offered_by("paris", "berlin"), "paris", ALL, 10.0)
-    assert carried.of(state, "paris", ALL, 20.0) == {OFFICE: True}
-    assert carried.of(state, "paris", ALL, 20.0 + 3 * LINGER) == {OFFICE: True}
-    assert carried.of(state, "paris", ALL, 20.0 + 4 * LINGER) == {}
+    carried.of(offered_by("paris", "berlin"), "paris", 10.0)
+    assert carried.of(state, "paris", 20.0) == {OFFICE: True}
+    assert carried.of(state, "paris", 20.0 + 3 * LINGER) == {OFFICE: True}
+    assert carried.of(state, "paris", 20.0 + 4 * LINGER) == {}
 
 
 def test_it_is_offered_again() -> None:
     carried = CarriedRoutes(lambda _: None)
-    carried.of(offered_by("paris", "berlin"), "paris", ALL, 10.0)
-    carried.of(offered_by("berlin"), "paris", ALL, 11.0)
-    assert carried.of(offered_by("paris", "berlin"), "paris", ALL, 11.5) == {OFFICE: True}
-    assert carried.of(offered_by("paris", "berlin"), "paris", ALL, 11.5 + 2 * LINGER) == {OFFICE: True}
+    carried.of(offered_by("paris", "berlin"), "paris", 10.0)
+    carried.of(offered_by("berlin"), "paris", 11.0)
+    assert carried.of(offered_by("paris", "berlin"), "paris", 11.5) == {OFFICE: True}
+    assert carried.of(offered_by("paris", "berlin"), "paris", 11.5 + 2 * LINGER) == {OFFICE: True}
