@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -97,10 +99,9 @@ async def test_a_panel_that_starts_late_gets_the_icon_with_its_menu(
         elsewhere.close()
 
 
-async def test_what_changes_while_the_icon_comes_up_is_shown(
-    desktop: Desktop, screen: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At any moment of its coming up, and it goes when it is told to."""
+@asynccontextmanager
+async def own_panel(desktop: Desktop, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """For an icon in this very process: Xfce's panel, on a bus of its own."""
     elsewhere = Desktop()
     try:
         await elsewhere.start_bus()
@@ -109,6 +110,16 @@ async def test_what_changes_while_the_icon_comes_up_is_shown(
         for name, value in screen.environment().items():
             monkeypatch.setenv(name, value)
         await until(tray_owner, "the panel", 30)
+        yield
+    finally:
+        elsewhere.close()
+
+
+async def test_what_changes_while_the_icon_comes_up_is_shown(
+    desktop: Desktop, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any moment of its coming up, and it goes when it is told to."""
+    async with own_panel(desktop, screen, monkeypatch):
         shown = appearance(State("ada", "1", 0, 0))
 
         def sees(colour: str) -> bool:
@@ -124,21 +135,12 @@ async def test_what_changes_while_the_icon_comes_up_is_shown(
             await until(lambda: not sees("green"), "the icon to be gone", 10)
         await until(lambda: "pystray" not in [one.name for one in threading.enumerate()], "its threads to end")
         assert len(os.listdir("/proc/self/fd")) <= files
-    finally:
-        elsewhere.close()
 
 
 async def test_a_panel_that_destroys_the_icon_gets_another_one(
     desktop: Desktop, screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = Desktop()
-    try:
-        await elsewhere.start_bus()
-        own = {**screen.environment(), "DBUS_SESSION_BUS_ADDRESS": elsewhere.address}
-        desktop.start("xfce4-panel", "--disable-wm-check", log="panel.log", environment=own)
-        for name, value in screen.environment().items():
-            monkeypatch.setenv(name, value)
-        await until(tray_owner, "the panel", 30)
+    async with own_panel(desktop, screen, monkeypatch):
         shown = replace(appearance(State("ada", "1", 0, 0)), icon=Icon.CONNECTED)
         with X11Icon(asyncio.get_running_loop()) as icon:
             icon.present(shown)
@@ -153,8 +155,6 @@ async def test_a_panel_that_destroys_the_icon_gets_another_one(
             await until(lambda: screen.find(screen.picture(), "green"), "it to be green", 10)
             first = None
             gc.collect()  # pystray's finalizer waits for ever for a loop that it believes to run
-    finally:
-        elsewhere.close()
 
 
 async def test_an_address_goes_to_the_clipboard_and_an_invite_comes_from_it(
