@@ -43,7 +43,7 @@ async def until_it_leads(elector: Elector, refusal: Callable[[], str]) -> None:
     if refusal():
         raise not_forced(refusal())
     if not elector.leading:
-        raise Unavailable(
+        raise OutcomeUnknown(  # what it wrote may be there yet, and be led with
             f"this node was forced, and stepped down before its first change was confirmed: {elector.store_state}",
             "see `meshctl nodes list`, and force it again if nobody leads",
         )
