@@ -46,6 +46,7 @@ NEEDED: tuple[tuple[str, ...], ...] = (
     ("ACL", "SETUSER", "repl-1"),
     ("ACL", "DELUSER", "repl-1"),
     ("INFO", "persistence"),
+    ("ROLE",),
     ("BGREWRITEAOF",),
     ("EVAL", "return 1", "0"),
     ("XREAD", "STREAMS", "changes", "0-0"),

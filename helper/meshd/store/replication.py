@@ -28,7 +28,8 @@ HUNG = 3
 old connection again after a pause that is as long as the outage was."""
 
 CONNECT_LIMIT = 2.5
-"""Seconds that a link may take to come up. Redis itself would wait for an answer that is lost for 10 s."""
+"""Seconds in which a link comes up, or the other end has at least taken the connection. What the two say to each other
+then takes five round trips, and Redis itself begins anew after 10 s of silence."""
 
 
 COPY_LIMIT = 15
@@ -118,7 +119,7 @@ class Replication:
         now = time.monotonic()
         if (link.role, link.host, link.port) == ("replica", str(host), port):
             works = link.syncing or (link.up and link.silent <= HUNG)
-            if works or now - self._pointed < CONNECT_LIMIT:
+            if works or now - self._pointed < CONNECT_LIMIT or await self._talks():
                 return
             await self._connection.call("REPLICAOF", *DEAD)  # else the next command would change nothing
         log.info("redis follows %s port %d", host, port)
@@ -138,6 +139,11 @@ class Replication:
         self.copying = False
         await self._connection.call("REPLICAOF", "NO", "ONE")
         await self._connection.call("CONFIG", "SET", "masteruser", "", "masterauth", "")
+
+    async def _talks(self) -> bool:
+        """Whether the primary's server has taken the connection, and the copy is being agreed on."""
+        said = await self._connection.call("ROLE")
+        return bool(said[0] == b"slave" and said[3] == b"handshake")
 
     async def link(self) -> Link:
         """How it stands now."""

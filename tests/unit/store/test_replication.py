@@ -74,10 +74,12 @@ async def test_following_again_does_not_interrupt(pair, fill, until):
 
 
 class Relay:
-    """Passes bytes on to a port until `frozen` is set: then its connections hang, as when a network is cut."""
+    """Passes bytes on to a port, each read `delay` seconds late, until `frozen` is set: then its connections hang, as
+    when a network is cut."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, delay: float = 0.0) -> None:
         self._target = target
+        self._delay = delay
         self.frozen = False
         self.connections = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,6 +106,7 @@ class Relay:
             while data := await source.read(65536):
                 if self.frozen or frozen:
                     await asyncio.Event().wait()
+                await asyncio.sleep(self._delay)
                 sink.write(data)
         finally:
             sink.close()
@@ -131,6 +134,24 @@ async def test_a_link_that_hangs_is_made_anew(pair, fill, until, monkeypatch):
         await until(renewed)
         assert await data.wait_position(last, 5) == last
         assert (await a.connection.info("stats"))["sync_full"] == "1"  # it went on where it was
+        await data.close()
+
+
+async def test_a_link_that_is_slow_to_come_up_is_waited_for(pair, fill, until, monkeypatch):
+    a, b, port = pair
+    monkeypatch.setattr(replication, "CONNECT_LIMIT", 0.5)
+    last = await fill(Database(a.connection), 3)
+    credentials = await Replication(a.connection).offer(1)
+    replica, data = Replication(b.connection), Database(b.connection)
+    async with Relay(port, delay=0.3) as relay:  # a round trip of 0.6 s, of which it takes several
+
+        async def followed() -> bool:
+            await replica.follow(LOCALHOST, relay.port, credentials)
+            return (await replica.link()).up
+
+        await until(followed)
+        assert relay.connections == 1
+        assert await data.wait_position(last, 5) == last
         await data.close()
 
 
