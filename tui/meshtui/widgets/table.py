@@ -26,6 +26,9 @@ GUTTER = 2
 SETTLED_MS = 15_000
 """For how long all texts of a column must have been shorter before it gives up what it doesn't need."""
 
+RESTING_MS = 5_000
+"""For how long a cursor that a person moved stays on its row before it follows new ones."""
+
 MEASURED = 40
 """Rows whose width is looked at again in each frame."""
 
@@ -74,6 +77,10 @@ class Table(ScrollView, can_focus=True):
         self._columns: Sequence[Column[Any]] = listing.columns
         self.key = ""
         """Of the row under the cursor; "" when there is none."""
+        self._follows = listing.follows
+        """The cursor is on the last row, or was until new ones came."""
+        self._moved_ms = 0
+        """When a person moved the cursor last."""
         self._keys: Sequence[str] = ()
         self._places: dict[str, int] = {}
         self._rows: Mapping[str, Any] = {}
@@ -107,7 +114,8 @@ class Table(ScrollView, can_focus=True):
         marks: frozenset[str],
     ) -> None:
         """`keys` are those of `rows` to be shown, in order; `order` is (column title, reversed) for the arrow."""
-        follows = self.listing.follows and (not self.key or self._index() >= len(self._keys) - 1)
+        # What was seen under the cursor must still be there when a key acts on it.
+        follows = self._follows and not 0 <= view.now_ms - self._moved_ms < RESTING_MS
         at = self._index()
         self._view, self._rows, self._marks = view, rows, marks
         if keys != self._keys:
@@ -263,9 +271,11 @@ class Table(ScrollView, can_focus=True):
             self.post_message(self.Moved())
 
     def move_to(self, index: int) -> None:
-        if not self._keys:
+        if not self._keys or self._view is None:
             return
         self._select(self._keys[max(0, min(index, len(self._keys) - 1))])
+        self._follows = self.listing.follows and index >= len(self._keys) - 1
+        self._moved_ms = self._view.now_ms
         self._show_cursor()
         self._refresh_changed()
 
