@@ -12,6 +12,9 @@ from lab.hosts.network import Network
 
 OFFICE, PRINTER = "203.0.113.0/24", "203.0.113.9"
 
+UNDER_WAY = 0.3
+"""Seconds that an answer takes at most, on a machine that has much to do."""
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
@@ -30,6 +33,11 @@ def lab() -> Iterator[Lab]:
 def chosen(host: Host) -> str:
     (route,) = host.meshctl("routes", "list")
     return str(route["chosen"])
+
+
+def offered_by(host: Host) -> list[str]:
+    (route,) = host.meshctl("routes", "list")
+    return sorted(route["nodes"])
 
 
 def pings(lab: Lab, gateway: str) -> int:
@@ -54,8 +62,8 @@ def test_of_two_that_offer_a_route_one_carries_it_until_it_fails(lab: Lab) -> No
     oslo, berlin, paris = lab.gateways
     ada = lab.laptops[0]
     paris.meshctl("routes", "add", OFFICE)
-    (route,) = ada.meshctl("routes", "list")
-    assert (sorted(route["nodes"]), route["chosen"]) == (["gw-berlin", "gw-paris"], "gw-berlin")
+    wait_until(lambda: offered_by(ada) == ["gw-berlin", "gw-paris"], 5, "ada to hear of it")
+    assert chosen(ada) == "gw-berlin"
     before = pings(lab, "gw-paris")
     assert ada.ping(PRINTER, 5, 0.05) == 5
     assert pings(lab, "gw-paris") == before
@@ -83,7 +91,9 @@ def test_of_two_that_offer_a_route_one_carries_it_until_it_fails(lab: Lab) -> No
         done = len(flood.answers())
         wait_until(lambda: len(flood.answers()) > done + 50, 10, "pings by gw-berlin")
     by = {gateway: pings(lab, gateway) - count for gateway, count in counted.items()}
-    assert flood.lost == [], f"{flood.story()}; reached the printers: {by}"
+    assert sum(by.values()) >= flood.sent, f"{by} reached the printers: {flood.story() if flood.lost else flood.sent}"
+    # The answers that were under way when ada changed gateways: WireGuard takes a network's packets from one peer alone.
+    assert not flood.lost or flood.lost[-1] - flood.lost[0] < UNDER_WAY / 0.01, flood.story()
     seen = pings(lab, "gw-paris")
     for host in lab.laptops:
         wait_until(lambda h=host: h.ping(PRINTER, 1), 5, f"{host.name} to reach the printer behind gw-berlin")
