@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -16,6 +17,7 @@ from lab.hosts.network import Network
 from meshd.store import settings
 from meshd.store.connection import Connection
 from meshd.store.database import Database, parse_entry
+from meshproto import local_pb2
 
 from chaos.history import Copy
 
@@ -26,6 +28,35 @@ BEGUN, FAILED = "rewriting the append-only file", "the append-only file was not 
 CROWD = IPv4Network("203.0.113.0/26")
 TESTS = str(Path(__file__).parents[1])
 REDIS_PID = "$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /var/lib/meshd/home/redis/server.json)"
+
+
+@dataclass(slots=True)
+class Healing:
+    """How the nodes came to one view, from a cure on."""
+
+    views: list[tuple[float, str]] = field(default_factory=list)
+    """Seconds since the cure, and what the nodes saw, whenever that was another thing than before; the last is it."""
+
+    @property
+    def seconds(self) -> float:
+        return self.views[-1][0]
+
+    def note(self, seconds: float, seen: Mapping[str, local_pb2.MeshStatus | None], goal: int) -> None:
+        def of(one: local_pb2.MeshStatus | None) -> str:
+            if one is None:
+                return "silent"
+            lacks = "" if one.revision >= goal else ", lacks changes"
+            return f"{one.primary or 'nobody'} leads {one.epoch}{lacks}{'' if one.writable else ', takes none'}"
+
+        groups: dict[str, list[str]] = {}
+        for name, one in seen.items():
+            groups.setdefault(of(one), []).append(name)
+        view = "; ".join(f"{', '.join(names)}: {text}" for text, names in groups.items())
+        if not self.views or self.views[-1][1] != view:
+            self.views.append((seconds, view))
+
+    def text(self) -> str:
+        return "\n".join(f"    after {seconds:.1f} s {view}" for seconds, view in self.views)
 
 
 @dataclass(slots=True)
@@ -140,23 +171,26 @@ class Cluster:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def settle(self, limit: float, exact: bool = False) -> float:
-        """Until all have one primary, take changes, and have what any of them had when this was called; returns the
-        seconds that it took. `exact`: nobody writes any more, and all have the same."""
+    def settle(self, limit: float, exact: bool = False) -> Healing:
+        """Until all have one primary, take changes, and have what any of them had when this was called. `exact`: nobody
+        writes any more, and all have the same."""
         began = time.monotonic()
         goal = max((one.revision for host in self.nodes.values() if (one := host.mesh())), default=0)
+        healing = Healing()
 
         def same() -> bool:
-            found = [one for host in self.nodes.values() if (one := host.mesh())]
-            if len(found) < len(self.nodes) or not all(one.writable and one.revision >= goal for one in found):
+            found = {host.name: host.mesh() for host in self.nodes.values()}
+            healing.note(time.monotonic() - began, found, goal)
+            there = [one for one in found.values() if one]
+            if len(there) < len(found) or not all(one.writable and one.revision >= goal for one in there):
                 return False
-            return len({(one.primary, one.epoch, one.revision if exact else 0) for one in found}) == 1
+            return len({(one.primary, one.epoch, one.revision if exact else 0) for one in there}) == 1
 
         try:
             wait_until(same, limit, "all nodes to have one view")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.views()}\n{self.network.logs(self.nodes)}") from None
-        return time.monotonic() - began
+        return healing
 
     def views(self) -> str:
         found = {host.name: host.mesh() for host in self.nodes.values()}

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.cluster import Cluster
+from chaos.cluster import Cluster, Healing
 from chaos.faults import OF_MACHINES, OF_THE_NETWORK
 from chaos.history import DONE, Findings, check, read
 
@@ -38,19 +38,22 @@ class Result:
     seconds: float
     faults: list[Struck]
     findings: Findings
-    healed: list[float] = field(default_factory=list)  # seconds to one view after a cure that was waited for
+    healed: list[tuple[Healing, str]] = field(default_factory=list)  # after cures that were waited for, and of what
     rewrites: tuple[int, int] = (0, 0)  # begun, failed
     pauses: list[tuple[float, float]] = field(default_factory=list)  # two changes that were done, the farthest apart
 
     def text(self) -> str:
+        took = [healing.seconds for healing, _ in self.healed]
+        slowest = sorted(self.healed, key=lambda one: -one[0].seconds)[:3]
         outcomes = ", ".join(f"{count} {what}" for what, count in sorted(self.findings.outcomes.items()))
         lines = [
             f"seed {self.seed}: {self.nodes} nodes, {self.seconds:.0f} s, {len(self.faults)} faults, "
             f"{self.findings.epochs} epochs; changes: {outcomes}",
-            f"one view after a cure: median {statistics.median(self.healed):.1f} s, worst {max(self.healed):.1f} s "
-            f"({len(self.healed)} times)",
+            f"one view after a cure: median {statistics.median(took):.1f} s, worst {max(took):.1f} s "
+            f"({len(took)} times)",
             f"append-only files rewritten {self.rewrites[0]} times, {self.rewrites[1]} of them not to the end; "
             f"{sum(one.in_rewrite for one in self.faults)} faults struck meanwhile",
+            *(f"{one.seconds:.1f} s to one view after {what}:\n{one.text()}" for one, what in slowest),
             *(f"{until - since:.1f} s without a change: {self._during(since, until)}" for since, until in self.pauses),
         ]
         return "\n".join([*lines, *self.findings.wrong])
@@ -83,7 +86,7 @@ def storm(nodes: int, seconds: float, seed: int, verbose: bool = False) -> Resul
                     writers.kill()
                     writers.wait()
             assert writers.returncode == 0, "the clients failed"
-            healed.append(cluster.settle(HEALED_WITHIN, exact=True))
+            healed.append((cluster.settle(HEALED_WITHIN, exact=True), "everything"))
             operations = read(out.read_text())
             rewrites = cluster.rewrites()
             findings = check(operations, asyncio.run(cluster.copies()))
@@ -99,10 +102,12 @@ def storm(nodes: int, seconds: float, seed: int, verbose: bool = False) -> Resul
     return Result(seed, nodes, seconds, faults, findings, healed, rewrites, pauses)
 
 
-def _faults(cluster: Cluster, dice: random.Random, seconds: float, verbose: bool) -> tuple[list[Struck], list[float]]:
+def _faults(
+    cluster: Cluster, dice: random.Random, seconds: float, verbose: bool
+) -> tuple[list[Struck], list[tuple[Healing, str]]]:
     """Until the time is over; in the end everything is cured."""
     told: list[Struck] = []
-    healed = []
+    healed: list[tuple[Healing, str]] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         cures, present = [], len(told)
@@ -122,7 +127,7 @@ def _faults(cluster: Cluster, dice: random.Random, seconds: float, verbose: bool
         if verbose:
             print("             cured", flush=True)
         if dice.random() < 0.5:
-            healed.append(cluster.settle(HEALED_WITHIN))
+            healed.append((cluster.settle(HEALED_WITHIN), " and ".join(one.text for one in told[present:])))
         else:
             time.sleep(dice.uniform(0.0, 2.0))
     return told, healed
