@@ -115,8 +115,9 @@ class Watching:
     def first_answer(self, after: float) -> float | None:
         return next((one for one in self.answers() if one >= after), None)
 
-    def lies(self, limit: float) -> list[str]:
-        """The samples that say connected although no packet had come back for more than `limit` seconds.
+    def lies(self, limit: float, blink: float) -> list[str]:
+        """The samples that say connected although no packet had come back for more than `limit` seconds, nor did within
+        `blink` seconds of it: when the network is back, meshd's own packets may pass before the next ping is sent.
 
         The tray's are taken as a person sees them: while all stands still, nothing is drawn.
         """
@@ -126,6 +127,8 @@ class Watching:
             for one in samples:
                 place = bisect_right(answers, one.at)
                 last = answers[place - 1] if place else 0.0
+                if place < len(answers) and answers[place] - one.at < blink:
+                    continue
                 silence = one.at - (max(last, seen_since) if one.at > seen_since else last)
                 if one.state == "connected" and silence > limit:
                     at = time.strftime("%H:%M:%S", time.gmtime(one.at))
