@@ -163,43 +163,6 @@ async def test_what_is_old_is_said_to_be(
         assert "meshctl doctor" not in screen_text(app), "it would say what is above"
 
 
-async def test_new_events_are_followed(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
-    many = [recordings.event(number, 60_000 - number, f"event number {number}") for number in range(60)]
-    meshd = make_meshd(recordings.status(recordings.mesh()), many)
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
-        await press(pilot, "7")
-        await shows(app, "event number 59")
-        meshd.push(local_pb2.WatchUpdate(events=[recordings.event(60, 0, "the newest event")]))
-        await shows(app, "the newest event")
-        await press(pilot, "g")
-        await shows(app, "event number 0 ")
-        meshd.push(local_pb2.WatchUpdate(events=[recordings.event(61, 0, "one more")]))
-        await shows(app, "62 events")
-        assert "one more" not in screen_text(app)
-
-
-async def test_a_cursor_that_was_just_moved_waits_before_it_follows(
-    make_app: MakeApp, make_meshd: MakeMeshd, clock: FakeClock
-) -> None:
-    meshd = make_meshd(recordings.status(recordings.mesh()), [recordings.event(0, 0, "what was looked for")])
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
-        await press(pilot, "7", "G")
-
-        def under_cursor() -> str:
-            return str(main_screen(app).pane.row().text)
-
-        for number in (1, 2):
-            meshd.push(local_pb2.WatchUpdate(events=[recordings.event(number, 0, f"event number {number}")]))
-            await shows(app, f"{1 + number} events")
-            assert under_cursor() == "what was looked for"
-        clock.now += 6
-        await until(lambda: under_cursor() == "event number 2", "the cursor on the newest")
-
-
 async def test_ages_grow(make_app: MakeApp, make_meshd: MakeMeshd, clock: FakeClock) -> None:
     make_meshd(recordings.status(recordings.mesh()))
     app = make_app()
