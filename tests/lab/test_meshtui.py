@@ -187,7 +187,7 @@ def test_6_an_admin_publishes_and_withdraws_a_route(journey: Journey) -> None:
     laptop.shows(f"Every member reaches {ROUTE} through gw-berlin.")
     laptop.press("Enter")
     laptop.shows(f"{ROUTE} is offered by gw-berlin", "yes")
-    assert ROUTE in journey.ada.run("ip route").stdout
+    wait_until(lambda: ROUTE in journey.ada.run("ip route").stdout, 5, "the route here")
     laptop.press("7", "G")
     laptop.shows(f"gw-berlin offers {ROUTE}", f"o go to {ROUTE}")
     laptop.press("o")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from lab.hosts.host import Host, wait_until
+from lab.hosts.host import PATIENCE, Host, wait_until
 from lab.hosts.network import Network
 from lab.terminal import Terminal
 from meshproto.cluster_key import ClusterKey
@@ -83,7 +83,7 @@ def test_what_is_no_invite_is_refused_before_it_is_sent(gate: Gate) -> None:
 
 
 def test_an_invite_that_expired_while_the_form_was_open(gate: Gate) -> None:
-    invite_id, text = gate.invite("--expires", "12s")
+    invite_id, text = gate.invite("--expires", f"{round(12 * PATIENCE)}s")
     gate.asks(text)
     gate.screen.shows("An invite to home, good for")
 

@@ -147,7 +147,7 @@ def test_a_taken_port_is_named_and_dns_comes_when_it_is_free(names: Names) -> No
     paris = names.paris
     paris.stop_meshd()
     dnsmasq(paris, "0.0.0.0", "--except-interface=nothing")
-    wait_until(lambda: "53" in paris.run("ss -lnu").stdout, 5, "dnsmasq to listen")
+    wait_until(lambda: ":53 " in paris.run("ss -lnu").stdout, 5, "dnsmasq to listen")
     paris.run("pgrep dnsmasq > /run/dnsmasq.pid")
     paris.start_meshd()
 
@@ -205,6 +205,8 @@ def test_a_hosts_file_that_nobody_may_write_is_named(names: Names) -> None:
     wait_until(lambda: check().get("state") == "ok", 10, "the file to be written")
     assert "laptop-lovelace" in ada.run("cat /etc/hosts").stdout
     names.berlin.meshctl("peers", "rename", "laptop-lovelace", "laptop-ada")
+    # Before anybody else writes to the file.
+    wait_until(lambda: "laptop-ada.mesh" in ada.run("cat /etc/hosts").stdout, 5, "the block to follow")
 
 
 def test_leaving_takes_the_lines_and_only_them(names: Names) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lab.hosts.host import Host, wait_until
+from lab.hosts.host import PATIENCE, Host, wait_until
 from lab.hosts.network import Network
 
 pytestmark = pytest.mark.quiet
@@ -87,8 +88,11 @@ def test_a_session_becomes_straight_without_losing_a_packet(paths: Paths) -> Non
     assert lost(output) == []
     underlay = paths.network.address("laptop-ada")
     assert paths.member(paths.grace, "laptop-ada")["endpoint"] == f"{underlay}:10100"
-    events = paths.grace.meshctl_raw("events").stdout + paths.ada.meshctl_raw("events").stdout
-    assert "is reached straight at" in events
+
+    def events() -> str:
+        return str(paths.grace.meshctl_raw("events").stdout + paths.ada.meshctl_raw("events").stdout)
+
+    wait_until(lambda: "is reached straight at" in events(), 5, "it to be told")
 
 
 def test_a_straight_path_that_dies_goes_over_a_relay_and_back(paths: Paths) -> None:
@@ -114,14 +118,21 @@ def test_a_straight_path_that_dies_goes_over_a_relay_and_back(paths: Paths) -> N
 def test_behind_two_nats_one_relay_carries_it_and_cannot_read(paths: Paths) -> None:
     address = paths.address("laptop-joan")
     wait_until(lambda: paths.grace.ping(address, 1), 15, "laptop-joan to answer")
-    command = ["timeout", "8", "tcpdump", "-i", "home", "-xx", "-l", "-n", "udp port 10100"]
+    command = ["tcpdump", "--immediate-mode", "-i", "home", "-xx", "-l", "-n", "udp port 10100"]
     relays = [(host, host.record(command, "capture")) for host in (paths.berlin, paths.paris)]
     for host, _ in relays:
         wait_until(lambda h=host: "listening" in h.recorded("capture"), 5, "tcpdump to listen")
     assert paths.grace.run(["ping", "-c", "5", "-i", "0.2", "-p", MARKER, address]).returncode == 0
     assert paths.member(paths.grace, "laptop-joan")["path"] == "relayed"
-    for _, process in relays:
-        process.wait(15)
+
+    def carried() -> int:
+        return sum(host.recorded("capture").count("UDP, length") for host, _ in relays)
+
+    # Each packet comes and goes, and each of the five is answered.
+    wait_until(lambda: carried() >= 20, 5, "what was carried to be captured")
+    for host, process in relays:
+        host.send_signal(process, signal.SIGINT)
+        process.wait(15 * PATIENCE)
     captures = [re.sub(r"\s|0x[0-9a-f]+:", "", host.recorded("capture")) for host, _ in relays]
     assert sum("UDP,length" in capture for capture in captures) == 1, "one relay carries both directions"
     assert all(MARKER not in capture for capture in captures)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from lab.conftest import Lab, make_lab
-from lab.hosts.host import BIN, Host, wait_until
+from lab.hosts.host import BIN, PATIENCE, Host, wait_until
 from lab.hosts.network import Network
 from private_bus import CONFIG
 
@@ -57,7 +57,7 @@ class Desktop:
         ).stdout
 
     def asks(self, name: str = BERLIN, *options: str) -> list[str]:
-        return self.host.run(["dig", "+short", "+time=2", "+tries=1", "@127.0.0.53", *options, name],
+        return self.host.run(["dig", "+short", "+time=5", "+tries=1", "@127.0.0.53", *options, name],
                              check=False).stdout.split()  # fmt: skip
 
     def check(self, name: str = "names home") -> dict[str, str]:
@@ -68,14 +68,14 @@ class Desktop:
 
     def by_resolved(self) -> Any:
         return wait_until(
-            lambda: self.check()["found"].startswith("systemd-resolved asks") and "meshd" not in self.hosts(),
+            lambda: self.check().get("found", "").startswith("systemd-resolved asks") and "meshd" not in self.hosts(),
             25,
             f"names to go through resolved: {self.check()}",
         )
 
     def by_hosts_file(self, why: str) -> None:
         wait_until(lambda: BERLIN in self.hosts(), 25, "names in the hosts file")
-        wait_until(lambda: why in self.check()["found"], 10, f"{why}: {self.check()}")
+        wait_until(lambda: why in self.check().get("found", ""), 10, f"{why}: {self.check()}")
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +101,11 @@ def test_the_meshs_names_go_to_nodes_and_no_others(desktop: Desktop) -> None:
     assert desktop.asks() == ["10.11.0.1"]
     assert desktop.asks("10.12.0.1", "-x") == ["gw-paris.home.wg."]
     assert desktop.asks("laptop-ada.home.wg") == ["10.51.0.1"]
+    for server in ("10.11.0.1", "10.12.0.1"):  # each from when it answers on
+        wait_until(lambda one=server: one in desktop.resolvectl("status", "home"), 25, f"{server} to be asked, too")
     link = desktop.resolvectl("status", "home")
     assert "-DefaultRoute" in link
     assert "~home.wg" in link
-    assert "10.11.0.1" in link
-    assert "10.12.0.1" in link
     assert desktop.check()["state"] == "ok"
     assert desktop.asks("www.example.org") == [], "nodes are not asked for others"
 
@@ -135,7 +135,7 @@ def test_one_that_hangs_holds_nothing_up(lab: Lab, desktop: Desktop) -> None:
     assert lab.status(desktop.host)["state"] == "connected"
     began = time.monotonic()
     desktop.host.meshctl("down", "home")
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 8 * PATIENCE
     desktop.host.thaw()
     desktop.host.meshctl("up", "home")
 
@@ -150,8 +150,9 @@ def test_with_no_node_names_resolve(lab: Lab, desktop: Desktop) -> None:
     for gateway in lab.gateways:
         gateway.stop_meshd()
     desktop.by_hosts_file("no node answers DNS")
-    assert "home.wg" not in desktop.resolvectl("domain", "home")
-    assert desktop.asks() == ["10.11.0.1"], "resolved reads the hosts file, too"
+    wait_until(lambda: "home.wg" not in desktop.resolvectl("domain", "home"), 10, "resolved to ask no node any more")
+    # It looks at the file every two seconds.
+    wait_until(lambda: desktop.asks() == ["10.11.0.1"], 10, "resolved to read the hosts file, too")
     for gateway in lab.gateways:
         gateway.start_meshd()
 
@@ -159,7 +160,7 @@ def test_with_no_node_names_resolve(lab: Lab, desktop: Desktop) -> None:
 def test_a_resolv_conf_that_leads_elsewhere(desktop: Desktop) -> None:
     desktop.host.run("echo nameserver 192.0.2.53 > /etc/resolv.conf")
     desktop.by_hosts_file("resolv.conf does not lead to it")
-    assert desktop.asks() == ["10.11.0.1"]
+    wait_until(lambda: desktop.asks() == ["10.11.0.1"], 10, "resolved to read the hosts file")
     desktop.host.run("cat > /etc/resolv.conf", input=STUB)
 
 

@@ -36,7 +36,8 @@ def test_a_laptop_reboots_while_no_meshd_answers(lab: Lab) -> None:
         key: before[key] for key in ("id", "ipv4", "ipv6", "public_key")
     }
     assert not status["writable"]
-    assert "10.12.0.1" in ada.run(["getent", "ahostsv4", "gw-paris.home.wg"]).stdout
+    ask = ["getent", "ahostsv4", "gw-paris.home.wg"]
+    wait_until(lambda: "10.12.0.1" in ada.run(ask, check=False).stdout, 5, "its names")
     for host in (*lab.gateways, grace):
         host.start_meshd()
     for host in lab.hosts:
@@ -70,9 +71,10 @@ def test_everything_loses_power_at_once(lab: Lab) -> None:
         wait_until(lambda h=host: lab.status(h)["state"] == "connected", 30, f"{host.name} to be connected")
         wait_until(lambda h=host: lab.status(h)["writable"], 20, f"{host.name} to see the primary")
     for host in lab.hosts:
+        epoch = before[host.name]["epoch"]
+        wait_until(lambda h=host, e=epoch: lab.status(h)["epoch"] > e, 10, f"{host.name} to be in a new epoch")
         status = lab.status(host)
         assert status["self"]["ipv4"] == before[host.name]["self"]["ipv4"]
-        assert status["epoch"] > before[host.name]["epoch"]
         assert len(status["members"]) == 5
     addresses = lab.addresses()
     for host in lab.hosts:

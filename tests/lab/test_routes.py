@@ -121,11 +121,11 @@ def test_a_route_does_not_take_over_a_machines_own_network(lab: Lab) -> None:
     ada = lab.laptops[0]
     ada.run("ip link add br0 type bridge; ip link set br0 up; ip addr add 203.0.113.77/25 dev br0")
     wait_until(lambda: "dev home" not in own_route(ada, OFFICE), 5, "the route to be taken away")
-    said = check(ada, f"route {OFFICE}")
+    said = wait_until(lambda: check(ada, f"route {OFFICE}"), 5, "doctor to name the route")
     assert said["state"] == "warning"
     assert "overlaps 203.0.113.0/25, which this machine has on br0" in said["found"]
     assert f"meshctl routes accept {OFFICE}" in said["fix"]
-    assert "is not installed here" in ada.run("true").stdout + ada.meshctl_raw("events").stdout
+    wait_until(lambda: "is not installed here" in ada.meshctl_raw("events").stdout, 5, "the event of it")
     assert lab.laptops[1].ping(PRINTER, 1) == 1
     ada.meshctl("routes", "accept", OFFICE)
     wait_until(lambda: "dev home" in own_route(ada, OFFICE), 5, "the route that was accepted")
@@ -158,6 +158,6 @@ def test_a_removed_route_leaves_nothing(lab: Lab) -> None:
             lambda h=host: "203.0.113" not in h.run("nft list table inet meshd-home; wg show home").stdout, 5, host.name
         )
     for host in (lab.gateways[0], *lab.laptops):
-        assert own_route(host, OFFICE) == ""
+        wait_until(lambda h=host: own_route(h, OFFICE) == "", 5, f"the route of {host.name} to be gone")
         assert host.ping(PRINTER, 1) == 0
         assert host.meshctl("routes", "list") == []

@@ -59,4 +59,6 @@ def test_a_change_from_the_far_side_is_committed(lab: Lab, grace: Host) -> None:
     lab.gateways[0].meshctl("peers", "admin", "laptop-grace", "on")
     wait_until(lambda: lab.status(grace)["self"]["admin"], 5, "laptop-grace to know that it is an admin")
     grace.meshctl("routes", "add", "203.0.113.0/24", "--node", "gw-paris")
-    assert [route["cidr"] for route in lab.laptops[1].meshctl("routes", "list")] == ["203.0.113.0/24"]
+    eve = lab.laptops[1]
+    wait_until(lambda: eve.meshctl("routes", "list"), 5, "laptop-eve to hear of the route")
+    assert [route["cidr"] for route in eve.meshctl("routes", "list")] == ["203.0.113.0/24"]

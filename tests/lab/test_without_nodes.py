@@ -49,6 +49,8 @@ def test_a_straight_session_does_not_notice(lab: Lab) -> None:
     wait_until(
         lambda: ada.ping(address, 1) and member(lab, ada, "laptop-grace")["path"] == "direct", 20, "a straight path"
     )
+    # The answers, too, or they went with the relay.
+    wait_until(lambda: member(lab, grace, "laptop-ada")["path"] == "direct", 20, "a straight path back")
     with Flood(ada, address, 0.02) as flood:
         wait_until(lambda: len(flood.answers()) > 20, 10, "pings")
         for gateway in lab.gateways:
@@ -72,7 +74,7 @@ def test_after_reboots_they_find_each_other_by_themselves(lab: Lab, who: str) ->
     wait_until(lambda: ada.ping(known["laptop-grace"], 1), 30, "laptop-ada to reach laptop-grace")
     wait_until(lambda: grace.ping(known["laptop-ada"], 1), 10, "laptop-grace to reach laptop-ada")
     wait_until(lambda: member(lab, ada, "laptop-grace")["path"] == "direct", 10, "laptop-ada to know how")
-    assert "gw-paris.home.wg" in ada.run("cat /etc/hosts").stdout
+    wait_until(lambda: "gw-paris.home.wg" in ada.run("cat /etc/hosts").stdout, 5, "its names")
 
 
 def test_the_nodes_come_back_and_all_is_as_before(lab: Lab) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 
+from lab.hosts.host import PATIENCE
 from meshproto import local_pb2
 from tray.desktop import BIN, ITEM, ITEM_PATH, Desktop, Panel, until
 from tray.services import NotificationService
@@ -47,25 +48,25 @@ async def test_changes_are_shown_within_a_second_of_the_push(
         one = recordings.mesh(state=state, reason=reason, members=[])
         meshd.push(local_pb2.WatchUpdate(differences=[local_pb2.MeshDifference(mesh_id=one.id, head=one)]))
         await until(lambda: "NewIcon" in panel.changes, f"{icon} to be announced")
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 1.0 * PATIENCE
         assert await panel.icon() == icon
         assert reason in (await panel.menu()).text().lower()
 
 
 async def test_a_silent_helper_is_not_green_and_is_believed_again(
-    desktop: Desktop, panel: Panel, meshd: RecordedMeshd
+    desktop: Desktop, panel: Panel, mute: RecordedMeshd
 ) -> None:
-    """The recorded one says nothing after the snapshot: as meshd when it is frozen, its socket still open."""
     desktop.start_tray()
     await panel.registered()
+    mute.push(local_pb2.WatchUpdate(at_ms=1))  # getting so far may have taken longer than it is believed
     await panel.until_icon("connected")
     began = time.monotonic()
-    await panel.until_icon("disconnected", 8)
-    assert time.monotonic() - began < 6.5
+    await panel.until_icon("disconnected", 8 * PATIENCE)
+    assert time.monotonic() - began < 6.5 * PATIENCE
     assert "The helper is not answering" in await panel.tooltip()
     assert "home" not in (await panel.menu()).text().replace("Join", "")
-    meshd.push(local_pb2.WatchUpdate(at_ms=1))
-    await panel.until_icon("connected", 1)
+    mute.push(local_pb2.WatchUpdate(at_ms=1))
+    await panel.until_icon("connected", 1 * PATIENCE)
 
 
 async def test_a_helper_that_comes_goes_and_comes(desktop: Desktop, panel: Panel, meshd: RecordedMeshd) -> None:

@@ -141,7 +141,7 @@ async def test_a_slow_service_holds_up_nothing(desktop: Desktop, panel: Panel, m
     await panel.registered()
     await panel.until_icon("attention")
     await panel.click("Disconnect")
-    await until(lambda: meshd.calls, "the call", 2)
+    await until(lambda: meshd.calls, "the call", 4)  # and not once it has given up the service
     await until(lambda: "did not answer Notify within 5 s" in desktop.log(), "the tray to give up")
     await service.stop()
 

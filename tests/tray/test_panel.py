@@ -74,7 +74,7 @@ async def test_a_helper_that_dies_is_grey_at_once(desktop: Desktop, screen: Scre
     await shown(screen, meshd, "green")
     meshd.stop()
     await until(lambda: screen.find(screen.picture(), "green") is None, "green to go", 5)
-    assert screen.find(screen.picture(), "grey") is not None
+    await until(lambda: screen.find(screen.picture(), "grey"), "grey to come", 5)
 
 
 TEXT, OURS = (46, 52, 54), (140, 140, 140)

@@ -36,11 +36,27 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+class Keys(asyncio.Queue[Any]):
+    """Of an app's gate; `idle` while it waits for the next one: what all before it did is on the screen."""
+
+    idle = False
+
+    def put_nowait(self, item: Any) -> None:
+        self.idle = False
+        super().put_nowait(item)
+
+    async def get(self) -> Any:
+        self.idle = self.empty()
+        return await super().get()
+
+
 @pytest.fixture
 def make_app(tmp_path: Path, clock: FakeClock) -> Callable[..., MeshtuiApp]:
     def make(**options: Any) -> MeshtuiApp:
         patience = {"look_s": 1000.0, **options}  # a recorded meshd says nothing by itself
-        return MeshtuiApp(tmp_path / "meshd.sock", clock=Clock(clock, UTC), retry_s=0.05, **patience)
+        app = MeshtuiApp(tmp_path / "meshd.sock", clock=Clock(clock, UTC), retry_s=0.05, **patience)
+        app.gate._keys = Keys()
+        return app
 
     return make
 
@@ -70,10 +86,27 @@ async def until(condition: Callable[[], Any], what: str, limit: float = 10) -> N
 
 
 async def settled(pilot: Pilot[None]) -> None:
-    """The first snapshot, or the first refusal, is on screen."""
+    """The first snapshot and what doctor found then, or the first refusal, is on screen."""
     app = pilot.app
     assert isinstance(app, MeshtuiApp)
-    await until(lambda: app.model.known or app.link.state is LinkState.LOST, "a first word about meshd")
+
+    def examined() -> bool:
+        found = app.view().examination
+        return not found.running and bool(found.at_ms or found.failure)
+
+    await until(lambda: app.link.state is LinkState.LOST or app.model.known, "a first word about meshd")
+    await until(lambda: app.link.state is LinkState.LOST or examined(), "what doctor says")
+    await pilot.pause()
+
+
+async def acted(pilot: Pilot[None]) -> None:
+    """What all keys did that were pressed, or sent to the app, is on the screen, however busy the machine is."""
+    app = pilot.app
+    assert isinstance(app, MeshtuiApp)
+    keys: Any = app.gate._keys  # Keys
+    arrived = asyncio.Event()
+    app.call_later(arrived.set)  # behind them
+    await until(lambda: (arrived.is_set() and keys.idle) or not app.is_running or app._exit, "the keys to be acted on")
     await pilot.pause()
 
 
@@ -82,8 +115,7 @@ def typing(*keys: str, wait: str = "") -> Callable[[Pilot[None]], Awaitable[None
 
     async def run(pilot: Pilot[None]) -> None:
         await settled(pilot)
-        for key in keys:
-            await pilot.press(key)
+        await press(pilot, *keys)
         await until(lambda: wait in screen_text(pilot.app), wait)
         await pilot.pause()
 
@@ -108,4 +140,4 @@ async def shows(app: MeshtuiApp, *texts: str) -> None:
 async def press(pilot: Pilot[None], *keys: str) -> None:
     for key in keys:
         await pilot.press(key)
-    await pilot.pause()
+    await acted(pilot)

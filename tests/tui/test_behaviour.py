@@ -244,8 +244,7 @@ async def test_the_mouse_selects_opens_and_changes_tabs(make_app: MakeApp, make_
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.click(main_screen(app).pane.table, offset=(6, 3))
-        await pilot.pause()
-        assert selected(app) == "gw-oslo"
+        await until(lambda: selected(app) == "gw-oslo", "the row that was clicked")
         await pilot.click(main_screen(app).pane.table, offset=(6, 3), times=2)
         await shows(app, "Members › gw-oslo")
         await press(pilot, "escape")
@@ -440,7 +439,9 @@ async def test_help_and_the_palette_are_there_on_a_story(make_app: MakeApp, make
         await shows(app, "next, previous row")
         await press(pilot, "escape", "colon")
         await shows(app, "Rename laptop-grace")
-        await press(pilot, *"back to", "enter")
+        await press(pilot, *"back to")
+        await shows(app, "Back to the list")
+        await press(pilot, "enter")
         await shows(app, "7 members")
 
 

@@ -9,7 +9,7 @@ from meshproto import local_pb2
 from meshtui import forms
 from meshtui.app import MeshtuiApp
 from textual import events
-from tui.conftest import screen_text, settled, shows, until
+from tui.conftest import acted, screen_text, settled, shows, until
 from tui.recorded_meshd import RecordedMeshd
 from tui.test_actions import invite
 
@@ -39,12 +39,13 @@ async def test_a_row_of_another_tab(make_app: MakeApp, make_meshd: MakeMeshd, ta
         await settled(pilot)
         for _ in range(3):  # the first time the tab is made, then it is only shown
             burst(app, tab, "g", "j")
-            await until(lambda: app.focused is app._main.pane.table, "the table to have the focus")
-            await pilot.pause()
+            await acted(pilot)
             table = app._main.panes[int(tab) - 1].table
+            assert app.focused is table
             assert table.key == table.keys[1]
             burst(app, "2", "g")
-            await until(lambda: app.focused is app._main.panes[1].table, "the members to have the focus")
+            await acted(pilot)
+            assert app.focused is app._main.panes[1].table
 
 
 async def test_a_question_and_its_answer(make_app: MakeApp, make_meshd: MakeMeshd) -> None:

@@ -12,6 +12,7 @@ import pytest
 from meshproto import local_pb2
 from meshproto.recording import Recorder
 from meshtui.app import MeshtuiApp
+from meshtui.screens.story_screen import StoryScreen
 from textual.pilot import Pilot
 from tui.conftest import screen_text, settled, typing, until
 from tui.recorded_meshd import RecordedMeshd
@@ -41,7 +42,15 @@ def test_story_of_a_relayed_peer(
     snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd, size: tuple[int, int]
 ) -> None:
     make_meshd(recordings.status(recordings.mesh()), recordings.events())
-    assert snap_compare(make_app(), terminal_size=size, run_before=typing("j", "j", "j", "j", "enter"))
+
+    async def with_its_day(pilot: Pilot[None]) -> None:
+        await typing("j", "j", "j", "j", "enter")(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, StoryScreen)
+        await until(lambda: screen._day.traffic, "its last day")
+        await pilot.pause()
+
+    assert snap_compare(make_app(), terminal_size=size, run_before=with_its_day)
 
 
 @both_sizes
@@ -338,7 +347,8 @@ def test_doctor_in_a_recording(snap_compare: Snapshot, make_app: MakeApp, tmp_pa
     update = local_pb2.WatchUpdate(snapshot=status, checks=recordings.checks(), at_ms=NOW_MS)
     recorder.write(NOW_MS, update.SerializeToString())
     recorder.close()
-    assert snap_compare(make_app(replay=tmp_path / "hour"), terminal_size=SMALL, run_before=typing("8"))
+    app = make_app(replay=tmp_path / "hour")
+    assert snap_compare(app, terminal_size=SMALL, run_before=typing("8", wait="end of the rec"))
 
 
 def test_marked(snap_compare: Snapshot, make_app: MakeApp, make_meshd: MakeMeshd) -> None:
@@ -353,7 +363,7 @@ def test_recording(snap_compare: Snapshot, make_app: MakeApp, tmp_path: Path) ->
     recorder.write(NOW_MS, snapshot.SerializeToString())
     recorder.close()
     app = make_app(replay=tmp_path / "hour")
-    assert snap_compare(app, terminal_size=(120, 32), run_before=typing())
+    assert snap_compare(app, terminal_size=(120, 32), run_before=typing(wait="end of the recording"))
 
 
 @pytest.mark.parametrize("theme", ["light", "contrast"])
