@@ -76,8 +76,8 @@ class Cluster:
         asked = hosts or tuple(self.hosts.values())
 
         def same() -> bool:
-            revisions = {self.status(host)["revision"] for host in asked}
-            return len(revisions) == 1
+            seen = [self.status(host) for host in asked]  # two worlds may have revisions of one number
+            return len({(status["epoch"], status["revision"]) for status in seen}) == 1
 
         wait_until(same, within, "all to have one view")
         for host in asked:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lab.hosts.host import Host
+from lab.hosts.host import PATIENCE, Host
 from lab.hosts.network import Network
 
 
@@ -57,7 +57,7 @@ class Lab:
 
     def join_as_peer(self, host: Host, *options: str) -> None:
         text = self.gateways[0].meshctl("invites", "create", host.name, *options)["text"]
-        host.meshctl("join", "-", "--always-on", "--wait", "15", input=text)
+        host.meshctl("join", "-", "--always-on", "--wait", f"{15 * PATIENCE:g}", input=text)
 
 
 def make_lab(network: Network, gateways: list[Host], laptops: list[Host]) -> Lab:

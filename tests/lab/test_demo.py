@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from lab.hosts.host import NETWORK_STATE, wait_until
+from lab.hosts.host import NETWORK_STATE, PATIENCE, wait_until
 from lab.terminal import Screen
 
 DEMO = Path(__file__).parents[2] / "packaging/demo"
@@ -95,7 +95,7 @@ def test_stopped_while_it_builds_it_leaves_nothing(traces: Traces, number: signa
     with demo.stdout:
         wait_until(lambda: step in demo.stdout.readline(), BUILT, step)  # type: ignore[union-attr]
         demo.send_signal(number)
-        assert demo.wait(30) == 128 + number
+        assert demo.wait(30 * PATIENCE) == 128 + number
     traces.vanish()
 
 
@@ -122,7 +122,7 @@ def test_only_one_at_a_time(traces: Traces) -> None:
         first.stdout.readline()
         second = subprocess.run([str(DEMO), "--check"], capture_output=True, text=True, check=False)
         first.terminate()
-        first.wait(30)
+        first.wait(30 * PATIENCE)
     assert second.returncode == 1
     assert "another one is open" in second.stderr
     traces.vanish()

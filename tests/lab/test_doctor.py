@@ -79,6 +79,7 @@ def holder(host: Host, *ports: str) -> None:
         "for text in sys.argv[1:]:\n"
         "    kind, port, address = text.split(':')\n"
         "    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == 'udp' else socket.SOCK_STREAM)\n"
+        "    kind == 'udp' or one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of connections that ended\n"
         "    one.bind((address, int(port))); held.append(one)\n"
         "    kind == 'udp' or one.listen()\n"
         "open('/run/holder', 'w').write(str(os.getpid()))\n"
@@ -128,6 +129,7 @@ def test_ports_that_a_mesh_has_lost(machines: Machines) -> None:
     berlin = machines.berlin
     berlin.stop_meshd()
     berlin.run("pkill -9 wireguard-go")
+    wait_until(lambda: not berlin.run("ss -Hlnu sport = 10100").stdout, 5, "wireguard-go to end")
     holder(berlin, "udp:10100:0.0.0.0", "udp:9001:0.0.0.0", "tcp:9001:0.0.0.0", "tcp:9000:0.0.0.0")
     berlin.start_meshd("--backend", "userspace")
     with named(berlin, "ports home", "UDP port 10100 (WireGuard) is taken by python3", "stop that program", 20):

@@ -9,6 +9,8 @@ from lab.cluster import TAKEN_OVER, Cluster
 from lab.hosts.host import BIN, Host, wait_until
 from lab.hosts.network import Network
 
+pytestmark = pytest.mark.quiet
+
 FAULTY = """
 import os
 from meshd.cluster.election import machine

@@ -140,7 +140,9 @@ def test_files_that_have_grown_are_rewritten_while_changes_go_on(cluster: Cluste
     primary.run(f"{cli} DEL big")
 
     def size(host: Host) -> int:
-        return int(host.run("du -sb /var/lib/meshd/home/redis/appendonlydir").stdout.split()[0])
+        # It complains of a file that was replaced while it looked, and counts the others.
+        counted = host.run("du -sb /var/lib/meshd/home/redis/appendonlydir", check=False)
+        return int(counted.stdout.split()[0])
 
     def was_rewritten(host: Host) -> bool:
         return "rewriting the append-only file" in host.log() and size(host) < 2_000_000
@@ -170,8 +172,10 @@ def test_the_election_timeout_is_set_while_changes_go_on(cluster: Cluster) -> No
             cluster.add(host)
     assert cluster.status(old)["epoch"] == before
     survivors = cluster.others(old)
+    began = time.monotonic()
     old.stop_meshd(signal.SIGKILL)
-    took = cluster.add(survivors[0])
+    cluster.add(survivors[0])
+    took = time.monotonic() - began
     print(f"first change after SIGKILL of the primary's meshd, with a time-out of 3 s: {took:.2f} s")
     assert took > 1.5, "a lease of 2.25 s, of which a heartbeat may be gone, was not waited for"
     old.start_meshd()
@@ -193,9 +197,12 @@ def test_z_a_primary_hands_over_when_it_stops_and_when_it_leaves(cluster: Cluste
     left = leaving.meshctl_raw("leave", "home", "--yes")
     assert left.returncode == 0, left.stderr
     assert "stays" not in left.stdout + left.stderr
-    members = cluster.status(rest[0])["members"]
-    assert {member["name"] for member in members} == {host.name for host in rest}
-    assert cluster.voters(rest[0]) == 2
+
+    def names() -> set[str]:
+        return {member["name"] for member in cluster.status(rest[0])["members"]}
+
+    wait_until(lambda: names() == {host.name for host in rest}, 5, f"{rest[0].name} to hear of it")
+    wait_until(lambda: cluster.voters(rest[0]) == 2, 5, "two to vote")
     cluster.add(rest[1])
     cluster.done = {cidr: name for cidr, name in cluster.done.items() if name != leaving.name}
     cluster.check(*rest)

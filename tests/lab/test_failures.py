@@ -55,7 +55,7 @@ def test_the_disk_of_the_primary_is_full(cluster: Cluster) -> None:
         print(f"a change with the primary's disk full: {took:.2f} s")
         assert took < TAKEN_OVER
     assert cluster.primary(*survivors) is not old
-    assert "is not the primary any more" in "\n".join(events(old)[-10:])
+    wait_until(lambda: "is not the primary any more" in "\n".join(events(old)[-10:]), 5, f"{old.name} to tell it")
     old.run("rm /var/lib/meshd/filler")
     wait_until(lambda: cluster.status(old)["writable"], 20, f"{old.name} to be back")
     cluster.add(old)

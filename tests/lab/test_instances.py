@@ -33,13 +33,19 @@ def states(host: Host, *options: str) -> list[tuple[str, str, bool]]:
     return [(mesh["name"], mesh["state"], mesh["writable"]) for mesh in found]
 
 
+def is_well(host: Host) -> None:
+    """Connected at any time; on a busy machine it may have missed the other node, and waits for its lease just now."""
+    assert [(name, state) for name, state, _ in states(host)] == [("home", "connected")]
+    wait_until(lambda: states(host) == [("home", "connected", True)], 5, f"{host.name} to take changes")
+
+
 def test_a_second_one_on_the_same_folder_is_refused(hosts: tuple[Host, Host]) -> None:
     berlin, _ = hosts
     done = berlin.run([str(BIN / "meshd")], check=False, timeout=10)
     assert done.returncode == 1
     assert "another meshd (pid " in done.stderr
     assert "--run-dir" in done.stderr
-    assert states(berlin) == [("home", "connected", True)]
+    is_well(berlin)
 
 
 def test_two_with_their_own_folders_do_not_disturb_each_other(hosts: tuple[Host, Host]) -> None:
@@ -48,7 +54,7 @@ def test_two_with_their_own_folders_do_not_disturb_each_other(hosts: tuple[Host,
     wait_until(lambda: berlin.meshctl_raw(*SOCKET, "status").returncode == 0, 20, "the second helper")
     berlin.meshctl(*SOCKET, "create", "work", "--node-pool", "172.20.0.0/16", "--peer-pool", "172.21.0.0/16")
     wait_until(lambda: states(berlin, *SOCKET) == [("work", "connected", True)], 10, "the second mesh")
-    assert states(berlin) == [("home", "connected", True)]
+    is_well(berlin)
     berlin.send_signal(second, signal.SIGKILL)
     second.wait(10)
     second = berlin.record([str(BIN / "meshd"), *OTHER], "other.log")
@@ -59,7 +65,7 @@ def test_two_with_their_own_folders_do_not_disturb_each_other(hosts: tuple[Host,
     wait_until(lambda: berlin.run("cat /proc/sys/net/ipv4/ip_forward").stdout == "1\n", 5, "forwarding for home")
     assert berlin.run("ip -br link").stdout.count("home") == 1
     assert paris.ping("10.11.0.1") == 3
-    assert states(berlin) == [("home", "connected", True)]
+    is_well(berlin)
     berlin.send_signal(second)
     assert second.wait(20) == 0
     assert "Traceback" not in berlin.recorded("other.log")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from lab.hosts.host import BIN, Host, wait_until
+from lab.hosts.host import BIN, PATIENCE, Host, wait_until
 from lab.hosts.network import Network
 
 
@@ -102,7 +102,7 @@ def test_asking_to_be_let_in(entrance: Entrance) -> None:
     the decision, and what they take meanwhile is theirs."""
     ada = entrance.laptops[0]
     address = entrance.network.address("gw-berlin")
-    early = ada.meshctl_raw("--timeout", "3", "join", "--request", address, "--always-on")
+    early = ada.meshctl_raw("--timeout", f"{3 * PATIENCE:g}", "join", "--request", address, "--always-on")
     assert early.returncode == 1
     (first,) = entrance.gateway.meshctl("peers", "pending")
     assert f"request {first['id']} was not decided in time" in early.stderr
@@ -112,7 +112,7 @@ def test_asking_to_be_let_in(entrance: Entrance) -> None:
     wait_until(lambda: pending["fingerprint"] in ada.recorded("asking"), 5, "the fingerprint to be shown here, too")
     ada.meshctl("create", "work", "--node-pool", "172.20.0.0/16", "--peer-pool", "172.21.0.0/16")
     entrance.gateway.meshctl("peers", "authorize", pending["id"])
-    assert asking.wait(30) == 0, ada.recorded("asking")
+    assert asking.wait(30 * PATIENCE) == 0, ada.recorded("asking")
     wait_until(lambda: ada.ping("10.11.0.1", 1), 10, "laptop-ada to reach gw-berlin")
     assert ada.run("wg show all listen-port").stdout.split() == ["home", "10101", "work", "10100"]
     ada.meshctl("leave", "work", "--yes")

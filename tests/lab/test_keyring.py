@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from lab.hosts.host import BIN, wait_until
+from lab.hosts.host import BIN, PATIENCE, wait_until
 from lab.hosts.network import Network
 from lab.hosts.person import Person
 from lab.terminal import Screen
@@ -123,8 +123,11 @@ def test_5_secrets_of_invites_are_shown_again_from_the_keyring(world: World) -> 
     assert (refused.returncode, made["text"] in refused.stdout) == (1, False)
     grace = world.network.host("laptop-grace", nat=True).with_meshd()
     assert grace.meshctl("join", "-", "--always-on", "--wait", "15", input=again["text"])["state"] == "connected"
-    refused = world.ada.run(str(BIN / "meshctl"), "invites", "show", made["invite"]["id"], "--qr")
-    assert "of no use any more" in refused.stderr
+
+    def refusal() -> str:
+        return world.ada.run(str(BIN / "meshctl"), "invites", "show", made["invite"]["id"], "--qr").stderr
+
+    wait_until(lambda: "of no use any more" in refusal(), 5, "laptop-ada to hear that it is used up")
 
 
 def test_6_who_leaves_has_no_keys_any_more(world: World) -> None:
@@ -136,7 +139,7 @@ def test_6_who_leaves_has_no_keys_any_more(world: World) -> None:
 
 def test_7_who_asks_to_be_let_in_asks_with_the_same_keys(world: World) -> None:
     address = world.network.address("gw-berlin")
-    asks = [str(BIN / "meshctl"), "--timeout", "3", "join", "--request", address]
+    asks = [str(BIN / "meshctl"), "--timeout", f"{3 * PATIENCE:g}", "join", "--request", address]
     assert world.ada.run(*asks).returncode == 1
     waiting = world.gateway.meshctl("peers", "pending")
     assert world.ada.run(*asks).returncode == 1
@@ -174,14 +177,16 @@ def test_8_the_same_in_meshtui(world: World) -> None:
         screen.shows("Disconnect home?")
         screen.press("y")
         screen.shows("home ○ down")
-        assert world.held() == []
+        # It is shown once the mesh is to be down; the keys go when it is.
+        wait_until(lambda: world.held() == [], 10, "the keys to be taken back")
         screen.press("e")
         screen.shows("home ● connected", limit=30)
         screen.press("d")
         screen.shows("Leave home?")
         screen.press("y")
         screen.shows("No mesh yet.", limit=30)
-        assert world.ada.entry(name) == "none"
+        # The mesh is gone here before its person's program hears that this machine has left.
+        wait_until(lambda: world.ada.entry(name) == "none", 10, "the keyring to have forgotten the keys")
         screen.press("a")
         screen.shows("Join a mesh")
         screen.write(world.invite("laptop-lovelace"))

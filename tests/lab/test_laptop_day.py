@@ -190,12 +190,17 @@ def test_a_lid_that_is_opened_elsewhere(day: Day) -> None:
 
 def test_a_pause_ends_by_itself(day: Day, world: World) -> None:
     """With keys from her keyring, which nobody has to unlock again."""
+    began = time.time()
     paused = world.ada.meshctl("down", "home", "--for", "4s")
     moment = time.time() + 4
     assert paused["state"] == "down"
     assert paused["reason"].startswith("paused until ")
     assert (paused["connected_by"], paused["paused_until"] is None) == ("ada", False)
-    wait_until(lambda: day.icon() == "disconnected", 3, "the tray to show it")
+
+    def shown() -> bool:
+        return any(one.state == "disconnected" for one in day.watching.tray if one.at > began)
+
+    wait_until(shown, 3, "the tray to show it")
     back = day.back_since(moment)
     report("pause", back)
     assert world.ada.meshctl("status")["meshes"][0]["paused_until"] is None

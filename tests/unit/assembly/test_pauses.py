@@ -68,8 +68,8 @@ async def running() -> AsyncIterator[tuple[FakeDaemon, Pauses]]:
 
 async def test_it_is_connected_by_whoever_had_connected_it(running: tuple[FakeDaemon, Pauses]) -> None:
     daemon, pauses = running
-    await daemon.pause(0.2)
     began = time.monotonic()
+    await daemon.pause(0.2)
     pauses.look()
     async with asyncio.timeout(5):
         await daemon.tried.wait()
@@ -80,12 +80,12 @@ async def test_it_is_connected_by_whoever_had_connected_it(running: tuple[FakeDa
 
 async def test_a_pause_that_was_made_longer_holds(running: tuple[FakeDaemon, Pauses]) -> None:
     daemon, pauses = running
-    await daemon.pause(0.3)
+    await daemon.pause(1.0)
     pauses.look()
     await asyncio.sleep(0.1)
     await daemon.pause(60)
     pauses.look()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(1.1)
     assert not daemon.connected
 
 

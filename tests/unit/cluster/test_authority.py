@@ -179,12 +179,12 @@ def test_three_thousand_records_are_affordable_and_the_second_time_free(authorit
     settings = state_pb2.MeshSettings(id=MESH_ID, ca_certificate=authority.certificate)
     view = state_pb2.View(settings=settings, members=[record(authority, number) for number in range(1, 3001)])
     state = State.from_view(view)
-    begin = time.monotonic()
+    begin = time.process_time()  # what other programs take meanwhile does not count
     assert len(verified_members(state)[0]) == 3000
-    middle = time.monotonic()
+    middle = time.process_time()
     assert len(verified_members(state)[0]) == 3000
     assert middle - begin < 10
-    assert time.monotonic() - middle < (middle - begin) / 2 + 0.1
+    assert time.process_time() - middle < (middle - begin) / 2 + 0.1
 
 
 def test_only_valid_p256_requests_are_read() -> None:
