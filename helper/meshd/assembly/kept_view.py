@@ -16,18 +16,37 @@ if TYPE_CHECKING:
 
 
 async def keep_view(mesh: Mesh) -> None:
-    """Runs until cancelled. On a full disk the plan is followed all the same, and this tried again."""
-    saved, seen, failed = Position(), -1, False
+    """Runs until cancelled, and then saves what came last. On a full disk the plan is followed all the same, and this
+    tried again."""
+    kept, seen = _KeptView(mesh), -1
     while True:
-        if mesh.state.position > saved:
-            state = mesh.state
-            try:
-                await asyncio.to_thread(save_view, mesh.folder / "view", state.to_view())
-                await asyncio.to_thread(forget_closed, mesh.folder, state)
-            except (MeshError, OSError) as error:
-                if not failed:
-                    mesh.event("store", str(error), severity="error")
-                failed = True
-            else:
-                saved, failed = state.position, False
-        seen = await mesh.wait_changed(seen, defaults.COMPARE_INTERVAL)
+        saving = asyncio.create_task(kept.save(), name=f"{mesh.name}: saving the view")
+        try:
+            await asyncio.shield(saving)
+            seen = await mesh.wait_changed(seen, defaults.COMPARE_INTERVAL)
+        except asyncio.CancelledError:
+            await saving
+            await kept.save()
+            raise
+
+
+class _KeptView:
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._saved = Position()
+        self._failed = False
+
+    async def save(self) -> None:
+        """When it is newer than what was saved last."""
+        mesh, state = self._mesh, self._mesh.state
+        if state.position <= self._saved:
+            return
+        try:
+            await asyncio.to_thread(save_view, mesh.folder / "view", state.to_view())
+            await asyncio.to_thread(forget_closed, mesh.folder, state)
+        except (MeshError, OSError) as error:
+            if not self._failed:
+                mesh.event("store", str(error), severity="error")
+            self._failed = True
+        else:
+            self._saved, self._failed = state.position, False
