@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 from meshproto import local_pb2
 from meshproto.cluster_key import ClusterKey
 from meshtui.app import MeshtuiApp
+from meshtui.screens.progress_screen import ProgressScreen
 from textual.pilot import Pilot
 from tui.conftest import press, screen_text, settled, shows
 from tui.recorded_meshd import RecordedMeshd
@@ -46,6 +48,24 @@ async def test_each_stage_is_shown_as_it_is_and_where_it_failed(
         await shows(app, *before, f"◐ {STAGES[reached]}", meshd.stages[-1].text, *after, "the join goes on")
         meshd.held.set()
         await shows(app, *before, f"▲ {STAGES[reached]}", *after, "▲ something was wrong", "→ do something else")
+
+
+async def test_what_is_heard_while_the_dialog_comes_up_is_shown(make_app: MakeApp, make_meshd: MakeMeshd) -> None:
+    """At each turn of the event loop, with a layout just before it, as on a busy machine."""
+    make_meshd(recordings.status())
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        for turns in range(32):
+            screen = ProgressScreen(f"Joining {turns}")
+            app.push_screen(screen)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            screen._refresh_layout()
+            screen.heard(local_pb2.JoinProgress(stage="resolve", text="looking for gw-berlin.example"))
+            await shows(app, f"Joining {turns}", "gw-berlin.example", *(f"○ {stage}" for stage in STAGES[1:]))
+            app.pop_screen()
+            await pilot.pause()
 
 
 async def test_asking_to_be_let_in_shows_the_fingerprint_until_people_decided(

@@ -109,6 +109,9 @@ class ProgressScreen(ModalScreen[None]):
             cells += [Cell("\n▲ ", Tone.BAD), Cell(self._why)]
             if self._fix:
                 cells += [Cell("\n→ ", Tone.DIM), Cell(self._fix, Tone.STRONG)]
-        self._lines.update(content(cells if self._texts or ended else [Cell("Asking meshd …", Tone.DIM)]))
+        drawn = content(cells if self._texts or ended else [Cell("Asking meshd …", Tone.DIM)])
+        self._lines.update(drawn)
+        # Textual keeps the height of before where it lays out between two updates; not where a style is another one.
+        self._lines.styles.min_height = drawn.plain.count("\n") + 1
         text = "escape: back" if ended else "escape: hide this; the join goes on"
         self._keys.update(content([Cell(text, Tone.DIM)]))
