@@ -103,14 +103,15 @@ class Upkeep:
             if ours:
                 self.seen[to] = replace(known, told=message.sent_at)
             self._number += 1
-            return ours, self._number
+            return ours, self._number, self._node.simulation.nodes[to].life
         return None
 
     def hears(self, sender: str, message: object, said: object) -> None:
         node = self._node
         if isinstance(message, Heartbeat) and message.epoch == node.state.promise.epoch:
-            ours, number = cast("tuple[bool, int]", said)
-            if (message.epoch, number) >= self._last:
+            ours, number, life = cast("tuple[bool, int, int]", said)
+            # A call ends with the helper that it was made to, and its connection: no turn reaches the next one.
+            if life == node.life and (message.epoch, number) >= self._last:
                 self._last = message.epoch, number
                 self._ours_until = node.local() + node.state.timing.lease if ours and self.want.outgrown else -inf
         if isinstance(message, HeartbeatReply) and isinstance(said, Want) and node.state.term is not None:

@@ -26,8 +26,11 @@ class Want:
 
     @property
     def at_it(self) -> bool:
-        """Whether it may be: as it says, or since it heard that it is its turn. The primary tells itself nothing."""
-        return self.begun or (self.outgrown and self.told >= self.at > -inf)
+        """Whether it may be: as it says, or since it heard that it is its turn. The primary tells itself nothing.
+
+        What it said before it heard so, also that there is nothing to rewrite, is no answer to that.
+        """
+        return self.begun or (self.at > -inf and (self.told > self.at or (self.outgrown and self.told == self.at)))
 
 
 def may_begin(begun: bool, ours: bool) -> bool:

@@ -239,6 +239,17 @@ def test_who_said_that_it_is_at_it_and_fell_silent_is_not_forgotten_for_another_
     assert next_turn("", "a", own, seen, 0.0, 20.0 + TURN_KEPT, LEASE) == "a"
 
 
+def test_an_answer_to_a_heartbeat_before_that_of_its_turn_ends_no_turn() -> None:
+    """It came late, and says what was so before the files grew."""
+    own, other = Want(outgrown=True), Want(20.4, outgrown=True)
+
+    def next_one(told: Want) -> str:
+        return next_turn("b", "a", own, {"b": told, "c": other}, 0.0, 20.5, LEASE)
+
+    assert next_one(Want(20.0, told=20.3)) == "b"
+    assert next_one(Want(20.3, told=20.3)) == "c", "it answered that there is nothing to rewrite, and drops the turn"
+
+
 async def test_who_was_told_that_it_is_its_turn_and_fell_silent_is_not_forgotten_for_another_one(
     monkeypatch: Any,
 ) -> None:
