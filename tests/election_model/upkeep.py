@@ -99,7 +99,8 @@ class Upkeep:
             return self.want
         if isinstance(message, Heartbeat) and self._node.state.term is not None:
             self.turn()
-            known, ours = self.seen.setdefault(to, Want()), self.turn() == to
+            known = self.seen.setdefault(to, Want())
+            ours = self.turn() == to and known.outgrown
             if ours:
                 self.seen[to] = replace(known, told=message.sent_at)
             self._number += 1

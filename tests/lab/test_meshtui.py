@@ -274,10 +274,13 @@ def test_9_an_invite_is_revoked(journey: Journey) -> None:
     berlin.shows("Revoke invite")
     berlin.press("y")
     berlin.shows("⊘ whoever has it", "is revoked")
-    berlin.press("7", "G")
-    berlin.shows("was revoked", "o go to invite")
-    berlin.press("o")
+    berlin.press("7", "/")
+    berlin.write("was revoked")
+    berlin.shows("1 of ", "o go to invite")
+    berlin.press("Enter", "o")
     berlin.shows("▸ ⊘ whoever has it")
+    berlin.press("7", "Escape")
+    berlin.shows(" events")
 
 
 def test_a_doctor_events_topology_and_nodes_say_what_is_so(journey: Journey) -> None:

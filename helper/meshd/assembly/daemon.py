@@ -23,7 +23,7 @@ from meshd.assembly.node_duties import NodeDuties
 from meshd.assembly.own_endpoints import find_endpoints
 from meshd.assembly.pauses import Pauses
 from meshd.assembly.peer_duties import PeerDuties
-from meshd.assembly.status import mesh_state, states_line
+from meshd.assembly.status import states_line
 from meshd.cluster.held_keys import drop_keys, held_keys, hold_keys
 from meshd.cluster.identity import (
     Identity,
@@ -312,17 +312,12 @@ class Daemon:
         if was_up or mesh.choices.paused_until_ms:
             until = int(time.time() * 1000) + pause_ms if pause_ms else 0
             by = mesh.choices.connected_by if until else ""
-            mesh.ending = mesh_state(mesh)
-            try:
-                await mesh.set_choices(up=False, connected_by=by, paused_until_ms=until)
-                if was_up:
-                    await mesh.down()
-                if not mesh.choices.always_on and not until:
-                    mesh.identity = mesh.identity.with_keys(None)
-                    await asyncio.to_thread(drop_keys, self.settings.run_dir, mesh.choices.mesh_id)
-            finally:
-                mesh.ending = None
-                await mesh.notify()
+            await mesh.set_choices(up=False, connected_by=by, paused_until_ms=until)
+            if was_up:
+                await mesh.down()
+            if not mesh.choices.always_on and not until:
+                mesh.identity = mesh.identity.with_keys(None)
+                await asyncio.to_thread(drop_keys, self.settings.run_dir, mesh.choices.mesh_id)
             mesh.event("state", f"paused by {user}" if until else f"disconnected by {user}", actor=user)
             self.pauses.look()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from meshd import defaults
@@ -13,6 +14,8 @@ from meshd.store.view_file import save_view
 
 if TYPE_CHECKING:
     from meshd.assembly.mesh import Mesh
+
+log = logging.getLogger(__name__)
 
 
 async def keep_view(mesh: Mesh) -> None:
@@ -25,8 +28,11 @@ async def keep_view(mesh: Mesh) -> None:
             await asyncio.shield(saving)
             seen = await mesh.wait_changed(seen, defaults.COMPARE_INTERVAL)
         except asyncio.CancelledError:
-            await saving
-            await kept.save()
+            try:
+                await saving
+                await kept.save()
+            except Exception:  # whoever ends this waits for the end
+                log.exception("%s: the last view was not saved", mesh.name)
             raise
 
 

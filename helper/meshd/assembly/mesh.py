@@ -103,7 +103,6 @@ class Mesh:
         self.versions: dict[str, int] = {}  # of the messages, as members spoke here
         self.refused = ""  # why the node that was asked last does not serve this machine
         self.leaves = False  # a person is taking this machine out of the mesh
-        self.ending: tuple[local_pb2.MeshState.ValueType, str] | None = None  # shown until it is disconnected
         self.sessions = Sessions(self)
         self.cluster_keys = ClusterKeys(self)
         self.own_endpoints = OwnEndpoints(self)

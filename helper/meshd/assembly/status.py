@@ -25,8 +25,6 @@ GRACE = 15.0
 
 def mesh_state(mesh: Mesh) -> tuple[local_pb2.MeshState.ValueType, str]:
     """(state, reason); the reason is "" when connected."""
-    if mesh.ending is not None:
-        return mesh.ending
     if mesh.choices.paused_until_ms:
         time.tzset()  # a laptop travels, and the zone of the machine is read once, or when that is asked for
         until = time.strftime("%H:%M", time.localtime(mesh.choices.paused_until_ms / 1000))

@@ -91,7 +91,8 @@ class Heartbeats:
         self._number += 1
         request.number = self._number
         self._wants.setdefault(member.id, Want())
-        request.rewrite = self.turn() == member.id
+        # Who has nothing to rewrite is not told again: the turn ends with the answer to the last telling.
+        request.rewrite = self.turn() == member.id and self._wants[member.id].outgrown
         if request.rewrite:
             self._wants[member.id] = replace(self._wants[member.id], told=sent)
         if not beat.open:

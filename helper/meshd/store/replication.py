@@ -28,8 +28,10 @@ HUNG = 3
 old connection again after a pause that is as long as the outage was."""
 
 CONNECT_LIMIT = 2.5
-"""Seconds in which a link comes up, or the other end has at least taken the connection. What the two say to each other
-then takes five round trips, and Redis itself begins anew after 10 s of silence."""
+"""Seconds in which a link comes up, or the other end has at least taken the connection."""
+
+TALK_LIMIT = 10.0
+"""Seconds for what the two say to each other then: five round trips."""
 
 
 COPY_LIMIT = 15
@@ -119,7 +121,8 @@ class Replication:
         now = time.monotonic()
         if (link.role, link.host, link.port) == ("replica", str(host), port):
             works = link.syncing or (link.up and link.silent <= HUNG)
-            if works or now - self._pointed < CONNECT_LIMIT or await self._talks():
+            since = now - self._pointed
+            if works or since < CONNECT_LIMIT or (not link.up and since < TALK_LIMIT and await self._talks()):
                 return
             await self._connection.call("REPLICAOF", *DEAD)  # else the next command would change nothing
         log.info("redis follows %s port %d", host, port)
@@ -141,9 +144,9 @@ class Replication:
         await self._connection.call("CONFIG", "SET", "masteruser", "", "masterauth", "")
 
     async def _talks(self) -> bool:
-        """Whether the primary's server has taken the connection, and the copy is being agreed on."""
+        """Whether the primary's server has taken the connection, and the copy is being agreed on, or was just now."""
         said = await self._connection.call("ROLE")
-        return bool(said[0] == b"slave" and said[3] == b"handshake")
+        return bool(said[0] == b"slave" and said[3] in (b"handshake", b"sync", b"connected"))
 
     async def link(self) -> Link:
         """How it stands now."""

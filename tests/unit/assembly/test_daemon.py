@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 from meshd.assembly.daemon import Daemon, lock_run_dir
-from meshd.assembly.status import mesh_state
 from meshd.model.errors import Conflict, Failed, NotFound
 from meshd.settings import Settings
-from meshproto import local_pb2
 
 
 @pytest.fixture
@@ -87,29 +85,6 @@ async def test_a_mesh_that_was_left_meanwhile_is_not_brought_back(daemon: Daemon
     for work in (daemon.connect(left, "ada"), daemon.disconnect(left, "ada"), daemon.leave(left, "ada", 5)):
         with pytest.raises(NotFound, match="has left home"):
             await daemon.exclusively(work)
-
-
-async def test_a_mesh_is_down_once_it_is_taken_down(daemon: Daemon) -> None:
-    seen = []
-
-    async def set_choices(**changes: object) -> None:
-        vars(mesh.choices).update(changes)
-
-    async def seen_meanwhile() -> None:
-        seen.append(mesh_state(mesh))
-
-    mesh: Any = SimpleNamespace(
-        name="home", ending=None, me=SimpleNamespace(enabled=True), identity=SimpleNamespace(held=True),
-        choices=SimpleNamespace(up=True, paused_until_ms=0, connected_by="ada", always_on=True),
-        problem="the port is taken", set_choices=set_choices, down=seen_meanwhile, notify=seen_meanwhile,
-        event=lambda *words, **more: None,
-    )  # fmt: skip
-    daemon.meshes["home"] = mesh
-    await daemon.disconnect(mesh, "ada")
-    assert seen == [
-        (local_pb2.CONNECTING, "the port is taken"),
-        (local_pb2.DOWN, "disconnected; connect with `meshctl up home`"),
-    ]
 
 
 def test_a_run_folder_is_one_helpers_until_it_ends(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_clock_that_nodes_may_refuse(monkeypatch: pytest.MonkeyPatch, clock: f
 
 def test_a_pause_ends_by_the_clock_of_where_the_machine_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     noon = 1_800_014_400_000 - 1_800_014_400_000 % 86_400_000 + 12 * 3_600_000
-    mesh: Any = SimpleNamespace(name="home", ending=None, choices=SimpleNamespace(paused_until_ms=noon))
+    mesh: Any = SimpleNamespace(name="home", choices=SimpleNamespace(paused_until_ms=noon))
     try:
         for zone, said in (("UTC", "12:00"), ("EAST-5", "17:00"), ("WEST3", "09:00")):
             monkeypatch.setenv("TZ", zone)  # as another /etc/localtime: nobody tells this process

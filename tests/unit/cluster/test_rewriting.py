@@ -250,6 +250,28 @@ def test_an_answer_to_a_heartbeat_before_that_of_its_turn_ends_no_turn() -> None
     assert next_one(Want(20.3, told=20.3)) == "c", "it answered that there is nothing to rewrite, and drops the turn"
 
 
+async def test_the_turn_moves_on_where_a_round_trip_takes_longer_than_a_heartbeat() -> None:
+    """Then one that tells a turn is always under way."""
+    outgrown = {"b": True, "c": True}
+
+    class Caller:
+        async def heartbeat(self, member: Any, request: Any, timeout: float) -> node_pb2.HeartbeatReply:
+            await asyncio.sleep(0.05)
+            if request.rewrite:
+                outgrown[member.id] = False
+            reply = node_pb2.HeartbeatReply(outgrown=outgrown[member.id])
+            await asyncio.sleep(0.05)
+            return reply
+
+    beats = Heartbeats("a", Caller(), node_pb2.HeartbeatRequest, list, own_want=Want)  # type: ignore[arg-type]  # all that is called
+    async with asyncio.timeout(10), asyncio.TaskGroup() as sending:
+        while any(outgrown.values()):
+            for name in outgrown:
+                beat = Heartbeat(3, 1.0, Position(3, 5), open=True)
+                sending.create_task(beats.send(SimpleNamespace(id=name), beat))  # type: ignore[arg-type]
+            await asyncio.sleep(0.03)
+
+
 async def test_who_was_told_that_it_is_its_turn_and_fell_silent_is_not_forgotten_for_another_one(
     monkeypatch: Any,
 ) -> None:

@@ -115,8 +115,8 @@ class Table(ScrollView, can_focus=True):
     ) -> None:
         """`keys` are those of `rows` to be shown, in order; `order` is (column title, reversed) for the arrow."""
         # What was seen under the cursor must still be there when a key acts on it.
-        follows = self._follows and not 0 <= view.now_ms - self._moved_ms < RESTING_MS
-        at = self._index()
+        follows = self._follows and not (self.key and 0 <= view.now_ms - self._moved_ms < RESTING_MS)
+        at, before = self._index(), self.key
         self._view, self._rows, self._marks = view, rows, marks
         if keys != self._keys:
             self._keys = keys
@@ -128,10 +128,11 @@ class Table(ScrollView, can_focus=True):
             self._select(keys[-1])
         elif self.key not in self._places:
             self._select(keys[min(at, len(keys) - 1)] if keys else "")
+            self._follows = self.listing.follows and at >= len(keys) - 1
         if self.virtual_size != (size := Size(self.size.width, len(keys) + 1)):
             self.virtual_size = size
-            if follows:
-                self._show_cursor()
+        if follows and self.key != before:
+            self._show_cursor()
         self._place_columns()
         self._refresh_changed()
 
@@ -273,8 +274,9 @@ class Table(ScrollView, can_focus=True):
     def move_to(self, index: int) -> None:
         if not self._keys or self._view is None:
             return
-        self._select(self._keys[max(0, min(index, len(self._keys) - 1))])
-        self._follows = self.listing.follows and index >= len(self._keys) - 1
+        index = max(0, min(index, len(self._keys) - 1))
+        self._select(self._keys[index])
+        self._follows = self.listing.follows and index == len(self._keys) - 1
         self._moved_ms = self._view.now_ms
         self._show_cursor()
         self._refresh_changed()
